@@ -1,0 +1,76 @@
+"""The Python call: search, resume, load."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autossl import controller, export
+from autossl.export import Exported
+from autossl.settings import Asked
+from autossl.study import Study
+
+
+def search(
+    data: Any,
+    task: str = "classification",
+    *,
+    unlabeled: Any = None,
+    labels: Any = None,
+    label_column: str | None = None,
+    patient_column: str | None = None,
+    max_labels: int | None = None,
+    metric: str = "auto",
+    adaptation: str = "auto",
+    weights: str | Path | None = None,
+    time_limit: str | float | None = "8h",
+    max_candidates: int | None = None,
+    space: str | Path = "auto",
+    methods: str | Sequence[str] = "all",
+    backbone: str = "auto",
+    image_size: int | str = "auto",
+    modality: str = "auto",
+    out: str | Path | None = None,
+    storage: str | None = None,
+    workers: int | str = "auto",
+    executor: str = "local",
+    device: str = "auto",
+    plan: str | Path | None = None,
+    seed: int = 0,
+) -> Study:
+    """Search the self-supervised method that serves `data` and `task` best, train it, test it once, export it.
+
+    `data` is a path (MedMNIST-layout .npz, folder of class folders, CSV manifest), "sample:cells", "medmnist:NAME",
+    an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label). `unlabeled` adds images without
+    labels. `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
+    The study is a folder (`out`); calling again with the same settings goes on with it. `plan` repeats the plan of
+    an earlier study folder.
+
+    Raises UserError for bad input, NoCandidate if nothing usable came out, MachineStopped if the disk or the storage
+    failed (the study can be resumed).
+    """
+    asked = Asked(
+        task=task, label_column=label_column, patient_column=patient_column, max_labels=max_labels, metric=metric,
+        adaptation=adaptation, weights=_text(weights), time_limit=time_limit, max_candidates=max_candidates,
+        space=str(space), methods=methods if isinstance(methods, str) else tuple(methods), backbone=backbone,
+        image_size=image_size, modality=modality, out=_text(out), storage=storage, workers=workers, executor=executor,
+        device=device, plan=_text(plan), seed=seed,
+    )  # fmt: skip
+    return Study(controller.start(data, asked, unlabeled=unlabeled, labels=labels).root)
+
+
+def resume(path: str | Path, time_limit: str | float | None = None) -> Study:
+    """Go on with a stopped or killed study; `time_limit` "+1h" adds time to it, "2h" replaces its limit."""
+    return Study(controller.resume(path, time_limit).root)
+
+
+def load(path: str | Path) -> Exported:
+    """An exported encoder, or that of a study folder, in evaluation mode on the CPU.
+
+    Called on standardised tensors (b, c, h, w) it equals the timm model; `embed` takes pixels (n, h, w, c).
+    Raises UserError if there is none at `path`.
+    """
+    return export.load(path)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)

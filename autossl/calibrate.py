@@ -1,0 +1,65 @@
+"""What things cost on this machine, measured in a few seconds before the time is planned."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from autossl.baselines import UNTRAINED_SEED
+from autossl.context import Context
+from autossl.plan import Costs
+from autossl.pool import places
+from autossl.pretext import METHODS
+
+BATCH = 256
+REPEATS = 3
+
+
+def calibrate(context: Context, score_seconds: float) -> Costs:
+    """Seconds per training and per embedded image of the study's encoder; scoring as it was just measured."""
+    encoder = context.new_encoder(UNTRAINED_SEED)
+    pool = context.probe_pool
+    size = min(BATCH, len(pool))
+    batches = [context.plain.standardise(pool.batch(places(i, size, len(pool), 0))) for i in range(REPEATS)]
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
+
+    def step(batch: torch.Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        encoder(batch).square().mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    encoder.train()
+    step(batches[0])  # the first one plans convolutions
+    per_pass = _median([_timed(context.device, lambda b=b: step(b)) for b in batches]) / size  # type: ignore[misc]
+    rows = pool.rows[:size]
+    context.embed(encoder, rows)
+    embed = _median([_timed(context.device, lambda: context.embed(encoder, rows)) for _ in range(REPEATS)]) / size
+    # views, heads and the optimiser of the heads come on top of the passes
+    return Costs(
+        per_image={name: METHODS[name].passes * per_pass * 1.15 for name in context.config["methods"]},
+        per_pass=per_pass,
+        score=score_seconds + 0.3,
+        embed=embed,
+        evaluate=_evaluate_seconds(context, encoder.dim),
+        supervised=1.3 * per_pass,
+    )
+
+
+def _evaluate_seconds(context: Context, dim: int) -> float:
+    """Heads and intervals of one encoder: logistic regressions over all labels, about seven fits of 100 steps."""
+    labels = int((context.data.labels >= 0).sum())
+    flop = 7 * 100 * 4.0 * labels * dim * len(context.data.classes)
+    return 1.0 + flop / 20e9
+
+
+def _timed(device: torch.device, work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def _median(values: list[float]) -> float:
+    return float(np.median(values))

@@ -1,0 +1,320 @@
+"""The command line; its words are the keywords of the Python call."""
+
+# Everything heavy is imported inside the commands: torch takes seconds, and `autossl --help` must answer at once.
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autossl.errors import MachineStopped, NoCandidate, UserError
+
+INTERRUPTED, FAULT = 130, 1
+
+
+class Edge(click.Group):
+    """Turns the errors that a user may see into one sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as fault:
+            _end(f"error: {fault}", fault.exit_code)
+        except (NoCandidate, MachineStopped) as fault:
+            _end(str(fault), fault.exit_code)
+        except (KeyboardInterrupt, click.exceptions.Abort):
+            _end("interrupted; a checkpoint was written, go on with autossl resume", INTERRUPTED)
+        except (click.exceptions.Exit, click.ClickException):
+            raise
+        except BrokenPipeError:
+            sys.exit(0)
+        except Exception as fault:
+            _end(_fault(fault), FAULT)
+
+
+def _end(sentence: str, code: int) -> None:
+    click.echo(sentence, err=True)
+    sys.exit(code)
+
+
+def _fault(fault: Exception) -> str:
+    """Log a fault of ours where it can be found, and say so in a line."""
+    import logging
+    import traceback
+
+    log = logging.getLogger("autossl")
+    text = "".join(traceback.format_exception(fault))
+    where = "autossl-fault.log"
+    folder = getattr(fault, "autossl_log", None)
+    if folder:
+        where = folder
+    with open(where, "a") as file:
+        file.write(text)
+    log.debug("%s", text)
+    return f"a fault in AutoSSL ({type(fault).__name__}); please report it with {where}"
+
+
+@click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="autossl-imaging", prog_name="autossl")
+def main() -> None:
+    """Find the self-supervised pretext task whose encoder serves your images and your target best."""
+
+
+def _number_or_auto(_: click.Context, __: click.Parameter, value: str) -> str | int:
+    return int(value) if value.isdigit() else value
+
+
+def _asked_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `search`; `train` takes them too."""
+    options = [
+        click.option("--task", default="classification", show_default=True, help="What the encoder is for."),
+        click.option("--unlabeled", help="More images, without labels, in any supported form."),
+        click.option("--labels", help="CSV with image and label columns, for a folder of images."),
+        click.option("--label-column", help="Column of a CSV that holds the label."),
+        click.option("--patient-column", help="Column of a CSV that holds the patient id."),
+        click.option("--max-labels", type=int, help="Keep so many labels; all other images count as unlabelled."),
+        click.option("--metric", default="auto", show_default=True, help="balanced_accuracy or macro_auroc."),
+        click.option("--adaptation", default="auto", show_default=True, help="frozen, finetune or auto."),
+        click.option("--weights", help="Your own weights for the backbone, as a baseline."),
+        click.option("--time-limit", default="8h", show_default=True, help="Hard: 45m, 8h, 1d, or none."),
+        click.option("--max-candidates", type=int, help="Try at most so many candidates."),
+        click.option("--space", default="auto", show_default=True, help="A search space (TOML)."),
+        click.option("--methods", default="all", show_default=True, help="Methods by name, comma between them."),
+        click.option("--backbone", default="auto", show_default=True, help="Any timm model."),
+        click.option(
+            "--image-size", default="auto", show_default=True, callback=_number_or_auto, help="Pixels a side."
+        ),
+        click.option("--modality", default="auto", show_default=True, help="Preset of views: microscopy, xray, ..."),
+        click.option("--out", help="The study folder.  [default: runs/DATA-TASK]"),
+        click.option("--storage", help="Database URL for workers on several machines."),
+        click.option("--workers", default="auto", show_default=True, callback=_number_or_auto, help="Processes."),
+        click.option("--executor", default="local", show_default=True, help="Where workers run."),
+        click.option("--device", default="auto", show_default=True, help="cpu or cuda."),
+        click.option("--plan", help="Repeat the plan of this earlier study."),
+        click.option("--seed", default=0, show_default=True, help="Everything random follows from it."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("data")
+@_asked_options
+@click.option("--quiet", is_flag=True, help="Write to autossl.log only.")
+def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **options: Any) -> None:
+    """Search, train, test and export the best encoder for DATA.
+
+    DATA is a .npz in MedMNIST layout, a folder of class folders, a CSV manifest (image, label, patient, split),
+    sample:cells or medmnist:NAME. The same command again goes on with the study.
+    """
+    from autossl import controller
+    from autossl.clock import process_started
+    from autossl.settings import Asked
+
+    asked = Asked(**options)
+    folder = controller.start(data, asked, unlabeled=unlabeled, labels=labels, started=process_started(), quiet=quiet)
+    _closing(folder.root)
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("--time-limit", help="+1h adds time to the study's limit, 2h replaces it.")
+@click.option("--quiet", is_flag=True, help="Write to autossl.log only.")
+def resume(run: str, time_limit: str | None, quiet: bool) -> None:
+    """Go on with the study RUN after a stop, a kill or a crash."""
+    from autossl import controller
+    from autossl.clock import process_started
+
+    folder = controller.resume(run, time_limit, started=process_started(), quiet=quiet)
+    _closing(folder.root)
+
+
+def _closing(root: Path) -> None:
+    from autossl.report import headline
+    from autossl.study import Study
+
+    study = Study(root)
+    if study.result:
+        click.echo(headline(study.result, study.config))
+    click.echo(f"encoder: {root}/encoder   report: {root}/report.html")
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("--watch", is_flag=True, help="Repeat every two seconds.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(run: str, watch: bool, as_json: bool) -> None:
+    """Say where the study RUN stands; works while it runs."""
+    import time
+
+    from autossl.clock import in_words
+    from autossl.study import Study
+
+    while True:
+        found = Study(run).status()
+        if as_json:
+            click.echo(json.dumps(found))
+        else:
+            limit = "no limit" if found["seconds_limit"] is None else in_words(found["seconds_limit"])
+            lead = found["best"]
+            leader = (
+                "none yet"
+                if lead is None
+                else f"candidate {lead['candidate']} ({lead['method']}), {lead['score']:.3f} ± {lead['se']:.3f} at rung {lead['rung']}"
+            )
+            segments = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
+            click.echo(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
+            click.echo(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
+        if not watch or found["finished"]:
+            return
+        time.sleep(2)
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("--csv", "form", flag_value="csv", help="As CSV.")
+@click.option("--json", "form", flag_value="json", help="As JSON.")
+def leaderboard(run: str, form: str | None) -> None:
+    """Show the candidates of RUN, best first; works while it runs."""
+    from rich.console import Console
+
+    from autossl.leaderboard import as_csv, as_table
+    from autossl.study import Study
+
+    rows = Study(run).leaderboard()
+    if form == "csv":
+        click.echo(as_csv(rows), nl=False)
+    elif form == "json":
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        Console().print(as_table(rows))
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+def stop(run: str) -> None:
+    """Ask the search of RUN to end now: checkpoints are written, the best encoder so far is exported."""
+    from autossl.folder import existing
+
+    existing(run).stop.touch()
+    click.echo(f"asked {run} to stop; autossl resume {run} goes on with it later")
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("-o", "--output", type=click.Path(), help="Where to write.  [default: RUN/report.html]")
+def report(run: str, output: str | None) -> None:
+    """Write the report of RUN, one self-contained HTML file."""
+    from autossl.study import Study
+
+    click.echo(str(Study(run).report(output)))
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.argument("path", type=click.Path())
+@click.option("--candidate", default="best", show_default=True, help="best, model (with head) or supervised.")
+def export(run: str, path: str, candidate: str) -> None:
+    """Copy an encoder of RUN to PATH, in the form that timm and autossl.load read."""
+    from autossl.study import Study
+
+    click.echo(str(Study(run).export(path, candidate)))
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("--port", default=8080, show_default=True, help="Port on this machine.")
+@click.option("--read-write", is_flag=True, help="Let visitors change and delete.")
+def dashboard(run: str, port: int, read_write: bool) -> None:
+    """Open Optuna's dashboard on RUN, on 127.0.0.1 only; works while it runs."""
+    from autossl.dashboard import serve
+    from autossl.folder import existing
+
+    serve(existing(run), port=port, read_only=not read_write)
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("--candidate", type=int, help="Number in the leaderboard.  [default: the best]")
+@click.option("--time-limit", default="1h", show_default=True, help="How long to train on.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder for the encoder.")
+def train(run: str, candidate: int | None, time_limit: str, output: str) -> None:
+    """Train one candidate of RUN on, with a falling learning rate, and export its encoder."""
+    from autossl.single import train_on
+
+    click.echo(str(train_on(run, candidate, time_limit, Path(output))))
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.option("--data", help="Labelled images in any supported form.  [default: the study's test part, counted]")
+@click.option("--labels", help="CSV with image and label columns.")
+@click.option("--label-column", help="Column of a CSV that holds the label.")
+def evaluate(run: str, data: str | None, labels: str | None, label_column: str | None) -> None:
+    """Score the adapted model of RUN on labelled images; each use of the test part is counted in the study."""
+    from autossl.single import evaluate as score
+
+    click.echo(json.dumps(score(run, data, labels, label_column), indent=1))
+
+
+@main.command()
+@click.argument("encoder", type=click.Path())
+@click.argument("data")
+@click.option("-o", "--output", required=True, type=click.Path(), help="A .npy file for the embeddings (n, d).")
+def embed(encoder: str, data: str, output: str) -> None:
+    """Write embeddings of DATA by ENCODER, a study or an exported encoder."""
+    import numpy as np
+
+    from autossl import export as exported
+    from autossl.study import embed as embedded
+
+    z = embedded(exported.load(encoder), data)
+    np.save(output, z)
+    click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
+
+
+@main.command()
+@click.argument("data")
+@click.option("--task", default="classification", show_default=True, help="What the encoder is for.")
+@click.option("--label-column", help="Column of a CSV that holds the label.")
+@click.option("--patient-column", help="Column of a CSV that holds the patient id.")
+def inspect(data: str, task: str, label_column: str | None, patient_column: str | None) -> None:
+    """Say what DATA holds and what a study would make of it."""
+    from autossl.data import open_data
+    from autossl.doctor import describe
+
+    source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
+    for name, found in describe(source):
+        click.echo(f"{name:15} {found}")
+
+
+@main.command()
+def doctor() -> None:
+    """Check this machine: versions, devices, disk."""
+    from autossl.doctor import check_machine
+
+    rows = check_machine()
+    for name, found, fine in rows:
+        click.echo(f"{'ok ' if fine else 'BAD'}  {name:18} {found}")
+    if not all(fine for _, _, fine in rows):
+        raise UserError("every row above marked ok was wanted, found BAD ones; mend them and run autossl doctor again")
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["methods", "backbones", "spaces", "modalities", "targets"]))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(what: str, as_json: bool) -> None:
+    """List what there is to choose from."""
+    from autossl.doctor import listing
+
+    rows = listing(what)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        rest = [str(row[k]) for k in ("paradigm", "paper", "about") if row.get(k)]
+        click.echo("  ".join([f"{row['name']:12}", *rest]))

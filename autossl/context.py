@@ -1,0 +1,184 @@
+"""What every worker of a study shares, opened from the study folder alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+
+from autossl.data import PROBE, SELECTION, TEST, Data
+from autossl.data import load as load_data
+from autossl.encoder import Encoder
+from autossl.export import Preprocessing
+from autossl.folder import Folder, read_json, read_toml, write_json
+from autossl.journal import open_study
+from autossl.plan import Plan
+from autossl.pool import Pool
+from autossl.space import Space, read_space
+from autossl.targets import Classification, Score, target_class
+from autossl.train import settle_norms
+from autossl.views import Preset, Views, preset
+
+SCORED = 4096  # labelled images that the aligned score looks at; more buy little and cost an embedding each
+EMBED_BATCH = 512
+LIMITS = (
+    "One training seed stands behind these weights unless replicates are listed.",
+    "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
+    "For research; not a medical device.",
+)
+
+
+@dataclass
+class Context:
+    """A study that is open: its settings, its data, its Optuna study."""
+
+    folder: Folder
+    config: dict[str, Any]
+    data: Data
+    device: torch.device
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        return open_study(self.folder, self.config["study_name"], self.config.get("storage"))
+
+    @cached_property
+    def target(self) -> Classification:
+        return target_class(self.config["task"])(self.data.classes, self.config["metric"])
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space without what this data set cannot serve."""
+        whole = read_space(self.config["space"])
+        return {name: table for name, table in whole.items() if name in self.config["methods"]}
+
+    @cached_property
+    def preset(self) -> Preset:
+        return preset(self.config["modality"], self.channels)
+
+    @property
+    def channels(self) -> int:
+        return int(self.data.images.shape[3])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @cached_property
+    def plan(self) -> Plan:
+        stored = self.state("plan")
+        assert stored is not None, "no plan yet"
+        return Plan.from_dict(stored)
+
+    def state(self, key: str) -> Any:
+        """What the controller wrote down under this name, or None."""
+        return (read_json(self.folder.state) or {}).get(key)
+
+    def remember(self, **values: Any) -> None:
+        """Write results of the controller down, so that a resumed run need not repeat them."""
+        write_json(self.folder.state, {**(read_json(self.folder.state) or {}), **values})
+        if "plan" in values:
+            self.__dict__.pop("plan", None)
+
+    def new_encoder(self, seed: int) -> Encoder:
+        """An untrained encoder of the study's architecture; the same seed gives the same weights."""
+        torch.manual_seed(seed)
+        config = self.config
+        encoder = Encoder(
+            config["backbone"],
+            self.channels,
+            config["image_size"],
+            model_args=config["model_args"],
+            upsample=config["upsample"],
+        )
+        return encoder.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Patients of these images (duplicates share one), or None."""
+        return None if self.data.groups is None else self.data.groups[rows]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From stored pixels to the encoder's input."""
+        data = self.data
+        return Preprocessing(self.config["image_size"], data.scale, data.mean, data.std)
+
+    def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """What a model card and metrics.json say of a result."""
+        record = self.data.record
+        return {
+            **result,
+            "data": {"name": self.data.name, "fingerprint": record["fingerprint"], "notes": list(self.data.notes)},
+            "seeds": {"study": self.seed},
+            "limits": list(LIMITS),
+        }
+
+    def rows(self, *parts: int, labelled: bool = False) -> NDArray[np.int64]:
+        """Which images are in these parts."""
+        inside = np.isin(self.data.part, parts)
+        return np.flatnonzero(inside & (self.data.labels >= 0) if labelled else inside)
+
+    def pool(self, rows: NDArray[np.int64]) -> Pool:
+        """These images as batches; patients only where the data set names them."""
+        groups = self.data.groups if self.data.has_patients else None
+        return Pool(self.data.images, rows, self.data.scale, self.device, groups)
+
+    @cached_property
+    def probe_pool(self) -> Pool:
+        """What the search pretrains on."""
+        return self.pool(self.rows(PROBE))
+
+    @cached_property
+    def final_pool(self) -> Pool:
+        """What the final training may see: every image outside the test part."""
+        return self.pool(self.rows(PROBE, SELECTION))
+
+    @cached_property
+    def scored_rows(self) -> NDArray[np.int64]:
+        """The labelled images of the aligned score: whole patients, drawn once for all candidates."""
+        rows = self.rows(PROBE, labelled=True)
+        if len(rows) <= SCORED:
+            return rows
+        groups = rows if self.data.groups is None else self.data.groups[rows]
+        names, inverse = np.unique(groups, return_inverse=True)
+        order = np.random.default_rng([self.seed, 7]).permutation(len(names))[inverse]
+        return np.sort(rows[np.argsort(order, kind="stable")[:SCORED]])
+
+    @cached_property
+    def plain(self) -> Views:
+        """Views that are used to standardise only."""
+        return Views(self.preset, self.data.mean, self.data.std)
+
+    def embed(self, encoder: Encoder, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Pooled embeddings (n, d) of these images."""
+        pool, parts = self.pool(rows), []
+        encoder.eval()
+        with torch.inference_mode():
+            for first in range(0, len(rows), EMBED_BATCH):
+                batch = pool.batch(np.arange(first, min(first + EMBED_BATCH, len(rows))))
+                parts.append(encoder(self.plain.standardise(batch)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def averaged(self, weights: Mapping[str, torch.Tensor], pool: Pool | None = None) -> Encoder:
+        """An encoder with averaged weights, its batch norms settled on the pool."""
+        encoder = self.new_encoder(0)
+        encoder.load_state_dict(dict(weights))
+        settle_norms(encoder, pool or self.probe_pool, self.plain.standardise)
+        return encoder
+
+    def score(self, encoder: Encoder) -> Score:
+        """The aligned score of an encoder on the probe part."""
+        rows = self.scored_rows
+        return self.target.score(self.embed(encoder, rows), self.data.labels[rows], self.groups(rows))
+
+
+def open_context(folder: Folder, device: str | None = None) -> Context:
+    """Open a study from its folder; the images come from its cache."""
+    config = read_toml(folder.config)
+    return Context(folder, config, load_data(folder.cache), torch.device(device or config["device"]))
+
+
+__all__ = ["PROBE", "SELECTION", "TEST", "Context", "open_context"]

@@ -1,0 +1,302 @@
+"""A study from beginning to end: open the data, plan the time, run the search, finish."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autossl import baselines
+from autossl.calibrate import calibrate
+from autossl.clock import Clock, in_words, seconds
+from autossl.context import PROBE, SELECTION, TEST, Context, open_context
+from autossl.data import open_data, prepare
+from autossl.display import Display
+from autossl.errors import NoCandidate, UserError
+from autossl.executor import run_workers
+from autossl.finish import Finish
+from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml, write_json, write_toml
+from autossl.journal import entries, mend, open_study
+from autossl.leaderboard import rows
+from autossl.plan import Costs, Method, Needs, Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan
+from autossl.pretext import METHODS
+from autossl.proxies import warm_up
+from autossl.report import write_report
+from autossl.settings import Asked, compare, default_out, resolve
+from autossl.worker import Worker, requeue_lost
+
+log = logging.getLogger("autossl")
+
+
+def start(
+    data: Any,
+    asked: Asked,
+    *,
+    unlabeled: Any = None,
+    labels: Any = None,
+    started: float | None = None,
+    quiet: bool = False,
+) -> Folder:
+    """Begin a study, or go on with the one in `asked.out` if its settings are the same. Returns its folder."""
+    started = time.time() if started is None else started
+    asked.check()
+    source = open_data(
+        data, task=asked.task, unlabeled=unlabeled, labels=labels,
+        label_column=asked.label_column, patient_column=asked.patient_column,
+    )  # fmt: skip
+    config = resolve(
+        asked, source, {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
+    )
+    folder = Folder(Path(asked.out) if asked.out else default_out(source.name, asked.task))
+    _refuse_strange(folder)
+    if folder.config.is_file():
+        compare(folder, config)
+    fresh = not folder.root.exists()
+    folder.make()
+    with only_process(folder), Clocked(folder, asked.limit, started, quiet) as run:
+        try:
+            run.display.say("opening the images")
+            found = prepare(
+                source, folder.cache, image_size=config["image_size"], max_labels=asked.max_labels,
+                seed=asked.seed, progress=run.display.progress,
+            )  # fmt: skip
+        except UserError:
+            if fresh and not folder.config.is_file():
+                _remove(folder)
+            raise
+        write_json(folder.data, found.record)
+        write_toml(folder.config, config, "The settings of this AutoSSL study, resolved.")
+        if asked.plan is not None:
+            _adopt_plan(folder, asked.plan)
+        _run(folder, run)
+    return folder
+
+
+def resume(
+    path: str | Path, time_limit: str | float | None = None, *, started: float | None = None, quiet: bool = False
+) -> Folder:
+    """Go on with a study that was stopped or killed; `time_limit` "+1h" adds to its limit, "2h" replaces it."""
+    folder = existing(path)
+    config = read_toml(folder.config)
+    limit = None if config["time_limit"] == "none" else float(config["time_limit"])
+    if time_limit is not None:
+        text = str(time_limit)
+        given = seconds(text.removeprefix("+"))
+        limit = given if not text.startswith("+") or given is None or limit is None else limit + given
+        write_toml(
+            folder.config,
+            {**config, "time_limit": "none" if limit is None else limit},
+            "The settings of this AutoSSL study, resolved.",
+        )
+    with only_process(folder), Clocked(folder, limit, time.time() if started is None else started, quiet) as run:
+        folder.stop.unlink(missing_ok=True)
+        _run(folder, run, extended=time_limit is not None)
+    return folder
+
+
+@dataclass
+class Clocked:
+    """One run of a study: its clock, its display, its folder's log; stamps the time used on the way out too."""
+
+    folder: Folder
+    limit: float | None
+    started: float
+    quiet: bool
+
+    def __enter__(self) -> "Clocked":
+        self.clock = Clock(self.folder, self.started)
+        self.display = Display(self.folder.log, self.limit, self.clock.now, self.quiet).__enter__()
+        self.clock.stamp(force=True)
+        return self
+
+    def __exit__(self, *fault: Any) -> None:
+        self.display.__exit__(*fault)
+        with machine_faults():
+            self.clock.stamp(force=True)
+
+    def tick(self) -> None:
+        """Called at every training step."""
+        self.clock.stamp()
+        self.display.tick()
+
+
+def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
+    """Go through the stages that are not done yet."""
+    mend(folder)
+    context = open_context(folder)
+    run.display.facts = lambda: rows(context.study, context.state("baselines"))
+    say = _sayer(context, run)
+    if context.state("finished") and not extended:
+        log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
+        return
+    requeue_lost(context.study, everything=True)
+    warm_up()
+    _plan(context, run, say, extended)
+    _search(context, run, say)
+    if not any(e.state == "scored" for e in entries(context.study.get_trials(deepcopy=False))):
+        write_report(folder, folder.report)
+        raise NoCandidate(
+            "no candidate could be used: every one failed or collapsed; see autossl leaderboard and autossl.log"
+        )
+    finish = Finish(context, lambda step: _left(context, run, step), say, run.tick)
+    finish.run()
+    say("writing the report")
+    write_report(folder, folder.report)
+    say("done")
+
+
+def _sayer(context: Context, run: Clocked) -> Callable[[str], None]:
+    def say(stage: str) -> None:
+        run.display.say(stage)
+        context.remember(stage=stage)
+        run.clock.stamp(force=True)
+
+    return say
+
+
+def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: bool) -> None:
+    """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
+    if context.state("baselines") is None:
+        say("scoring the untrained encoder")
+        context.remember(baselines=_baselines(context))
+    if context.state("costs") is None:
+        say("measuring what things cost here")
+        context.remember(costs=asdict(calibrate(context, context.state("baselines")["untrained"]["seconds"])))
+    costs = Costs(**context.state("costs"))
+    needs, limit, now = _needs(context, costs), run.limit, run.clock.now()
+    if context.state("plan") is None:
+        plan = make_untimed_plan(needs) if limit is None else make_plan(limit, now, needs)
+    elif extended:
+        plan = extend(context.plan, limit, now, needs)
+        context.remember(finished=False, extended_after_test=bool(context.state("tests")))
+    else:
+        plan = context.plan
+        ensure_time(plan, now, costs, needs)
+    context.remember(plan=plan.to_dict())
+    _tell_plan(context, plan)
+
+
+def _tell_plan(context: Context, plan: Plan) -> None:
+    rungs = ", ".join(f"{images:,}" for images in plan.rungs)
+    until = "no time limit" if plan.search_until is None else f"search until {in_words(plan.search_until)}"
+    log.info("plan: rungs at %s images; %s; first %s", rungs, until, ", ".join(plan.methods))
+    for sentence in plan.planned_away:
+        log.info("plan: %s", sentence)
+    study = context.study
+    facts = {
+        "1 dataset": context.data.name,
+        "2 target": context.config["task"],
+        "3 backbone": context.config["backbone"],
+    }
+    for name, value in facts.items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
+
+
+def _baselines(context: Context) -> dict[str, Any]:
+    """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
+    encoders = {"untrained": baselines.untrained(context)}
+    if context.config.get("weights"):
+        encoders["weights"] = baselines.given(context, context.config["weights"])
+    found = {}
+    for name, encoder in encoders.items():
+        started = time.time()
+        score = context.score(encoder)
+        seconds_used = round(time.time() - started, 3)
+        found[name] = {"score": score.value, "se": score.se, **score.proxies, "seconds": seconds_used}
+        context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
+        log.info("%s encoder: %.3f ± %.3f", name, score.value, score.se)
+    return found
+
+
+def _needs(context: Context, costs: Costs) -> Needs:
+    methods = tuple(
+        Method(name, METHODS[name].paradigm, len(context.space[name].priors), costs.per_image[name])
+        for name in context.config["methods"]
+    )
+    labelled = len(context.rows(PROBE, SELECTION, labelled=True))
+    chosen, _ = context.target.adaptation(context.config["adaptation"], labelled)
+    return Needs(
+        costs=costs,
+        methods=methods,
+        pool=len(context.probe_pool),
+        images=labelled + len(context.rows(TEST)),
+        labelled=labelled,
+        max_candidates=context.config.get("max_candidates"),
+        workers=context.config["workers"],
+        baselines=3 if context.config.get("weights") else 2,
+        finetune=chosen == "finetune",
+    )
+
+
+def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:
+    plan, folder = context.plan, context.folder
+    left = _left(context, run, "search")
+    if left == 0:
+        return
+    say("searching")
+    if context.config["workers"] > 1:
+        until = None if left is None else time.time() + left
+        run_workers(context, context.config["workers"], until, run.tick)
+        return
+    worker = Worker(
+        context,
+        time_left=lambda: None if plan.search_until is None else plan.search_until - run.clock.now(),
+        stopped=folder.stop.exists,
+        tick=run.tick,
+    )
+    worker.work()
+
+
+def _left(context: Context, run: Clocked, step: Step) -> float | None:
+    return left(context.plan, step, run.clock.now())
+
+
+def _adopt_plan(folder: Folder, path: str) -> None:
+    """Take over the plan (and the measured costs it came from) of an earlier study, without its clock."""
+    earlier = existing(path)
+    stored = read_json(earlier.state) or {}
+    if "plan" not in stored:
+        raise UserError(f"a study with a plan was wanted, found none in --plan {path}; give a study that has searched")
+    if read_json(folder.state) is None:
+        write_json(folder.state, {"costs": stored["costs"], **_repeated(earlier, stored)})
+
+
+def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
+    """The plan of a study without its clock, and its scored segments in order: what repeats it exactly."""
+    config = read_toml(earlier.config)
+    trials = open_study(earlier, config["study_name"], config.get("storage")).get_trials(deepcopy=False)
+    segments = [
+        {"candidate": e.candidate, "rung": e.rung, "prior_index": e.prior_index, "params": trials[e.number].params}
+        for e in entries(trials)
+        if e.state == "scored"
+    ]
+    plan = Plan.from_dict(stored["plan"])
+    result = stored.get("result") or {}
+    trained = result.get("final_training", {}).get("images")
+    final = trained - plan.rungs[result["candidate"]["rung"]] if trained else 3 * plan.rungs[-1]
+    return {"plan": replace(plan, limit=None, until={}, final_images=final).to_dict(), "repeat": segments}
+
+
+def _describe(data: Any) -> str | None:
+    """How config.toml names the data: a path as given, anything else by its type."""
+    if data is None:
+        return None
+    return str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"
+
+
+def _refuse_strange(folder: Folder) -> None:
+    """A folder with other things in it is not written to."""
+    if folder.root.exists() and not folder.root.is_dir():
+        raise UserError(f"a folder for the study was wanted, found a file at {folder.root}; give another --out")
+    if folder.root.is_dir() and any(folder.root.iterdir()) and not (folder.config.is_file() or folder.cache.is_dir()):
+        raise UserError(
+            f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
+        )
+
+
+def _remove(folder: Folder) -> None:
+    """Leave nothing of a study that never began."""
+    shutil.rmtree(folder.root, ignore_errors=True)

@@ -1,0 +1,22 @@
+"""The user's images: opened from any supported form, checked, split and decoded once."""
+
+from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Source
+from autossl.data.fresh import Fresh, read_images
+from autossl.data.open import open_data
+from autossl.data.prepare import load, prepare
+from autossl.data.store import default_image_size
+
+__all__ = [
+    "DROPPED",
+    "PROBE",
+    "SELECTION",
+    "TEST",
+    "Data",
+    "Fresh",
+    "Source",
+    "default_image_size",
+    "load",
+    "open_data",
+    "prepare",
+    "read_images",
+]

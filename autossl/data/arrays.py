@@ -1,0 +1,210 @@
+"""Reads images that are arrays already: npz archives, NumPy arrays, torch datasets."""
+
+import hashlib
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL, Pixels
+from autossl.data.found import Found, Values, cells, encode_split
+from autossl.data.images import to_pixels
+from autossl.errors import UserError
+
+LAYOUT = "a MedMNIST-layout npz (train_images, train_labels, val_..., test_...) or images and labels"
+OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
+Arrays = dict[str, NDArray[Any]]
+
+
+def read_npz(path: Path) -> Found:
+    """`{train,val,test}_{images,labels[,patients]}` or `images`, `labels`[, `patients` | `groups`, `split`]."""
+    arrays = _load(path)
+    place = str(path)
+    official = [(name, code) for name, code in OFFICIAL if f"{name}_images" in arrays]
+    if official:
+        return _medmnist(arrays, official, path)
+    if "images" not in arrays:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise UserError(f"{LAYOUT} was wanted, found the arrays {found} in {place}; rename them")
+    pixels, white = to_pixels(_stack(arrays["images"], place), place)
+    patients = arrays.get("patients", arrays.get("groups"))
+    split = arrays.get("split")
+    return Found(
+        path.stem,
+        place,
+        pixels,
+        labels=_column(arrays.get("labels"), len(pixels), "labels", place),
+        patients=_column(patients, len(pixels), "patients", place),
+        split=None if split is None else encode_split(cells(split), place),
+        white=white,
+        notes=_depth_note(arrays["images"], pixels),
+    )
+
+
+def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Found:
+    place = str(path)
+    parts = [_stack(arrays[f"{name}_images"], place) for name, _ in official]
+    if len({(part.shape[1:], part.dtype) for part in parts}) > 1:
+        found = ", ".join(f"{name}_images {part.shape} {part.dtype}" for (name, _), part in zip(official, parts))
+        raise UserError(f"images of one shape and type were wanted, found {found} in {place}; save them alike")
+    stacked = np.concatenate(parts)
+    pixels, white = to_pixels(stacked, place)
+    sizes = [len(part) for part in parts]
+    return Found(
+        path.stem,
+        place,
+        pixels,
+        labels=_columns(arrays, official, sizes, ("labels",), place),
+        patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
+        split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
+        white=white,
+        notes=_depth_note(stacked, pixels),
+    )
+
+
+def _columns(
+    arrays: Arrays, official: list[tuple[str, int]], sizes: list[int], keys: tuple[str, ...], place: str
+) -> Values | None:
+    """One column over all splits; empty cells for a split that lacks it."""
+    column: Values = []
+    for (name, _), size in zip(official, sizes):
+        key = next((f"{name}_{key}" for key in keys if f"{name}_{key}" in arrays), "")
+        column += (_column(arrays[key], size, key, place) or []) if key else [""] * size
+    return column if any(column) else None
+
+
+def _load(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise UserError(f"{LAYOUT} was wanted, found a single array in {path}; pass it to autossl.search")
+            return {key: archive[key] for key in archive.files}
+    except UserError:
+        raise
+    except ValueError as fault:
+        if "allow_pickle" in str(fault) or "Object arrays" in str(fault):
+            raise UserError(
+                f"arrays of numbers were wanted, found an object array in {path}, which could run code when opened; "
+                "save it as one numeric array, images of one size"
+            ) from None
+        raise _damaged(path) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(
+        f"a whole npz archive was wanted, found one that is truncated or damaged at {path} "
+        f"({path.stat().st_size:,} bytes); copy or download it again"
+    )
+
+
+def _column(values: NDArray[Any] | None, n: int, key: str, place: str) -> Values | None:
+    if values is None:
+        return None
+    if values.dtype == object:
+        raise UserError(f"{key} of numbers or text were wanted, found an object array in {place}; convert it")
+    if values.ndim == 2 and values.shape[1] > 1:
+        raise UserError(
+            f"one label per image was wanted, found {values.shape[1]} columns in {key} of {place}; "
+            "several labels per image are not served yet: choose one column"
+        )
+    if values.size != n:
+        raise UserError(f"{n} entries in {key}, one per image, were wanted, found {values.size} in {place}; align them")
+    return cells(values.reshape(-1))
+
+
+def _stack(images: NDArray[Any], place: str) -> NDArray[Any]:
+    """(n, h, w[, c]) -> (n, h, w, c)."""
+    if images.dtype == object:
+        raise UserError(
+            f"one numeric array of images was wanted, found an object array in {place}; "
+            "bring the images to one size, or give a folder of files"
+        )
+    if images.ndim not in (3, 4):
+        raise UserError(f"images (n, h, w) or (n, h, w, c) were wanted, found {images.shape} in {place}; reshape them")
+    if len(images) == 0:
+        raise UserError(f"at least two images were wanted, found an empty array {images.shape} in {place}; fill it")
+    if images.ndim == 4 and images.shape[1] <= 4 < images.shape[3] and images.shape[2] > 4:
+        raise UserError(
+            f"images (n, h, w, c) were wanted, found {images.shape} in {place}, channels first; "
+            "move the channels last: images.transpose(0, 2, 3, 1)"
+        )
+    return images if images.ndim == 4 else images[:, :, :, None]
+
+
+def _depth_note(images: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
+    if images.dtype.kind != "f":
+        return ()
+    steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
+    return (f"pixels were floats in [0, 1] and are kept in steps of {steps}",)
+
+
+def read_array(images: NDArray[Any], labels: Any) -> Found:
+    """A NumPy array (n, h, w[, c]) with labels (n,)."""
+    stacked = _stack(np.asarray(images), "the given array")
+    pixels, white = to_pixels(stacked, "the given array")
+    column = None if labels is None else _column(np.asarray(labels), len(pixels), "labels", "the given labels")
+    return Found("array", "the given array", pixels, labels=column, white=white, notes=_depth_note(stacked, pixels))
+
+
+def read_dataset(dataset: Any, labels: Any) -> Found:
+    """A map-style torch dataset of (image, label) or of images; it is decoded into memory, once."""
+    name = type(dataset).__name__
+    place = f"the given {name}"
+    arrays, column = [], []
+    for row in range(len(dataset)):
+        item = dataset[row]
+        pair = isinstance(item, tuple | list)
+        arrays.append(_item(item[0] if pair else item, f"item {row} of {place}"))
+        column.append(_label(item[1], place) if pair and len(item) > 1 else None)
+    if not arrays:
+        raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
+    converted = [to_pixels(array, f"item {row} of {place}") for row, array in enumerate(arrays)]
+    if len({pixels.dtype for pixels, _ in converted}) > 1:
+        converted = [to_pixels(array, place, deep=True) for array in arrays]
+    given = cells(column) if labels is None else _column(np.asarray(labels), len(arrays), "labels", place)
+    return Found(
+        name,
+        place,
+        [pixels for pixels, _ in converted],
+        labels=given if given and any(given) else None,
+        white=converted[0][1],
+        notes=_depth_note(arrays[0], converted[0][0]),
+    )
+
+
+def _item(image: Any, place: str) -> NDArray[Any]:
+    """(h, w, c) from an array, a Pillow image or a tensor (c, h, w)."""
+    array = np.asarray(image)
+    if array.ndim == 2:
+        return array[:, :, None]
+    if array.ndim != 3:
+        raise UserError(f"images (h, w) or (h, w, c) were wanted, found {array.shape} in {place}; reshape them")
+    torch = sys.modules.get("torch")
+    tensor = torch is not None and isinstance(image, torch.Tensor)
+    return array.transpose(1, 2, 0) if tensor else array
+
+
+def _label(value: Any, place: str) -> Any:
+    array = np.asarray(value)
+    if array.size != 1:
+        raise UserError(
+            f"one label per image was wanted, found {array.size} in {place}; "
+            "several labels per image are not served yet: choose one"
+        )
+    return array.reshape(-1)[0].item()
+
+
+def content_key(arrays: Iterable[NDArray[Any]]) -> str:
+    """A digest of arrays, their shapes and types."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

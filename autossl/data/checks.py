@@ -1,0 +1,159 @@
+"""Looks for what makes data unusable (an error) or less than it seems (a note)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Ints, Source
+from autossl.errors import UserError
+
+SMALLEST_SIDE = 8
+FEW = 0.05  # share of unreadable images up to which they are set aside
+IMBALANCE = 10.0  # largest class over smallest from which a note is made
+
+
+def allowed_failures(n: int) -> int:
+    """How many of n images may be unreadable before the data are refused."""
+    return max(1, int(n * FEW))
+
+
+def check_sizes(source: Source) -> None:
+    """UserError where too many headers cannot be read, or an image is too small."""
+    bad = np.flatnonzero(source.sizes[:, 0] == 0)
+    if len(bad) > allowed_failures(source.n) or len(bad) == source.n:
+        raise too_many_unreadable(source, bad)
+    sides = np.where(source.sizes == 0, SMALLEST_SIDE, source.sizes).min(1)
+    if (small := np.flatnonzero(sides < SMALLEST_SIDE)).size:
+        height, width = source.sizes[small[0]]
+        raise UserError(
+            f"images of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels were wanted, found {len(small)} smaller ones "
+            f"in {source.place}, the first {height} x {width} ({source.naming(int(small[0]))}); leave them out"
+        )
+
+
+def too_many_unreadable(source: Source, rows: NDArray[np.int64]) -> UserError:
+    """The error for images that cannot be read."""
+    return UserError(
+        f"readable images were wanted, found {len(rows)} of {source.n} that are damaged, truncated or hold several "
+        f"frames in {source.place}, the first {source.naming(int(rows[0]))}; copy them again or leave them out"
+    )
+
+
+def check_labels(source: Source) -> None:
+    """UserError where labels cannot make a classification study."""
+    counts = np.bincount(source.labels[source.labels >= 0], minlength=len(source.classes))
+    if len(source.classes) == 0:
+        raise UserError(
+            f"labelled images were wanted, found {source.n} images without a label in {source.place}; "
+            "give labels= or use class folders"
+        )
+    if len(source.classes) == 1:
+        raise UserError(
+            f"at least two classes were wanted, found only {source.classes[0]!r} ({counts[0]} images) "
+            f"in {source.place}; add images of another class"
+        )
+    units = np.arange(source.n) if source.groups is None else source.groups
+    unit = "image" if source.groups is None else "patient"
+    for index, name in enumerate(source.classes):
+        held = len(np.unique(units[source.labels == index]))
+        if held < 2:
+            raise UserError(
+                f"at least two {unit}s of every class were wanted, so that it can be split, found {held} of class "
+                f"{name!r} ({counts[index]} images) in {source.place}; add some or leave the class out"
+            )
+
+
+def check_parts(labels: Ints, part: NDArray[np.int8], classes: tuple[str, ...], place: str) -> tuple[str, ...]:
+    """Notes on classes that a scored part lacks; UserError where the probe part lacks one or the test part has none."""
+    if not (part == TEST).any():
+        raise UserError(f"labelled test images were wanted, found none in {place}; label some, or drop the split")
+    notes = []
+    for index, name in enumerate(classes):
+        held = [int(((part == number) & (labels == index)).sum()) for number in (PROBE, SELECTION, TEST)]
+        if held[PROBE] == 0:
+            raise UserError(
+                f"training labels of every class were wanted, found none of class {name!r} outside the selection and "
+                f"test parts of {place}; add some or leave the class out"
+            )
+        lacking = [word for number, word in ((SELECTION, "selection"), (TEST, "test")) if held[number] == 0]
+        if lacking:
+            notes.append(f"class {name} has no labelled image in the {' and the '.join(lacking)} part")
+    return tuple(notes)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Exact duplicates among n images: `set_of` (n,) numbers sets of equal pixels, -1 where an image is alone."""
+
+    set_of: Ints
+    sets: int
+    images: int  # images that are in a set
+    crossing: int  # sets with images in more than one official part
+    contradicting: Ints  # numbers of the sets whose images carry different labels
+
+
+def find_duplicates(digests: NDArray[np.uint8], usable: NDArray[np.bool_], source: Source) -> Duplicates:
+    """Equal pixels (digests (n, 16) of the decoded images); flat and unreadable images are not `usable`."""
+    keys = np.ascontiguousarray(digests).view(np.dtype((np.void, digests.shape[1]))).ravel()
+    _, inverse, counts = np.unique(keys[usable], return_inverse=True, return_counts=True)
+    number = np.where(counts > 1, np.cumsum(counts > 1) - 1, -1)
+    set_of = np.full(len(digests), -1, dtype=np.int64)
+    set_of[usable] = number[inverse]
+    rows = np.flatnonzero(set_of >= 0)
+    sets = int(set_of.max(initial=-1)) + 1
+    return Duplicates(
+        set_of,
+        sets,
+        len(rows),
+        int(several(set_of[rows], source.split[rows], sets).sum()),
+        np.flatnonzero(several(set_of[rows], source.labels[rows], sets, ignore=-1)).astype(np.int64),
+    )
+
+
+def several(sets: Ints, values: NDArray[np.integer], count: int, ignore: int | None = None) -> NDArray[np.bool_]:
+    """(count,) whether a set holds more than one value."""
+    seen = np.ones(len(sets), dtype=bool) if ignore is None else values != ignore
+    pairs = np.unique(np.stack([sets[seen], values[seen].astype(np.int64)]), axis=1)
+    return np.bincount(pairs[0].astype(np.int64), minlength=count) > 1
+
+
+def duplicate_notes(found: Duplicates, dropped: int) -> tuple[str, ...]:
+    """What is said about duplicates."""
+    if not found.sets:
+        return ()
+    notes = [f"{found.images} images are exact duplicates in {found.sets} sets; the images of a set stay in one part"]
+    if len(found.contradicting):
+        notes.append(
+            f"{len(found.contradicting)} sets of exact duplicates carry different labels: outside the test part "
+            "these images count as unlabelled"
+        )
+    if dropped:
+        notes.append(f"{dropped} images left a part because a duplicate or their patient is in a later one")
+    return tuple(notes)
+
+
+def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
+    """What is said about pixels and class sizes."""
+    notes = []
+    if flat:
+        notes.append(f"{flat} images have a single pixel value throughout")
+    sample = data.images[:: max(1, len(data.images) // 1000)]
+    if data.images.shape[3] == 3 and (sample == sample[..., :1]).all():
+        notes.append("the images are grey but stored as RGB")
+    counts = np.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
+    if counts.max() > IMBALANCE * max(1, counts.min()):
+        small, large = data.classes[int(counts.argmin())], data.classes[int(counts.argmax())]
+        notes.append(
+            f"classes are unequal: {counts.max()} labels of {large}, {counts.min()} of {small}; "
+            "read balanced accuracy, not accuracy"
+        )
+    return tuple(notes)
+
+
+def class_counts(data: Data, part: int) -> dict[str, int]:
+    """Labels of each class in a part."""
+    assert part != DROPPED
+    rows = data.rows(part, labelled=True)
+    counts = np.bincount(data.labels[rows], minlength=len(data.classes))
+    return {name: int(count) for name, count in zip(data.classes, counts)}

@@ -1,0 +1,78 @@
+"""What the rest of the engine sees of the user's images: `Data`, and before decoding, `Source`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8 | np.uint16]
+Ints = NDArray[np.int64]
+
+PROBE, SELECTION, TEST, DROPPED = 0, 1, 2, 3  # values of Data.part
+PARTS = ("probe", "selection", "test", "dropped")
+TRAIN, VAL, OFFICIAL_TEST, NO_SPLIT = 0, 1, 2, -1  # values of Source.split
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images decoded into a study's store, with labels, patients and parts; n images of (h, w, c).
+
+    The test part holds labelled images only; in the other parts a label of -1 is missing or withheld. Images of
+    the dropped part are used for nothing. Without patient ids every image is its own group.
+    """
+
+    name: str
+    images: Pixels  # (n, h, w, c), memory-mapped, read-only
+    labels: Ints  # (n,) class index; -1: without label, or withheld by max_labels
+    classes: tuple[str, ...]
+    groups: Ints  # (n,) patient index; exact duplicates share one
+    has_patients: bool
+    part: NDArray[np.int8]  # (n,) PROBE, SELECTION, TEST or DROPPED
+    scale: float  # the pixel value that means 1.0
+    mean: tuple[float, ...]  # per channel of images / scale, over the probe part
+    std: tuple[float, ...]
+    notes: tuple[str, ...]
+    record: dict[str, Any] = field(repr=False)  # for data.json; holds no identifiers
+
+    def rows(self, *parts: int, labelled: bool = False) -> Ints:
+        """The rows that lie in any of these parts, in order; only the labelled ones if so asked."""
+        wanted = np.isin(self.part, parts)
+        return np.flatnonzero(wanted & (self.labels >= 0) if labelled else wanted).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images that can be read one by one but are not decoded yet; n of them, of any size."""
+
+    name: str
+    place: str  # where they are, for error messages
+    labels: Ints  # (n,) class index or -1
+    classes: tuple[str, ...]
+    split: NDArray[np.int8]  # (n,) TRAIN, VAL, OFFICIAL_TEST or NO_SPLIT
+    read: Callable[[int], Pixels] = field(repr=False)  # (h, w, c)
+    sizes: NDArray[np.int64] = field(repr=False)  # (n, 2) height and width; 0 where the header cannot be read
+    channels: int
+    white: NDArray[np.int64] = field(repr=False)  # (n,) the pixel value that means 1.0; 0: unknown (16 bit)
+    key: str = field(repr=False)  # changes when the content does
+    groups: Ints | None = None  # (n,) patient index
+    patients: tuple[str, ...] = field(default=(), repr=False)  # identifiers by patient index; never written anywhere
+    array: Pixels | None = field(default=None, repr=False)  # (n, h, w, c) where already decoded
+    files: tuple[Path, ...] | None = field(default=None, repr=False)
+    root: Path | None = None  # folder that file names are given relative to in errors
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def naming(self, row: int) -> str:
+        """How an error on the terminal names an image; never for anything that is stored."""
+        if self.files is None:
+            return f"row {row}"
+        path = self.files[row]
+        inside = self.root is not None and path.is_relative_to(self.root)
+        return str(path.relative_to(self.root)) if inside and self.root is not None else str(path)

@@ -1,0 +1,124 @@
+"""What a reader of one form of data hands over, and how label and patient columns become numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL, Ints, Pixels
+from autossl.errors import UserError
+
+SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VAL,
+    "valid": VAL,
+    "validation": VAL,
+    "dev": VAL,
+    "test": OFFICIAL_TEST,
+    "testing": OFFICIAL_TEST,
+    "": NO_SPLIT,
+}
+MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "-1", "-1.0"})  # labels that mean "no label"
+MOST_CLASSES = 1000
+
+Values = list[str]  # one cell per image; MISSING cells have no label or no patient
+
+
+@dataclass(frozen=True)
+class Found:
+    """Images with their columns as they stand in the data."""
+
+    name: str
+    place: str
+    images: Pixels | list[Pixels] | list[Path]  # (n, h, w, c), or n of (h, w, c), or n files
+    labels: Values | None = None
+    patients: Values | None = None
+    split: NDArray[np.int8] | None = None
+    class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
+    white: int = 0  # of arrays: the pixel value that means 1.0; 0: unknown (16 bit)
+    root: Path | None = None
+    absent: int = 0  # files that a table names and that are not there
+    notes: tuple[str, ...] = ()
+
+
+def cells(values: NDArray[Any] | Sequence[Any]) -> Values:
+    """A column as text; whole floats lose their ".0", None and NaN become empty."""
+    return [_cell(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    if isinstance(value, float | np.floating):
+        if np.isnan(value):
+            return ""
+        return str(int(value)) if float(value).is_integer() else str(float(value))
+    return str(value).strip()
+
+
+def encode_labels(values: Values, names: dict[str, str], place: str) -> tuple[Ints, tuple[str, ...]]:
+    """Class indices (n,), -1 where there is no label, and the class names, numbers in numeric order."""
+    known = sorted({value for value in values if value.lower() not in MISSING}, key=_order)
+    if any(_fraction(value) for value in known):
+        raise UserError(
+            f"class labels were wanted, found numbers with fractions such as {known[0]} in {place}; "
+            "bin them into classes, or name another column by --label-column"
+        )
+    if len(known) > MOST_CLASSES:
+        raise UserError(
+            f"at most {MOST_CLASSES} classes were wanted, found {len(known)} different labels in {place}; "
+            "name another column by --label-column"
+        )
+    index = {value: at for at, value in enumerate(known)}
+    labels = np.array([index.get(value, -1) for value in values], dtype=np.int64)
+    return labels, tuple(names.get(value, value) for value in known)
+
+
+def _order(value: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(value), value
+    except ValueError:
+        return 1, 0.0, value
+
+
+def _fraction(value: str) -> bool:
+    number = _order(value)[:2]
+    return number[0] == 0 and not number[1].is_integer()
+
+
+def encode_patients(values: Values) -> tuple[Ints, tuple[str, ...], int]:
+    """Patient indices (n,), the identifiers by index, and how many images have none (each its own patient then)."""
+    index: dict[str, int] = {}
+    identifiers: list[str] = []
+    groups = np.empty(len(values), dtype=np.int64)
+    unknown = 0
+    for row, value in enumerate(values):
+        missing = value.lower() in MISSING
+        unknown += missing
+        if missing or value not in index:
+            if not missing:
+                index[value] = len(identifiers)
+            groups[row] = len(identifiers)
+            identifiers.append("" if missing else value)
+        else:
+            groups[row] = index[value]
+    return groups, tuple(identifiers), unknown
+
+
+def encode_split(values: Values, place: str) -> NDArray[np.int8]:
+    """Official splits (n,) from words (train, val, valid, validation, test) or from 0, 1, 2."""
+    numbers = {"0": TRAIN, "1": VAL, "2": OFFICIAL_TEST, "-1": NO_SPLIT}
+    known = SPLITS | (numbers if not {"train", "test"} & {value.lower() for value in values} else {})
+    strange = sorted({value for value in values if value.lower() not in known})
+    if strange:
+        raise UserError(
+            f"a split of train, val or test was wanted, found {strange[0]!r} in the split column of {place}; "
+            "rename its values, or remove the column to split anew"
+        )
+    return np.array([known[value.lower()] for value in values], dtype=np.int8)

@@ -1,0 +1,100 @@
+"""Reads new images in the geometry and scale of a study, to embed or evaluate them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autossl.data.dataset import Ints, Pixels, Source
+from autossl.data.images import Unreadable, fit
+from autossl.data.open import open_images
+from autossl.data.store import stretch
+from autossl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """New images as a study's encoder takes them, with what labels and patients they have."""
+
+    images: Pixels  # (n, s, s, c)
+    labels: Ints  # (n,) index into the study's classes, -1 where there is no label
+    groups: Ints | None  # (n,) patient index
+    patients: tuple[str, ...]  # identifiers by patient index; for leak checks, never to be written
+    notes: tuple[str, ...]
+
+
+def read_images(
+    data: Any,
+    image_size: int,
+    channels: int,
+    scale: float,
+    classes: Sequence[str] = (),
+    *,
+    labels: Any = None,
+    label_column: str | None = None,
+    patient_column: str | None = None,
+) -> Fresh:
+    """Any supported form of data as (n, image_size, image_size, channels), decoded into memory.
+
+    `scale` is the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched
+    to `classes` by name. UserError for an unreadable image, other channels, or a class that the study has not.
+    """
+    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column)
+    dtype = np.uint8 if scale == 255 else np.uint16
+    images = np.empty((source.n, image_size, image_size, channels), dtype=dtype)
+    clipped = 0
+    for row in range(source.n):
+        image, over = _scaled(fit(_read(source, row), image_size), int(source.white[row]), scale, source.place)
+        images[row] = _channels(image, channels, source, row)
+        clipped += over
+    notes = list(source.notes)
+    if clipped:
+        notes.append(f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped")
+    return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes))
+
+
+def _read(source: Source, row: int) -> Pixels:
+    try:
+        return source.read(row)
+    except Unreadable as fault:
+        raise UserError(
+            f"readable images were wanted, found a damaged one in {source.place} ({source.naming(row)}: {fault}); "
+            "copy it again or leave it out"
+        ) from None
+
+
+def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels, bool]:
+    """The image counted in `scale`, and whether values had to be clipped."""
+    if white and white != scale:
+        return stretch(image, white, scale), False
+    if not white and scale == 255 and image.max() > 255:
+        raise UserError(
+            f"8-bit images, as in the study, were wanted, found values up to {image.max()} in {place}; "
+            "rescale them to 0 to 255"
+        )
+    return np.minimum(image, np.asarray(scale, dtype=image.dtype)), bool(image.max() > scale)
+
+
+def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
+    if image.shape[2] == channels or image.shape[2] == 1:
+        return image
+    if channels == 1 and (image == image[:, :, :1]).all():
+        return image[:, :, :1]
+    raise UserError(
+        f"images with {channels} channels, as in the study, were wanted, found {image.shape[2]} in {source.place} "
+        f"({source.naming(row)}); convert them"
+    )
+
+
+def _match(source: Source, classes: Sequence[str]) -> Ints:
+    if not classes:
+        return np.full(source.n, -1, dtype=np.int64)
+    strange = [name for name in source.classes if name not in classes]
+    if strange:
+        raise UserError(
+            f"labels among the classes of the study ({', '.join(classes)}) were wanted, found {strange[0]!r} in "
+            f"{source.place}; rename or remove them"
+        )
+    place = np.array([classes.index(name) for name in source.classes], dtype=np.int64)
+    return np.where(source.labels >= 0, place[source.labels] if len(place) else -1, -1).astype(np.int64)

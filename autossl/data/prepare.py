@@ -1,0 +1,239 @@
+"""From a source to the `Data` of a study: decoded, checked, split, and written down for the next run."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.checks import (
+    Duplicates,
+    check_parts,
+    class_counts,
+    duplicate_notes,
+    find_duplicates,
+    pixel_notes,
+)
+from autossl.data.dataset import (
+    DROPPED,
+    NO_SPLIT,
+    OFFICIAL_TEST,
+    PARTS,
+    PROBE,
+    SELECTION,
+    TEST,
+    Data,
+    Ints,
+    Source,
+)
+from autossl.data.draw import merge
+from autossl.data.splits import Split, split
+from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
+from autossl.errors import UserError
+
+MOMENT_CHUNK = 512
+HASH_LENGTH = 16
+
+
+def prepare(
+    source: Source,
+    folder: Path,
+    *,
+    image_size: int | None = None,
+    max_labels: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Data:
+    """Decode a source into `folder` (images.npy, images.npz, data.npz), find its flaws, and split it.
+
+    The same source and settings give the same `Data`, and an interrupted decoding leaves nothing behind.
+    `image_size` None is `default_image_size`; `progress` gets (images done, images). UserError for bad data.
+    """
+    if max_labels is not None and max_labels < 1:
+        raise UserError(f"a number of labels above 0 was wanted, found --max-labels {max_labels}; leave it out for all")
+    stored = store(source, folder, image_size or default_image_size(source), progress)
+    found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
+    own = np.arange(source.n) if source.groups is None else source.groups
+    groups = merge(own.astype(np.int64), found.set_of)
+    labels = _usable_labels(source, stored, found)
+    unit = "images" if source.groups is None else "patients"
+    parts = split(labels, groups, source.split, len(source.classes), max_labels, seed, unit)
+    part = np.where(stored.readable, parts.part, DROPPED).astype(np.int8)
+    data = _assemble(source, stored, found, replace(parts, part=part), groups)
+    _write(data, folder)
+    return load(folder)
+
+
+def _usable_labels(source: Source, stored: Stored, found: Duplicates) -> Ints:
+    """Labels without those of unreadable images and, outside the official test part, of contradicting duplicates."""
+    labels = np.where(stored.readable, source.labels, -1)
+    unsure = np.isin(found.set_of, found.contradicting) & (source.split != OFFICIAL_TEST)
+    return np.where(unsure, -1, labels).astype(np.int64)
+
+
+def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, groups: Ints) -> Data:
+    data = Data(
+        name=source.name,
+        images=stored.images,
+        labels=parts.labels,
+        classes=source.classes,
+        groups=groups,
+        has_patients=source.groups is not None,
+        part=parts.part,
+        scale=stored.scale,
+        mean=(),
+        std=(),
+        notes=(),
+        record={},
+    )
+    lacking = check_parts(data.labels, data.part, data.classes, source.place)
+    mean, std = moments(data)
+    notes = (
+        *source.notes,
+        *_file_notes(source, stored),
+        *_split_notes(source),
+        *parts.notes,
+        *duplicate_notes(found, parts.left),
+        *lacking,
+        *pixel_notes(data, int(stored.flat.sum())),
+    )
+    data = replace(data, mean=mean, std=std, notes=notes)
+    return replace(data, record=_record(data, source, stored, found, parts))
+
+
+def _file_notes(source: Source, stored: Stored) -> list[str]:
+    notes = []
+    if bad := np.flatnonzero(~stored.readable).tolist():
+        listed = ", ".join(map(str, bad[:20])) + (", ..." if len(bad) > 20 else "")
+        notes.append(f"{len(bad)} of {source.n} images cannot be read and are set aside (in order, from 0: {listed})")
+    if stored.resized:
+        size = stored.images.shape[1]
+        notes.append(f"{stored.resized} images were resized to {size} x {size}, whole and with their aspect ratio")
+    if len(np.unique(source.white)) > 1:
+        shallow = int((source.white == 255).sum())
+        notes.append(f"{shallow} 8-bit images among 16-bit ones were stretched to white at {stored.scale:.0f}")
+    return notes
+
+
+def _split_notes(source: Source) -> list[str]:
+    official = bool((source.split != NO_SPLIT).any())
+    if source.groups is None:
+        how = "whether a patient is in two parts cannot be checked" if official else "parts were divided by image"
+        return [f"no patient ids: {how}, so scores may be optimistic"]
+    return [] if official else ["parts were divided by patient"]
+
+
+def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of images / scale over the probe part."""
+    rows, channels = data.rows(PROBE), data.images.shape[3]
+    total, square, count = np.zeros(channels), np.zeros(channels), 0
+    for first in range(0, len(rows), MOMENT_CHUNK):
+        values = data.images[rows[first : first + MOMENT_CHUNK]].reshape(-1, channels) / data.scale
+        total, square, count = total + values.sum(0), square + (values**2).sum(0), count + len(values)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+    return tuple(map(float, mean)), tuple(float(max(value, 1e-3)) for value in deviation)
+
+
+def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts: Split) -> dict[str, Any]:
+    columns = (stored.digests, source.labels, source.split, "\n".join(source.classes).encode())
+    fingerprint = hashlib.sha256(b"".join(bytes(column) for column in columns)).hexdigest()
+    n, height, width, channels = data.images.shape
+    return {
+        "name": data.name,
+        "fingerprint": fingerprint,
+        "images": n,
+        "shape": [height, width, channels],
+        "depth": data.images.dtype.name,
+        "scale": data.scale,
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "classes": list(data.classes),
+        "patients": len({name for name in source.patients if name}) if data.has_patients else None,
+        "parts": {PARTS[part]: _part_record(data, part) for part in (PROBE, SELECTION, TEST)},
+        "flaws": {
+            "unreadable": int((~stored.readable).sum()),
+            "duplicate_images": found.images,
+            "duplicate_sets": found.sets,
+            "duplicate_sets_across_official_parts": found.crossing,
+            "duplicate_sets_with_different_labels": len(found.contradicting),
+            "left_an_earlier_part": parts.left,
+            "flat_images": int(stored.flat.sum()),
+        },
+        "notes": list(data.notes),
+        "group_hashes": _group_hashes(data, source, fingerprint),
+    }
+
+
+def _part_record(data: Data, part: int) -> dict[str, Any]:
+    rows = data.rows(part)
+    return {
+        "images": len(rows),
+        "labels": len(data.rows(part, labelled=True)),
+        "groups": len(np.unique(data.groups[rows])),
+        "classes": class_counts(data, part),
+    }
+
+
+def hash_patient(identifier: str, salt: str) -> str:
+    """What a record may hold of a patient identifier."""
+    return hashlib.sha256(f"{salt}\0{identifier}".encode()).hexdigest()[:HASH_LENGTH]
+
+
+def _group_hashes(data: Data, source: Source, salt: str) -> dict[str, list[str]]:
+    """By part, the patients as salted hashes (the salt is the fingerprint), in the order of the hashes."""
+    if source.groups is None:
+        return {}
+    hashes = [hash_patient(name, salt) if name else "" for name in source.patients]
+    return {
+        PARTS[part]: sorted({hashes[group] for group in source.groups[data.rows(part)] if hashes[group]})
+        for part in (PROBE, SELECTION, TEST)
+    }
+
+
+def _write(data: Data, folder: Path) -> None:
+    columns: dict[str, NDArray[Any]] = {
+        "labels": data.labels,
+        "groups": data.groups,
+        "part": data.part,
+        "about": np.array(
+            json.dumps(
+                {
+                    "name": data.name,
+                    "classes": data.classes,
+                    "has_patients": data.has_patients,
+                    "scale": data.scale,
+                    "mean": data.mean,
+                    "std": data.std,
+                    "notes": data.notes,
+                    "record": data.record,
+                }
+            )
+        ),
+    }
+    write_whole(folder / "data.npz", lambda file: np.savez(file, **columns))
+
+
+def load(folder: Path) -> Data:
+    """The `Data` that `prepare` wrote into `folder`, without the source."""
+    if not (folder / "data.npz").is_file() or not (folder / "images.npy").is_file():
+        raise UserError(f"decoded images were wanted, found none in {folder}; run autossl search on the data again")
+    with np.load(folder / "data.npz", allow_pickle=False) as stored:
+        about = json.loads(str(stored["about"]))
+        return Data(
+            name=about["name"],
+            images=np.load(folder / "images.npy", mmap_mode="r"),
+            labels=stored["labels"],
+            classes=tuple(about["classes"]),
+            groups=stored["groups"],
+            has_patients=about["has_patients"],
+            part=stored["part"],
+            scale=about["scale"],
+            mean=tuple(about["mean"]),
+            std=tuple(about["std"]),
+            notes=tuple(about["notes"]),
+            record=about["record"],
+        )

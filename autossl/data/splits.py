@@ -1,0 +1,91 @@
+"""Divides images by patient into the probe, selection and test parts, and withholds labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TRAIN, VAL, Ints
+from autossl.data.draw import draw, groups_per_class
+from autossl.data.withhold import withhold
+
+TEST_SHARE = 0.2
+SELECTION_SHARE, SELECTION_SHARE_FEW, FEW_LABELS = 0.15, 0.3, 1000
+ENOUGH_TO_SELECT = 10  # patients of each class from which an official validation part is the selection part
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of every image, the labels that are left (-1: withheld), and what is to be said about it."""
+
+    part: NDArray[np.int8]
+    labels: Ints
+    notes: tuple[str, ...]
+    left: int  # images that left an earlier part because their group is in a later one
+
+
+def split(
+    labels: Ints, groups: Ints, official: NDArray[np.int8], classes: int, max_labels: int | None, seed: int, unit: str
+) -> Split:
+    """Parts for n images: whole groups, official test images always in the test part.
+
+    `labels` (n,) with -1 for none, `groups` (n,), `official` (n,) as in `Source.split`; `unit` is the word for a
+    group ("patients" or "images"). A class with three groups or more is in every part that is drawn here.
+    """
+    random = np.random.default_rng(seed)
+    test, left = _test_rows(labels, groups, official, classes, random)
+    tied = np.isin(groups, groups[test | (official == OFFICIAL_TEST)])
+    free, notes = ~tied, []
+    if silent := int((tied & ~test & ~left).sum()):
+        notes.append(f"{silent} images without a label belong to the test part and are left out")
+    if max_labels is not None:
+        labels, note = withhold(labels, groups, free, classes, max_labels, unit, random)
+        notes.append(note)
+    selected, moved, words = _selection_rows(labels, groups, official, free, classes, random, unit)
+    part = np.full(len(labels), DROPPED, dtype=np.int8)
+    part[free] = PROBE
+    part[selected], part[moved], part[test] = SELECTION, DROPPED, TEST
+    return Split(part, labels, (*notes, *words), int(left.sum() + moved.sum()))
+
+
+def _test_rows(
+    labels: Ints, groups: Ints, official: NDArray[np.int8], classes: int, random: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) labelled test images, and (n,) images of other official parts whose group is among the test images."""
+    if (official == OFFICIAL_TEST).any():
+        test = (official == OFFICIAL_TEST) & (labels >= 0)
+        return test, (official != OFFICIAL_TEST) & np.isin(groups, groups[official == OFFICIAL_TEST])
+    drawn = draw(labels, groups, classes, TEST_SHARE, random)
+    return drawn & (labels >= 0), np.zeros(len(labels), dtype=bool)
+
+
+def _selection_rows(
+    labels: Ints,
+    groups: Ints,
+    official: NDArray[np.int8],
+    free: NDArray[np.bool_],
+    classes: int,
+    random: np.random.Generator,
+    unit: str,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[str]]:
+    """(n,) selection images, (n,) training images whose group is among them officially, and notes."""
+    none = np.zeros(len(labels), dtype=bool)
+    val = free & (official == VAL) & (labels >= 0)
+    if val.any():
+        held = groups_per_class(labels[val], groups[val], classes)
+        if held.min() >= ENOUGH_TO_SELECT:
+            tied = free & np.isin(groups, groups[val])
+            train = tied & (official == TRAIN)
+            return tied & ~train, train, ["the official validation part is the selection part"]
+    rows = np.flatnonzero(free)
+    share = SELECTION_SHARE_FEW if (labels[rows] >= 0).sum() < FEW_LABELS else SELECTION_SHARE
+    selected = none.copy()
+    selected[rows] = draw(labels[rows], groups[rows], classes, share, random)
+    if not val.any() and not (free & (official == VAL)).any():
+        return selected, none, []
+    fewest = int(groups_per_class(labels[val], groups[val], classes).min())
+    note = (
+        f"the official validation part has as few as {fewest} labelled {unit} of a class ({ENOUGH_TO_SELECT} are "
+        "needed): training and validation parts were pooled and split anew"
+    )
+    return selected, none, [note]

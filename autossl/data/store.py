@@ -1,0 +1,172 @@
+"""Decodes images once into a memory-mapped file that later runs reuse."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.checks import allowed_failures, too_many_unreadable
+from autossl.data.dataset import Pixels, Source
+from autossl.data.images import Unreadable, fit
+from autossl.errors import UserError
+
+DIGEST_BYTES = 16
+CHUNK = 256  # images between two reports of progress
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Decoded images (n, s, s, c), memory-mapped, and what was seen while decoding."""
+
+    images: Pixels
+    digests: NDArray[np.uint8]  # (n, 16) of each image as decoded, before it is resized; 0 where unreadable
+    readable: NDArray[np.bool_]  # (n,)
+    flat: NDArray[np.bool_]  # (n,) one value throughout
+    resized: int
+    scale: float  # the pixel value that means 1.0
+
+
+def default_image_size(source: Source) -> int:
+    """The side of the square that images are brought to, in pixels.
+
+    Images that are all alike and have no side above 96 keep their size. Else the largest of 64, 96 and 224 that
+    does not exceed the median long side: nothing is enlarged, and 224 is what backbones are made for.
+    """
+    sides = source.sizes[source.sizes[:, 0] > 0].max(1)
+    if sides.min() == sides.max() <= 96:
+        return int(sides[0])
+    median = float(np.median(sides))
+    return max(size for size in (64, 96, 224) if size <= max(median, 64))
+
+
+def store(source: Source, folder: Path, size: int, progress: Progress | None) -> Stored:
+    """Decode into `folder`/images.npy, or open what an earlier run decoded from the same source at the same size."""
+    key = f"1 {source.key} {size}"
+    images, about = folder / "images.npy", folder / "images.npz"
+    if images.is_file() and about.is_file():
+        with np.load(about, allow_pickle=False) as known:
+            if str(known["key"]) == key:
+                return _open(images, known)
+    about.unlink(missing_ok=True)  # images and what is said about them belong together
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = _decode(source, images, size, progress)
+    write_whole(about, lambda file: np.savez(file, key=np.array(key), **seen))
+    with np.load(about, allow_pickle=False) as known:
+        return _open(images, known)
+
+
+def _open(images: Path, known: Any) -> Stored:
+    return Stored(
+        np.load(images, mmap_mode="r"),
+        known["digests"],
+        known["readable"],
+        known["flat"],
+        int(known["resized"]),
+        float(known["scale"]),
+    )
+
+
+def _decode(source: Source, path: Path, size: int, progress: Progress | None) -> dict[str, NDArray[Any]]:
+    n, deep = source.n, not (source.white == 255).all()
+    dtype = np.dtype(np.uint16 if deep else np.uint8)
+    digests = np.zeros((n, DIGEST_BYTES), dtype=np.uint8)
+    readable, flat = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    highest = np.zeros(n, dtype=np.int64)
+
+    def write(file: IO[bytes]) -> None:
+        # plain writes, not a writable map: on a full disk these raise, a map kills the process
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (n, size, size, source.channels)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for row, image in enumerate(_read_all(source)):
+            stored = np.zeros((size, size, source.channels), dtype=dtype)
+            if image is not None:
+                stored[:] = fit(image, size)
+                digests[row], readable[row] = digest(image), True
+                flat[row], highest[row] = image.min() == image.max(), image.max()
+            elif row - readable[:row].sum() >= allowed_failures(n):
+                raise too_many_unreadable(source, np.flatnonzero(~readable[: row + 1]))
+            file.write(stored.tobytes())
+            if progress is not None and (row % CHUNK == 0 or row == n - 1):
+                progress(row + 1, n)
+
+    write_whole(path, write)
+    scale = _scale(source.white, highest)
+    if deep:
+        _widen(path, source.white, scale)
+    resized = (source.sizes != size).any(1) & readable
+    return {
+        "digests": digests,
+        "readable": readable,
+        "flat": flat,
+        "resized": np.array(resized.sum()),
+        "scale": np.array(scale),
+    }
+
+
+def _read_all(source: Source) -> Iterator[Pixels | None]:
+    """The images in order, decoded by several threads where they are files; None where one cannot be read."""
+    if source.files is None:
+        yield from map(source.read, range(source.n))
+        return
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        for first in range(0, source.n, CHUNK):
+            yield from pool.map(lambda row: _try(source, row), range(first, min(first + CHUNK, source.n)))
+
+
+def _try(source: Source, row: int) -> Pixels | None:
+    try:
+        image = source.read(row)
+    except (Unreadable, UserError):
+        return None
+    return image if image.shape == (*source.sizes[row], source.channels) else None
+
+
+def digest(image: Pixels) -> NDArray[np.uint8]:
+    """(16,) a hash of pixels, shape and depth."""
+    content = hashlib.blake2b(f"{image.shape}{image.dtype.name}".encode(), digest_size=DIGEST_BYTES)
+    content.update(np.ascontiguousarray(image).data)
+    return np.frombuffer(content.digest(), dtype=np.uint8)
+
+
+def _scale(white: NDArray[np.int64], highest: NDArray[np.int64]) -> float:
+    """255, 65535 for floats, else the least 2^k - 1 (k from 8) that no 16-bit value exceeds."""
+    deep = white == 0
+    if not deep.any():
+        return float(white.max())
+    return float(max(255, (1 << int(highest[deep].max()).bit_length()) - 1))
+
+
+def _widen(path: Path, white: NDArray[np.int64], scale: float) -> None:
+    """Among 16-bit images, stretch those with a white value of their own so that white is the same in all."""
+    rows = np.flatnonzero((white > 0) & (white != scale))
+    if len(rows) == 0:
+        return
+    images = np.load(path, mmap_mode="r+")
+    for row in rows:
+        images[row] = stretch(images[row], float(white[row]), scale)
+    images.flush()
+
+
+def stretch(images: Pixels, white: float, scale: float) -> Pixels:
+    """Pixel values counted in `white` as values counted in `scale`, rounded."""
+    return np.rint(images.astype(np.float64) * (scale / white)).astype(np.uint16)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under a temporary name and rename it, so that it is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""Keeps a given number of labels, drawn by class and in whole groups, as if no others had been made."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import Ints
+from autossl.data.draw import class_table
+from autossl.errors import UserError
+
+LEAST = 2  # groups of each class: one to fit on, one to select by
+
+
+class Kept(NamedTuple):
+    """Labels (n,) with the others set to -1, and what is to be said about it."""
+
+    labels: Ints
+    note: str
+
+
+def withhold(
+    labels: Ints,
+    groups: Ints,
+    free: NDArray[np.bool_],
+    classes: int,
+    wanted: int,
+    unit: str,
+    random: np.random.Generator,
+) -> Kept:
+    """Keep about `wanted` of the labels of the `free` images (n,), all labels of a group or none.
+
+    Classes are kept in proportion, but two groups of each class at least. Without multi-image groups exactly
+    `wanted` labels are kept. UserError where that many cannot hold every class.
+    """
+    there = free & (labels >= 0)
+    if wanted >= there.sum():
+        return Kept(
+            labels, f"max_labels={wanted} withholds nothing: {int(there.sum())} labels are outside the test part"
+        )
+    table, group = class_table(np.where(there, labels, -1), groups, classes)
+    draw = _Draw(table, wanted, random)
+    least = draw.need()
+    if draw.total() > wanted or wanted < least:
+        raise UserError(
+            f"at least {LEAST} labelled {unit} of each of {classes} classes were wanted, found --max-labels {wanted} "
+            f"where these hold {max(draw.total(), least)} labels; give --max-labels {max(draw.total(), least)} or more"
+        )
+    draw.proportionally()
+    draw.up_to_wanted()
+    kept = np.where(there & ~draw.keep[group], -1, labels)
+    count = int((kept[there] >= 0).sum())
+    held = len(np.unique(groups[there & (kept >= 0)]))
+    return Kept(
+        kept,
+        f"max_labels={wanted}: {count} of {int(there.sum())} labels outside the test part are kept ({held} {unit})",
+    )
+
+
+class _Draw:
+    def __init__(self, table: Ints, wanted: int, random: np.random.Generator) -> None:
+        self.table, self.wanted = table, wanted
+        self.sizes = table.sum(1)
+        self.order = random.permutation(np.flatnonzero(self.sizes))
+        self.keep = np.zeros(len(table), dtype=bool)
+        self.have = np.zeros(table.shape[1], dtype=np.int64)
+        self.quota = _quota(table.sum(0), wanted)
+
+    def total(self) -> int:
+        return int(self.have.sum())
+
+    def take(self, group: int) -> None:
+        self.keep[group] = True
+        self.have += self.table[group]
+
+    def need(self) -> int:
+        """Keep the least number of groups of each class, rare classes first; returns the least number of labels."""
+        holding = (self.table > 0).sum(0)
+        least = np.minimum(LEAST, holding)
+        for index in np.argsort(holding, kind="stable"):
+            while (short := int(least[index] - (self.table[self.keep, index] > 0).sum())) > 0:
+                able = self.order[(self.table[self.order, index] > 0) & ~self.keep[self.order]]
+                small = able[self.sizes[able] <= max(1, self.quota[index] // short)]
+                self.take(int(small[0] if len(small) else able[self.sizes[able].argmin()]))
+        return int(least.sum())
+
+    def proportionally(self) -> None:
+        """Further groups in random order as long as no class gets more than its share."""
+        for group in self.order[~self.keep[self.order]].tolist():
+            counts = self.table[group]
+            if (self.have + counts <= self.quota)[counts > 0].all():
+                self.take(group)
+
+    def up_to_wanted(self) -> None:
+        """Then any group that fits: patients with several classes seldom meet every share."""
+        for group in self.order[~self.keep[self.order]].tolist():
+            if self.total() >= self.wanted:
+                return
+            if self.total() + self.sizes[group] <= self.wanted:
+                self.take(group)
+
+
+def _quota(counts: Ints, wanted: int) -> Ints:
+    """`wanted` divided in proportion to `counts`, by largest remainder, at least two of each class where there are."""
+    exact = counts * (wanted / counts.sum())
+    quota = np.maximum(np.floor(exact), np.minimum(LEAST, counts)).astype(np.int64)
+    by_remainder = np.argsort(quota - exact, kind="stable")  # furthest below its share first
+    for index in np.tile(by_remainder, 2)[: max(0, wanted - int(quota.sum()))]:
+        quota[index] += quota[index] < counts[index]
+    return quota

@@ -1,0 +1,95 @@
+"""Progress for people: one live display on a terminal, plain lines in a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.text import Text
+
+from autossl.clock import in_words
+from autossl.leaderboard import as_table
+
+EVERY = 2.0  # seconds between refreshes
+log = logging.getLogger("autossl")
+
+
+class Display:
+    """Shows how a study goes. `facts` is asked for the leaderboard rows, at most every few seconds."""
+
+    def __init__(self, file: Path, limit: float | None, now: Callable[[], float], quiet: bool = False) -> None:
+        self.limit, self.now = limit, now
+        self.stage, self.rows, self.drawn = "starting", list[dict[str, Any]](), 0.0
+        self.facts: Callable[[], list[dict[str, Any]]] = list
+        self.console = Console(stderr=True, quiet=quiet)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self.handlers = _handlers(file, self.console)
+
+    def __enter__(self) -> Self:
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        for handler in self.handlers:
+            log.addHandler(handler)
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+        for handler in self.handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+    def say(self, stage: str) -> None:
+        """Name what begins now."""
+        self.stage = stage
+        log.info("%s", stage)
+        self.tick(force=True)
+
+    def tick(self, force: bool = False) -> None:
+        """Refresh, where there is a terminal and it is time."""
+        if self.live is None or (not force and time.time() - self.drawn < EVERY):
+            return
+        self.drawn = time.time()
+        self.rows = self.facts()
+        self.live.update(self._picture(), refresh=True)
+
+    def progress(self, done: int, total: int) -> None:
+        """Show how far decoding is."""
+        if self.live is not None and (time.time() - self.drawn > 0.2 or done == total):
+            self.drawn = time.time()
+            filled = round(30 * done / max(total, 1))
+            self.live.update(Text(f"decoding images {'█' * filled}{'░' * (30 - filled)} {done}/{total}"), refresh=True)
+
+    def _picture(self) -> RenderableType:
+        used = self.now()
+        if self.limit is None:
+            clock = f"{in_words(used)} used, no time limit"
+        else:
+            filled = min(30, round(30 * used / self.limit))
+            clock = f"{'█' * filled}{'░' * (30 - filled)} {in_words(max(0.0, self.limit - used))} left of {in_words(self.limit)}"
+        head = Text(f"{clock}  ·  {self.stage}", style="bold")
+        if not self.rows:
+            return head
+        rungs = sorted({r["rung"] for r in self.rows if r["rung"] is not None})
+        counts = "  ".join(f"rung {k}: {sum(r['rung'] == k for r in self.rows)}" for k in rungs)
+        return Group(head, Text(counts, style="dim"), as_table(self.rows, most=5))
+
+
+def _handlers(file: Path, console: Console) -> list[logging.Handler]:
+    lines = logging.FileHandler(file)
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    if console.is_terminal:
+        return [lines, RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")]
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    return [lines] if console.quiet else [lines, plain]

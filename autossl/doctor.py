@@ -1,0 +1,116 @@
+"""What this machine has, what there is to choose from, and what a data set looks like before a study."""
+
+import os
+import platform
+import shutil
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import timm
+import torch
+
+from autossl.data import Source, default_image_size
+from autossl.encoder import default_backbone, fit_to_size
+from autossl.pretext import METHODS
+from autossl.space import Range, read_space
+from autossl.targets import TARGETS
+from autossl.views import modalities
+
+PACKAGES = ("torch", "torchvision", "timm", "monai", "optuna", "numba", "scikit-learn", "numpy", "optuna-dashboard")
+ENOUGH_DISK = 5 << 30
+
+
+def check_machine() -> list[tuple[str, str, bool]]:
+    """Rows of (what, found, fine) about this machine."""
+    rows = [("Python", platform.python_version(), True)]
+    for name in PACKAGES:
+        found = _version(name)
+        rows.append((name, found or "not installed", found is not None or name == "optuna-dashboard"))
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    free = shutil.disk_usage(".").free
+    rows += [
+        (
+            "CPU cores",
+            f"{os.cpu_count()} ({torch.get_num_threads()} torch threads, {numba.config.NUMBA_NUM_THREADS} numba)",
+            True,
+        ),
+        ("GPU", ", ".join(gpus) or "none: searches run on the CPU", True),
+        ("free disk here", f"{free / 2**30:.0f} GiB", free > ENOUGH_DISK),
+        ("writable here", str(Path.cwd()), os.access(".", os.W_OK)),
+    ]
+    return rows
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
+    """Rows of (what, found) about a data set, read from headers and columns."""
+    labelled = source.labels >= 0
+    counts = np.bincount(source.labels[labelled], minlength=len(source.classes))
+    sizes, frequency = np.unique(source.sizes, axis=0, return_counts=True)
+    common = sizes[int(np.argmax(frequency))]
+    size = default_image_size(source)
+    backbone = default_backbone(size, "cuda" if torch.cuda.is_available() else "cpu")
+    model_args, upsample = fit_to_size(backbone, source.channels, size)
+    splits = {0: "train", 1: "validation", 2: "test", -1: "no split"}
+    parts = ", ".join(
+        f"{name} {int((source.split == code).sum())}" for code, name in splits.items() if (source.split == code).any()
+    )
+    return [
+        ("images", f"{source.n}, {source.channels} channel(s), most often {common[1]} x {common[0]} px"),
+        ("labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"),
+        ("classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))),
+        ("patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"),
+        ("official split", parts),
+        (
+            "would train",
+            f"{backbone} at {size} px"
+            + (f" with {model_args}" if model_args else "")
+            + (f", input enlarged {upsample} x" if upsample > 1 else ""),
+        ),
+        *(("note", note) for note in source.notes),
+    ]
+
+
+def methods() -> list[dict[str, Any]]:
+    """Every pretext method: paradigm, dimensions, needs, paper, what is searched."""
+    space = read_space()
+    return [
+        {
+            "name": name,
+            "paradigm": cls.paradigm,
+            "dims": sorted(cls.dims),
+            "needs": sorted(cls.needs),
+            "paper": cls.paper,
+            "searched": {k: _domain(v) for k, v in space[name].searched.items()} if name in space else {},
+            "priors": list(space[name].priors) if name in space else [],
+        }
+        for name, cls in METHODS.items()
+    ]
+
+
+def _domain(domain: Range | tuple[Any, ...]) -> Any:
+    return list(domain) if isinstance(domain, tuple) else {"low": domain.low, "high": domain.high, "log": domain.log}
+
+
+def listing(what: str) -> list[dict[str, Any]]:
+    """Rows of `autossl list`: methods, backbones, spaces, modalities or targets."""
+    if what == "methods":
+        return methods()
+    if what == "backbones":
+        return [{"name": name} for name in timm.list_models()]
+    if what == "modalities":
+        return [{"name": name, "lacks": sorted(p.lacks)} for name, p in modalities().items()]
+    if what == "targets":
+        return [{"name": name, "about": (cls.__doc__ or "").splitlines()[0]} for name, cls in TARGETS.items()]
+    shipped = resources.files("autossl") / "search_spaces"
+    return [{"name": entry.name.removesuffix(".toml")} for entry in shipped.iterdir() if entry.name.endswith(".toml")]

@@ -1,0 +1,19 @@
+"""The errors that a user may see, each with its exit code."""
+
+
+class UserError(ValueError):
+    """Bad usage or input (exit 2): one sentence with what was wanted, what was found, where, and the remedy."""
+
+    exit_code = 2
+
+
+class NoCandidate(RuntimeError):
+    """No usable candidate came out of the search (exit 3)."""
+
+    exit_code = 3
+
+
+class MachineStopped(RuntimeError):
+    """The machine stopped the run: disk, memory or storage (exit 4); the study can be resumed."""
+
+    exit_code = 4

@@ -1,0 +1,200 @@
+"""An encoder or model as a folder that timm loads: safetensors, config.json, model card, metrics."""
+
+import copy
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from timm.models._hub import save_for_hf
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.errors import UserError
+from autossl.folder import Folder, machine_faults
+from autossl.targets import Head
+
+PACKAGES = ("torch", "timm", "optuna", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From stored pixels to what the encoder takes: resize to `image_size`, x / scale, (x - mean) / std."""
+
+    image_size: int
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Exported(Encoder):
+    """An exported encoder: called on standardised tensors it equals the timm model; `embed` starts from pixels."""
+
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] = ()
+
+    def embed(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
+        """Images (n, h, w, c) as stored, already of the encoder's size, to embeddings (n, d)."""
+        return _batched(self.forward, self.standardise, images, batch)
+
+    def logits(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
+        """Class scores (n, classes) of an adapted model; UserError for an encoder without a head."""
+        if not self.classes:
+            raise UserError(
+                "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
+            )
+
+        classifier = cast(Any, self.backbone).get_classifier()
+
+        def head(x: Tensor) -> Tensor:
+            return cast(Tensor, classifier(self(x)))
+
+        return _batched(head, self.standardise, images, batch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled embedding (b, d), also where the model carries a head."""
+        model = cast(Any, self.backbone)
+        return cast(Tensor, model.forward_head(model.forward_features(self._enlarged(images)), pre_logits=True))
+
+    def standardise(self, images: NDArray[np.unsignedinteger]) -> Tensor:
+        """Images (b, h, w, c) as stored to tensors (b, c, h, w)."""
+        p = self.preprocessing
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in (p.mean, p.std))
+        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).permute(0, 3, 1, 2)
+        device = next(self.parameters()).device
+        return ((x - mean) / std).to(device)
+
+
+def _batched(function: Any, standardise: Any, images: NDArray[Any], batch: int) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        parts = [
+            function(standardise(images[i : i + batch])).float().cpu().numpy() for i in range(0, len(images), batch)
+        ]
+    return np.concatenate(parts)
+
+
+def write(
+    encoder: Encoder,
+    path: Path,
+    preprocessing: Preprocessing,
+    facts: Mapping[str, Any],
+    head: Head | None = None,
+    classes: tuple[str, ...] = (),
+) -> None:
+    """Write an encoder (with `head`: a classifier) to `path`, whole or not at all."""
+    model: Any = encoder.backbone
+    if head is not None:
+        model = _with_head(encoder, head)
+    part = path.with_name(f".{path.name}.part")
+    with machine_faults():
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        save_for_hf(
+            copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
+            str(part),
+            model_config=_model_config(encoder, preprocessing, classes, head),
+            model_args=encoder.model_args,
+            safe_serialization=True,
+            data_config={
+                "input_size": (encoder.channels, *(2 * (preprocessing.image_size * encoder.upsample,))),
+                "mean": preprocessing.mean,
+                "std": preprocessing.std,
+                "interpolation": "bilinear",
+                "crop_pct": 1.0,
+            },
+        )
+        metrics = {**facts, "versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()}
+        (part / "metrics.json").write_text(json.dumps(metrics, indent=1))
+        (part / "README.md").write_text(card(encoder, preprocessing, metrics, classes if head is not None else ()))
+        shutil.rmtree(path, ignore_errors=True)
+        part.rename(path)
+
+
+def _with_head(encoder: Encoder, head: Head) -> Any:
+    classes = head.weights.shape[1]
+    model = timm.create_model(encoder.name, num_classes=classes, in_chans=encoder.channels, **encoder.model_args)
+    model.load_state_dict(encoder.backbone.state_dict(), strict=False)
+    with torch.no_grad():
+        model.get_classifier().weight.copy_(torch.from_numpy(head.weights.T.copy()))
+        model.get_classifier().bias.copy_(torch.from_numpy(head.intercept.copy()))
+    return model.eval()
+
+
+def _model_config(
+    encoder: Encoder, preprocessing: Preprocessing, classes: tuple[str, ...], head: Head | None
+) -> dict[str, Any]:
+    config: dict[str, Any] = {"autossl": {**asdict(preprocessing), "upsample": encoder.upsample}}
+    if head is not None:
+        config["label_names"] = list(classes)
+    return config
+
+
+def load(path: str | Path) -> Exported:
+    """An exported encoder or model, or that of a study folder, ready to embed (evaluation mode, CPU).
+
+    Raises UserError if there is none at `path`.
+    """
+    root = Path(path)
+    folder = Folder(root)
+    if (folder.encoder / "config.json").is_file():
+        root = folder.encoder
+    config_file, weights = root / "config.json", root / "model.safetensors"
+    if not (config_file.is_file() and weights.is_file()):
+        raise UserError(
+            f"an exported encoder (config.json and model.safetensors) or a finished study was wanted, found none at {path}; "
+            "give the folder that autossl export or --out named"
+        )
+    config = json.loads(config_file.read_text())
+    own = config["autossl"]
+    channels = len(own["mean"])
+    args = config.get("model_args", {})
+    encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
+    state = load_file(weights)
+    if config["num_classes"]:
+        cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
+        encoder.classes = tuple(config["label_names"])
+    encoder.backbone.load_state_dict(state)
+    encoder.preprocessing = Preprocessing(own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]))
+    return encoder.eval()
+
+
+def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
+    """The model card (Markdown with the header that model hubs read)."""
+    size, up = preprocessing.image_size, encoder.upsample
+    kind = "encoder with a classification head" if classes else "encoder, pretrained without labels"
+    lines = [
+        "---", "library_name: timm", "tags: [medical-imaging, self-supervised]", "---", "",
+        f"# {facts.get('data', {}).get('name', 'AutoSSL')} — {encoder.name}", "",
+        f"A {kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
+        "## Use", "", "```python", "import autossl, timm", "",
+        'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
+        'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
+        "```", "", "## Input", "",
+        f"{encoder.channels} channel(s), {size} x {size} px, pixel values divided by {preprocessing.scale:g}, then standardised "
+        f"with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
+    ]  # fmt: skip
+    if up > 1:
+        lines.append(
+            f"The input is then enlarged {up} x (bilinear); a plain timm model must be given the enlarged image."
+        )
+    if encoder.model_args:
+        lines.append(f"Built with `timm.create_model({encoder.name!r}, **{encoder.model_args})` (in `model_args`).")
+    if classes:
+        lines += ["", "## Classes", "", ", ".join(classes)]
+    for title in ("candidate", "test", "data", "seeds", "limits", "versions"):
+        if title in facts:
+            lines += ["", f"## {title.capitalize()}", "", "```json", json.dumps(facts[title], indent=1), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _short(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{v:.4f}" for v in values) + ")"

@@ -1,0 +1,87 @@
+"""Heads that methods put on an encoder and drop afterwards: projectors, predictors, decoders and teachers."""
+
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mlp(*widths: int, last_norm: bool = False) -> nn.Sequential:
+    """Linear layers of these widths, (b, widths[0]) -> (b, widths[-1]), with batch norm and ReLU between them.
+
+    `last_norm` adds a batch norm without scale after the last layer, as SimCLR and BYOL projectors have it.
+    """
+    layers: list[nn.Module] = []
+    for number, (wide, narrow) in enumerate(pairwise(widths), start=2):
+        inner = number < len(widths)
+        normed = inner or last_norm
+        layers.append(nn.Linear(wide, narrow, bias=not normed))
+        if normed:
+            layers.append(nn.BatchNorm1d(narrow, affine=inner))
+        if inner:
+            layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class Decoder(nn.Module):
+    """Feature maps, finest first, -> image (b, channels, h, w): a narrow U-Net that ends in a pixel shuffle.
+
+    It works at the resolution of the maps, so that its cost stays a small part of the encoder's. Without `skips` only
+    the coarsest map is used and everything has to pass the encoder's last stage.
+    """
+
+    def __init__(self, maps: Sequence[int], channels: int, factor: int, *, width: int = 64, skips: bool = True) -> None:
+        super().__init__()
+        self.skips, self.factor = skips, factor
+        finer = reversed(maps[:-1])
+        self.enter = nn.Conv2d(maps[-1], width, 1)
+        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) if skips else nn.Identity() for c in finer])
+        self.blocks = nn.ModuleList([_block(width) for _ in range(max(len(maps) - 1, 1))])
+        self.leave = nn.Conv2d(width, channels * factor * factor, 1)
+
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Image (b, channels, *size) from the maps of `Encoder.pyramid`."""
+        x = self.enter(maps[-1])
+        if len(maps) == 1:
+            x = self.blocks[0](x)
+        for finer, lateral, block in zip(reversed(maps[:-1]), self.lateral, self.blocks, strict=False):
+            x = F.interpolate(x, finer.shape[2:], mode="nearest")
+            x = block(x + lateral(finer) if self.skips else x)
+        x = F.pixel_shuffle(self.leave(x), self.factor)
+        return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def _block(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+    )
+
+
+class Teacher(nn.Module):
+    """An exponential moving average of a student, buffers included; it learns nothing by itself.
+
+    `update(student, rate)` moves every number the share `rate` of the way towards the student's.
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(student).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """What the averaged student gives for the images, without gradient."""
+        result: Tensor = self.module(images)
+        return result
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, rate: float) -> None:
+        """Follow the student by the share `rate` in [0, 1]."""
+        mine, theirs = self.module.state_dict(), student.state_dict()
+        for name, value in mine.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], rate)
+            else:
+                value.copy_(theirs[name])

@@ -1,0 +1,139 @@
+"""Optuna's storage in the study folder: opened after repair, and read as entries for the scheduler."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
+from optuna.trial import FrozenTrial, TrialState
+
+from autossl.errors import MachineStopped
+from autossl.folder import FULL, Folder
+from autossl.scheduler import Entry
+
+STARTUP = 8  # trials before TPE models the space
+
+_STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.PRUNED: "scored",
+    TrialState.COMPLETE: "scored",
+    TrialState.FAIL: "failed",
+}
+
+
+def mend(folder: Folder) -> None:
+    """Make the journal readable again after a crash; for the process that holds the study folder.
+
+    A lock that a killed process left costs others 30 s: nobody else works here, so it goes. A line cut off by a
+    crash or a full disk makes the journal unreadable for good once something is appended, so it is cut back to its
+    last whole line.
+    """
+    path = folder.journal
+    for lock in path.parent.glob(path.name + ".lock*"):  # the lock, and one caught while it was being released
+        lock.unlink()
+    if path.is_file():
+        _cut_back(path)
+
+
+def _cut_back(path: Path) -> None:
+    with open(path, "rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        keep, block = size, b""
+        while keep > 0:
+            start = max(0, keep - 65536)
+            file.seek(start)
+            block = file.read(keep - start)
+            newline = block.rfind(b"\n")
+            if newline >= 0:
+                keep = start + newline + 1
+                break
+            keep = start
+        if keep < size:
+            file.truncate(keep)
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal that drops half a line, left by a worker that died writing it, before it appends."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with get_lock_file(self._lock):
+            _cut_back(Path(self._file_path))
+        super().append_logs(logs)
+
+
+def open_storage(folder: Folder, url: str | None = None) -> BaseStorage:
+    """The journal in the study folder, or the database at `url`."""
+    if url is not None:
+        return optuna.storages.RDBStorage(url)
+    # absolute: the lock is a symbolic link to the journal, and one that dangles never grows stale
+    path = str(folder.journal.resolve())
+    return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
+
+
+def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study:
+    """The Optuna study of this folder, made if it is not there; larger scores are better."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with storage_faults():
+        return optuna.create_study(
+            storage=open_storage(folder, url),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.NopPruner(),
+        )
+
+
+@contextmanager
+def storage_faults() -> Iterator[None]:
+    """Turn a storage that fails into MachineStopped: the study can be resumed."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno not in FULL:
+            raise
+        raise MachineStopped(
+            f"the study's storage failed ({fault.strerror}); free space, then run autossl resume"
+        ) from fault
+    except optuna.exceptions.StorageInternalError as fault:
+        raise MachineStopped("the study's database did not answer; start it, then run autossl resume") from fault
+
+
+def sampler(seed: int, *key: int) -> TPESampler:
+    """TPE for one ask. Its seed follows from the study's seed and what is asked for, never from how often one asked."""
+    mixed = seed
+    for part in key:
+        mixed = (mixed * 1_000_003 + part + 1) % (1 << 32)
+    return TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=mixed)
+
+
+def entry(trial: FrozenTrial) -> Entry | None:
+    """One trial as the scheduler sees it; None while its worker has not yet said what it is."""
+    attrs = trial.user_attrs
+    if "candidate" not in attrs:
+        return None
+    return Entry(
+        number=trial.number,
+        candidate=int(attrs["candidate"]),
+        method=str(attrs["method"]),
+        paradigm=str(attrs["paradigm"]),
+        rung=int(attrs["rung"]),
+        state=_STATES[trial.state],  # type: ignore[arg-type]
+        score=attrs.get("score"),
+        se=attrs.get("se"),
+        seconds=float(attrs.get("seconds", 0.0)),
+        prior_index=attrs.get("prior_index"),
+        checkpoint=attrs.get("checkpoint"),
+        reason=str(attrs.get("reason", "")),
+    )
+
+
+def entries(trials: list[FrozenTrial]) -> list[Entry]:
+    """All trials as the scheduler sees them, by number."""
+    return [e for e in (entry(t) for t in trials) if e is not None]

@@ -1,0 +1,83 @@
+"""The leaderboard: one row per candidate at its highest rung, baselines beside them."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from rich.table import Table
+
+from autossl.journal import entries
+from autossl.scheduler import Entry, order
+from autossl.space import METHOD
+
+PROXIES = ("knn", "auroc", "rankme", "participation")
+COLUMNS = ("candidate", "method", "paradigm", "rung", "score", "se", *PROXIES, "seconds", "hyperparameters")
+
+
+def rows(study: optuna.Study, baselines: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Leaderboard rows, best first: by rung, then by aligned score. Baselines come last; they are no candidates."""
+    trials = study.get_trials(deepcopy=False)
+    by_number = {t.number: t for t in trials}
+    everything = entries(trials)
+    spent: dict[int, float] = {}
+    for e in everything:
+        spent[e.candidate] = spent.get(e.candidate, 0.0) + e.seconds
+    candidates = [_row(e, by_number[e.number], spent[e.candidate]) for e in order(everything)]
+    return candidates + [_baseline(name, found) for name, found in (baselines or {}).items()]
+
+
+def _row(entry: Entry, trial: FrozenTrial, seconds: float) -> dict[str, Any]:
+    drawn = {k.split(".", 1)[1]: v for k, v in trial.params.items() if k != METHOD}
+    return {
+        "candidate": entry.candidate,
+        "method": entry.method,
+        "paradigm": entry.paradigm,
+        "rung": entry.rung,
+        "score": entry.score,
+        "se": entry.se,
+        **{name: trial.user_attrs.get(name) for name in PROXIES},
+        "seconds": round(seconds, 1),
+        "hyperparameters": drawn,
+    }
+
+
+def _baseline(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys(COLUMNS)
+    known = {k: found.get(k) for k in ("score", "se", *PROXIES, "seconds")}
+    return {**empty, **known, "candidate": name, "method": name, "paradigm": "baseline", "hyperparameters": {}}
+
+
+def as_csv(found: Sequence[dict[str, Any]]) -> str:
+    """The rows as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS)
+    writer.writeheader()
+    for row in found:
+        writer.writerow({**row, "hyperparameters": json.dumps(row["hyperparameters"])})
+    return out.getvalue()
+
+
+def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None) -> Table:
+    """The rows as a table for a terminal."""
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for name in ("", "method", "paradigm", "rung", "aligned score", *PROXIES[:3], "seconds"):
+        table.add_column(
+            name, justify="left" if name in ("method", "paradigm") else "right", no_wrap=name != "paradigm"
+        )
+    for row in found[:most]:
+        score = "" if row["score"] is None else f"{row['score']:.3f} ± {row['se'] or 0:.3f}"
+        side = [_short(row[name]) for name in PROXIES[:3]]
+        rung = "" if row["rung"] is None else str(row["rung"])
+        number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
+        table.add_row(number, row["method"], row["paradigm"], rung, score, *side, _short(row["seconds"]))
+    return table
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if abs(value) < 2 else f"{value:.0f}"

@@ -1,0 +1,63 @@
+"""The images of one part as batches of floats on the device, in an order that a step number alone decides."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+RESIDENT_BYTES = 4 << 30  # up to here the images are kept on an accelerator
+
+
+class Pool:
+    """Images (n, h, w, c) as 8 or 16 bit integers, handed out as floats in [0, 1], (b, c, h, w), channels last.
+
+    `rows` picks images; `groups` are the patients of all images. On an accelerator the images are kept resident
+    where they fit.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.unsignedinteger],
+        rows: NDArray[np.int64],
+        scale: float,
+        device: torch.device,
+        groups: NDArray[np.int64] | None = None,
+    ) -> None:
+        assert len(rows) > 0, "a pool without images"
+        self.images, self.rows, self.scale, self.device = images, rows, scale, device
+        self.groups = None if groups is None else torch.from_numpy(groups[rows].astype(np.int64)).to(device)
+        self.resident: Tensor | None = None
+        if device.type != "cpu" and len(rows) * images[0].nbytes <= RESIDENT_BYTES:
+            self.resident = _tensor(np.take(images, rows, axis=0)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, at: NDArray[np.int64]) -> Tensor:
+        """The images at these places of the pool, (b, c, h, w) in [0, 1]."""
+        if self.resident is not None:
+            taken = self.resident[torch.from_numpy(at).to(self.device)]
+        else:
+            taken = _tensor(np.take(self.images, self.rows[at], axis=0)).to(self.device, non_blocking=True)
+        return (taken.float() / self.scale).permute(0, 3, 1, 2)
+
+    def groups_at(self, at: NDArray[np.int64]) -> Tensor | None:
+        """The patients of the images at these places, (b,)."""
+        return None if self.groups is None else self.groups[torch.from_numpy(at).to(self.device)]
+
+
+def _tensor(images: NDArray[np.unsignedinteger]) -> Tensor:
+    # torch has few operations on uint16
+    return torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else np.ascontiguousarray(images))
+
+
+def places(step: int, batch: int, n: int, seed: int) -> NDArray[np.int64]:
+    """Which places of a pool of `n` images step number `step` sees: epochs are permutations laid end to end."""
+    first = step * batch
+    parts, at = [], first
+    while at < first + batch:
+        epoch, offset = divmod(at, n)
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+        parts.append(order[offset : offset + first + batch - at])
+        at += len(parts[-1])
+    return np.concatenate(parts).astype(np.int64)

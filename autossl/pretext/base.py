@@ -1,0 +1,51 @@
+"""What every pretext method is: a module that turns plain images into a loss."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autossl.encoder import Encoder
+from autossl.heads import Decoder
+from autossl.views import Views
+
+
+class Pretext(nn.Module, ABC):
+    """A pretext task on an encoder. Subclasses are final; their keyword arguments are their hyperparameters.
+
+    Class attributes describe a method to the search: its paradigm, the dimensions of image it takes, its cost in
+    encoder passes (forward and backward) for each image, its paper, and what it needs of the images ("orientation",
+    "colour", "order"). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
+    step comes from `generator`, which the trainer seeds before each step.
+    """
+
+    paradigm: ClassVar[str]
+    dims: ClassVar[frozenset[int]] = frozenset({2})
+    passes: ClassVar[float]
+    paper: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, encoder: Encoder, views: Views) -> None:
+        super().__init__()
+        self.encoder, self.views = encoder, views
+        self.generator = torch.Generator().manual_seed(0)
+
+    @abstractmethod
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        """Scalar loss of float images (b, c, h, w) in [0, 1]; `groups` (b,) are patient numbers."""
+
+    def after_step(self, progress: float) -> None:
+        """Move averages and schedules on; `progress` in [0, 1] is the share of the longest training planned."""
+
+
+def image_decoder(encoder: Encoder, *, width: int, skips: bool) -> Decoder:
+    """A decoder from the encoder's pyramid back to its input size and channels."""
+    training, device = encoder.training, next(encoder.parameters()).device
+    with torch.no_grad():
+        blank = torch.zeros(1, encoder.channels, encoder.image_size, encoder.image_size, device=device)
+        finest = encoder.eval().pyramid(blank)[0].shape[-1]
+    encoder.train(training)
+    factor = math.ceil(encoder.image_size / finest)
+    return Decoder(encoder.pyramid_channels, encoder.channels, factor, width=width, skips=skips)

@@ -1,0 +1,57 @@
+"""Masked reconstruction for any convolutional network: fill in the blocks that were taken out."""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.pretext.base import Pretext, image_decoder
+from autossl.views import Views
+
+
+class CNNMAE(Pretext):
+    """He et al. 2022 as nnssl trains it on CNNs: blocks are set to the mean, the loss sees masked pixels only.
+
+    The image is divided into grid x grid blocks, of which the share `ratio` is masked.
+    """
+
+    paradigm: ClassVar[str] = "generative"
+    passes: ClassVar[float] = 1.2
+    paper: ClassVar[str] = "He et al. 2022, arXiv 2111.06377; for CNNs Wald et al. 2025, arXiv 2412.17041"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        views: Views,
+        *,
+        ratio: float = 0.75,
+        grid: int = 7,
+        skips: bool = True,
+        width: int = 64,
+    ) -> None:
+        super().__init__(encoder, views)
+        self.ratio, self.grid = ratio, grid
+        self.decoder = image_decoder(encoder, width=width, skips=skips)
+
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        target = self.views.standardise(self.views.weak(images, self.generator))
+        size = (target.shape[2], target.shape[3])
+        blocks = block_mask(len(images), self.grid, self.ratio, self.generator).to(target.device)
+        mask = F.interpolate(blocks, size, mode="nearest")
+        restored = self.decoder(self.encoder.pyramid(target * (1 - mask)), size)
+        return masked_error(restored, target, mask)
+
+
+def block_mask(n: int, grid: int, ratio: float, generator: torch.Generator) -> Tensor:
+    """(n, 1, grid, grid) with 1 on a random share `ratio` of the blocks, the same number in each, and 0 elsewhere."""
+    cells = grid * grid
+    masked = min(max(round(ratio * cells), 1), cells - 1)
+    places = torch.rand(n, cells, generator=generator).argsort(1)[:, :masked]
+    return torch.zeros(n, cells).scatter_(1, places, 1.0).view(n, 1, grid, grid)
+
+
+def masked_error(restored: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of (b, c, h, w) over the pixels where `mask` (b, 1, h, w) is 1."""
+    return ((restored.float() - target).square() * mask).sum() / (mask.sum() * target.shape[1])

@@ -1,0 +1,34 @@
+"""Denoising: find the clean image in a noisy one."""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.pretext.base import Pretext, image_decoder
+from autossl.views import Views
+
+
+class Denoising(Pretext):
+    """Vincent et al. 2008: Gaussian noise of an own strength for each image, up to `sigma` of the full range."""
+
+    paradigm: ClassVar[str] = "generative"
+    passes: ClassVar[float] = 1.2
+    paper: ClassVar[str] = "Vincent et al. 2008, doi 10.1145/1390156.1390294"
+
+    def __init__(
+        self, encoder: Encoder, views: Views, *, sigma: float = 0.25, skips: bool = True, width: int = 64
+    ) -> None:
+        super().__init__(encoder, views)
+        self.sigma = sigma
+        self.decoder = image_decoder(encoder, width=width, skips=skips)
+
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        clean = self.views.weak(images, self.generator)
+        drawn = torch.rand(len(clean), 2, generator=self.generator).to(clean.device)
+        strength = (drawn[:, 0] * self.sigma).view(-1, 1, 1, 1)
+        noisy = torch.addcmul(clean, self.views.normal(clean, drawn[:, 1]), strength)
+        restored = self.decoder(self.encoder.pyramid(self.views.standardise(noisy)), (clean.shape[2], clean.shape[3]))
+        return F.mse_loss(restored.float(), self.views.standardise(clean))

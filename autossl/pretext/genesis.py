@@ -1,0 +1,137 @@
+"""Models Genesis: restore an image whose intensities, texture and context were disturbed."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.pretext.base import Pretext, image_decoder
+from autossl.views import Views
+
+KNOTS = 64  # points of an intensity curve
+SHUFFLES = 16  # ready pixel orders that images choose from
+WINDOWS = 200  # windows shuffled in each of them
+BOXES = 5  # most boxes painted in or kept
+
+
+class ModelsGenesis(Pretext):
+    """Zhou et al. 2019, 2021: non-linear intensity, local shuffle, in- and out-painting, each with its probability.
+
+    `paint` is the probability of either painting, of which the share `outside` keeps boxes and paints the rest.
+    Intensity curves may also fall, but not where intensity is a physical quantity.
+    """
+
+    paradigm: ClassVar[str] = "generative"
+    passes: ClassVar[float] = 1.3
+    paper: ClassVar[str] = "Zhou et al. 2021, arXiv 2004.07882"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        views: Views,
+        *,
+        intensity: float = 0.9,
+        shuffle: float = 0.5,
+        paint: float = 0.9,
+        outside: float = 0.8,
+        skips: bool = True,
+        width: int = 64,
+    ) -> None:
+        super().__init__(encoder, views)
+        self.intensity, self.shuffle, self.paint, self.outside = intensity, shuffle, paint, outside
+        self.decoder = image_decoder(encoder, width=width, skips=skips)
+        self._orders = torch.empty(0, 0, dtype=torch.long)
+
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        target = self.views.weak(images, self.generator)
+        disturbed = self.views.standardise(self.disturbed(target))
+        restored = self.decoder(self.encoder.pyramid(disturbed), (target.shape[2], target.shape[3]))
+        return F.mse_loss(restored.float(), self.views.standardise(target))
+
+    def disturbed(self, x: Tensor) -> Tensor:
+        """A disturbed copy of images (b, c, h, w) in [0, 1]."""
+        u = torch.rand(len(x), 12 + 4 * BOXES, generator=self.generator).to(x.device)
+        falling = (u[:, 1] < 0.5) & (not self.views.preset.quantitative)
+        curved = through_curve(x, intensity_curve(u[:, 2:6], falling))
+        x = torch.where(_each(u[:, 0] < self.intensity), curved, x)
+        x = torch.where(_each(u[:, 6] < self.shuffle), self._shuffled(x, u[:, 7]), x)
+        noise = torch.special.ndtr(self.views.normal(x, u[:, 8]))  # uniform in [0, 1]
+        outward = u[:, 9] < self.outside
+        boxed = boxes(u[:, 12:], outward, u[:, 10], x.shape[2], x.shape[3])
+        painted = (boxed ^ _each(outward)) & _each(u[:, 11] < self.paint)
+        return torch.where(painted, noise, x)
+
+    def _shuffled(self, x: Tensor, which: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        if self._orders.shape[1] != h * w or self._orders.device != x.device:
+            self._orders = local_shuffles(h, w).to(x.device)
+        order = self._orders[(which * SHUFFLES).long()][:, None].expand(-1, x.shape[1], -1)
+        return x.flatten(2).gather(2, order).view_as(x)
+
+
+def _each(value: Tensor) -> Tensor:
+    return value.view(-1, 1, 1, 1)
+
+
+def intensity_curve(u: Tensor, falling: Tensor) -> Tensor:
+    """Values (b, KNOTS) of Bézier curves from (0, 0) to (1, 1) with two control points from u (b, 4), at even steps.
+
+    The control points are sorted, so that the curve rises; where `falling` (b,), it is turned upside down.
+    """
+    t = torch.linspace(0, 1, KNOTS, device=u.device)
+    weights = torch.stack([3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t)])
+    across = u[:, :2].sort(1).values @ weights + t**3
+    up = u[:, 2:].sort(1).values @ weights + t**3
+    right = torch.searchsorted(across, t.expand_as(across).contiguous()).clamp_(1, KNOTS - 1)
+    x0, x1 = across.gather(1, right - 1), across.gather(1, right)
+    y0, y1 = up.gather(1, right - 1), up.gather(1, right)
+    curve = y0 + (y1 - y0) * ((t - x0) / (x1 - x0).clamp_min(1e-6)).clamp(0, 1)
+    return torch.where(falling[:, None], 1 - curve, curve)
+
+
+def through_curve(x: Tensor, curve: Tensor) -> Tensor:
+    """Images (b, c, h, w) in [0, 1] with every intensity replaced by the value of the image's curve (b, KNOTS)."""
+    place = x.clamp(0, 1).flatten(1) * (KNOTS - 1)
+    left = place.floor().clamp_max_(KNOTS - 2)
+    index = left.long()
+    low, high = curve.gather(1, index), curve.gather(1, index + 1)
+    return torch.lerp(low, high, place - left).view_as(x)
+
+
+def local_shuffles(h: int, w: int) -> Tensor:
+    """(SHUFFLES, h * w) ready pixel orders, each made by shuffling small windows of at most a tenth of the side."""
+    rng = np.random.default_rng(0)
+    orders = np.tile(np.arange(h * w).reshape(h, w), (SHUFFLES, 1, 1))
+    largest = max(min(h, w) // 10, 2)
+    for order in orders:
+        for _ in range(WINDOWS):
+            side = rng.integers(2, largest + 1)
+            top, left = rng.integers(0, h - side + 1), rng.integers(0, w - side + 1)
+            window = order[top : top + side, left : left + side]
+            window[:] = rng.permutation(window.ravel()).reshape(side, side)
+    return torch.from_numpy(orders.reshape(SHUFFLES, h * w))
+
+
+def boxes(u: Tensor, large: Tensor, count: Tensor, h: int, w: int) -> Tensor:
+    """(b, 1, h, w), True inside one to BOXES random boxes from u (b, 4 * BOXES) and `count` (b,) in [0, 1).
+
+    Boxes have a sixth to a third of the side, where `large` (b,) three to four sevenths, as the paper's code has it.
+    """
+    shape, place = u.view(len(u), 2, 2, BOXES).unbind(1)  # each (b, axis, BOXES)
+    least = torch.where(large, 3 / 7, 1 / 6).view(-1, 1, 1)
+    spread = torch.where(large, 1 / 7, 1 / 6).view(-1, 1, 1)
+    side = least + spread * shape
+    start = place * (1 - side)
+    used = torch.arange(BOXES, device=u.device) < 1 + (count * BOXES).floor()[:, None]
+    down = _within(h, start[:, 0], side[:, 0]) * used[..., None]
+    across = _within(w, start[:, 1], side[:, 1])
+    return ((down.transpose(1, 2) @ across) > 0)[:, None]
+
+
+def _within(size: int, start: Tensor, side: Tensor) -> Tensor:
+    """(b, BOXES, size) with 1 on the pixels whose centre lies in [start, start + side)."""
+    centre = (torch.arange(size, device=start.device) + 0.5) / size
+    return ((centre >= start[..., None]) & (centre < (start + side)[..., None])).float()

@@ -1,0 +1,187 @@
+"""Sizing: how many candidates and how long rungs a search time allows, and which methods are tried first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+ETA = 3  # successive halving keeps one of so many
+MIN_RUNG = 1536  # images of the first rung at least: six batches of 256
+ROUND = 256  # rungs are multiples of it
+PER_CANDIDATE = MIN_RUNG / 9  # with more time, both the number of candidates and the first rung grow
+LONGEST_FIRST = (16 * MIN_RUNG, 20)  # images, or epochs of the pool if that is more: the first rung never exceeds it
+MOST_RUNGS = 6
+CLIMB = 0.6  # of the search time at most for one candidate's way to the top rung
+PRIORS = 1 / 3  # of the search time for the first prior of each method
+NUMBERS = tuple(sorted({round(1.06**k) for k in range(119)} - {0}, reverse=True))  # of candidates, 1 to about 970
+
+
+class Method(NamedTuple):
+    """One row of the methods, which come in the order of the task and modality prior."""
+
+    name: str
+    paradigm: str
+    priors: int = 1  # prior configurations in the search space
+    per_image: float = 2.0  # cost of one training image: encoder passes, or seconds once measured; only compared
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that things take, as one worker sees them while all workers run; defaults: 28 px on two CPU cores."""
+
+    per_image: Mapping[str, float] = field(default_factory=dict)  # training by method; passes * per_pass until measured
+    per_pass: float = 1e-3  # forward and backward pass of the encoder, one image
+    score: float = 2.5  # embedding, proxies and checkpoint of one segment
+    embed: float = 3.3e-4  # one image
+    evaluate: float = 3.0  # heads and intervals of one encoder
+    export: float = 1.0
+    report: float = 5.0
+    supervised: float = 1.2e-3  # one image of supervised training
+
+    def image(self, method: str) -> float:
+        """Seconds per training image of a method; 2.5 passes where nothing is known."""
+        return self.per_image.get(method, 2.5 * self.per_pass)
+
+    def segment(self, method: str, images: int) -> float:
+        """Seconds of one segment: training on so many images, scoring and the checkpoint."""
+        return self.image(method) * images + self.score
+
+    def encoder(self, images: int) -> float:
+        """Seconds to embed so many images with one encoder, and to fit and evaluate its head."""
+        return self.embed * images + self.evaluate
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a plan must provide for."""
+
+    costs: Costs
+    methods: tuple[Method, ...]
+    pool: int  # pretraining images of the search
+    images: int  # all images that are embedded at the end
+    labelled: int  # labelled images outside the test part
+    max_candidates: int | None = None
+    workers: int = 1
+    baselines: int = 2  # encoders tested beside the winner: untrained, supervised, the user's weights
+    finetune: bool = False
+
+    @property
+    def paradigms(self) -> int:
+        """How many paradigms the methods belong to."""
+        return len({row.paradigm for row in self.methods})
+
+    @property
+    def table(self) -> tuple[Method, ...]:
+        """The methods with their seconds per image."""
+        return tuple(row._replace(per_image=self.costs.image(row.name)) for row in self.methods)
+
+    @property
+    def longest_first(self) -> int:
+        """Images of the first rung at most."""
+        images, epochs = LONGEST_FIRST
+        return max(images, epochs * self.pool)
+
+    def mean(self, names: Sequence[str]) -> float:
+        """Mean seconds per image of these methods."""
+        return sum(map(self.costs.image, names)) / len(names)
+
+
+class Ladder(NamedTuple):
+    """Rungs, and how many candidates they were sized for."""
+
+    rungs: tuple[int, ...]
+    candidates: int
+
+
+def depth(candidates: int) -> int:
+    """How many rungs so many candidates can fill: several of them should reach the top."""
+    if candidates < 12:
+        return 1 if candidates < 8 else 2
+    rungs = 3
+    while rungs < MOST_RUNGS and candidates >= ETA ** (rungs + 1):
+        rungs += 1
+    return rungs
+
+
+def climb(first: int, rungs: int) -> tuple[int, ...]:
+    """Images of so many rungs from the first one on."""
+    return tuple(first * ETA**k for k in range(rungs))
+
+
+def order(methods: Sequence[Method], paradigms: int | None = None) -> tuple[str, ...]:
+    """Names in the order of trying: one method of each paradigm first, the cheapest of them first, then the others.
+
+    With `paradigms` time is short: only the cheapest method of each of the so many cheapest paradigms.
+    """
+    leaders: dict[str, Method] = {}
+    for row in methods if paradigms is None else sorted(methods, key=lambda row: row.per_image):
+        leaders.setdefault(row.paradigm, row)
+    first = [row.name for row in sorted(leaders.values(), key=lambda row: row.per_image)]
+    if paradigms is not None:
+        return tuple(first[:paradigms])
+    return tuple(first + [row.name for row in methods if row.name not in first])
+
+
+def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | None = None) -> Ladder | None:
+    """The most candidates, and their rungs, for which `seconds` of search are enough; None if not even for one.
+
+    With `known` its rungs stay and its candidates are there already; rungs above may come.
+    """
+    for number in NUMBERS:
+        if number > (needs.max_candidates or number):
+            continue
+        if known is not None:
+            if _first(seconds, needs, names, number, len(known.rungs)) >= known.rungs[0]:
+                return _higher(seconds, needs, names, Ladder(known.rungs, known.candidates + number))
+        elif _first(seconds, needs, names, number, depth(number)) >= _wanted(needs, names, number):
+            return _low_enough(seconds, needs, names, number)
+    return None
+
+
+def _low_enough(seconds: float, needs: Needs, names: Sequence[str], number: int) -> Ladder:
+    """Rungs that a candidate can climb in the time there is, however many workers share the rest."""
+    for rungs in range(depth(number), 0, -1):
+        first = ROUND * int(_first(seconds, needs, names, number, rungs) / ROUND)
+        found = climb(first, rungs)
+        if _way(needs, names, found) <= CLIMB * seconds:
+            break
+    return Ladder(found, number)
+
+
+def _higher(seconds: float, needs: Needs, names: Sequence[str], known: Ladder) -> Ladder:
+    """Known rungs, and those above that the candidates can fill by now."""
+    rungs = climb(known.rungs[0], depth(known.candidates))
+    while len(rungs) > len(known.rungs) and _way(needs, names, rungs) > CLIMB * seconds:
+        rungs = rungs[:-1]
+    return Ladder(max(known.rungs, rungs, key=len), known.candidates)
+
+
+def _first(seconds: float, needs: Needs, names: Sequence[str], number: int, rungs: int) -> float:
+    """Images of the first rung when so many candidates share the time: each rung above keeps one of ETA."""
+    share = min(seconds, seconds * needs.workers / number) - needs.costs.score * sum(1 / ETA**k for k in range(rungs))
+    steps = 1 + (1 - 1 / ETA) * (rungs - 1)
+    return min(share / (needs.mean(names[:number]) * steps), needs.longest_first)
+
+
+def _wanted(needs: Needs, names: Sequence[str], number: int) -> float:
+    """Images that the first rung should have with so many candidates: training should not cost less than scoring."""
+    wanted = max(MIN_RUNG, PER_CANDIDATE * number)
+    if number > 8:
+        wanted = max(wanted, needs.costs.score / needs.mean(names[:number]))
+    return min(wanted, needs.longest_first)
+
+
+def _way(needs: Needs, names: Sequence[str], rungs: Sequence[int]) -> float:
+    """Seconds of one candidate from its start to the top rung."""
+    return needs.mean(names) * rungs[-1] + len(rungs) * needs.costs.score
+
+
+def tried_first(names: Sequence[str], first: int, seconds: float, most: int, needs: Needs) -> tuple[str, ...]:
+    """The methods whose first priors fit a third of the search time; at least one per paradigm."""
+    chosen: list[str] = []
+    spent = 0.0
+    for name in names[:most]:
+        spent += needs.costs.segment(name, first)
+        if len(chosen) >= needs.paradigms and spent > PRIORS * seconds * needs.workers:
+            break
+        chosen.append(name)
+    return tuple(chosen)

@@ -1,0 +1,203 @@
+"""The settings of a study: checked, resolved against the data, and compared when a folder is used again."""
+
+import math
+import re
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autossl.clock import seconds
+from autossl.data import Source, default_image_size
+from autossl.encoder import default_backbone, fit_to_size
+from autossl.errors import UserError
+from autossl.folder import Folder, read_toml
+from autossl.plan import check_limit
+from autossl.pretext import METHODS
+from autossl.space import read_space
+from autossl.targets import target_class
+from autossl.views import preset
+
+ADAPTATIONS = ("auto", "frozen", "finetune")
+EXECUTORS = ("local",)
+FREE = (
+    "time_limit",
+    "max_candidates",
+    "workers",
+    "device",
+    "out",
+    "plan",
+    "storage",
+)  # may differ when a study goes on
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked for; the words are the same in Python and on the command line."""
+
+    task: str = "classification"
+    label_column: str | None = None
+    patient_column: str | None = None
+    max_labels: int | None = None
+    metric: str = "auto"
+    adaptation: str = "auto"
+    weights: str | None = None
+    time_limit: str | float | None = "8h"
+    max_candidates: int | None = None
+    space: str = "auto"
+    methods: str | tuple[str, ...] = "all"
+    backbone: str = "auto"
+    image_size: int | str = "auto"
+    modality: str = "auto"
+    out: str | None = None
+    storage: str | None = None
+    workers: int | str = "auto"
+    executor: str = "local"
+    device: str = "auto"
+    plan: str | None = None
+    seed: int = 0
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds, or None; an earlier study is repeated without a limit."""
+        return None if self.plan is not None else seconds(self.time_limit)
+
+    def check(self) -> None:
+        """Refuse what can be refused before any file is opened; UserError."""
+        target_class(self.task)([], self.metric)
+        _one_of("adaptation", self.adaptation, ADAPTATIONS)
+        _one_of("executor", self.executor, EXECUTORS)
+        limit = self.limit
+        check_limit(limit)
+        if limit is None and self.max_candidates is None and self.plan is None:
+            raise UserError(
+                "a study without a time limit must end somehow, found neither; give --max-candidates as well"
+            )
+        for name in ("max_candidates", "max_labels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(
+                    f"a positive number was wanted, found --{name.replace('_', '-')} {value}; give 1 or more"
+                )
+        chosen_methods(self.methods)
+        self._check_device()
+
+    def _check_device(self) -> None:
+        if self.device == "auto" or self.device == "cpu":
+            return
+        if not self.device.startswith("cuda") or not torch.cuda.is_available():
+            found = "no such device is here" if self.device.startswith("cuda") else f"found {self.device!r}"
+            raise UserError(f"a device was wanted (auto, cpu, cuda), but {found}; give --device auto")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"one of {', '.join(allowed)} was wanted, found --{name} {value!r}; choose one of these")
+
+
+def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Methods by name ("all", "simclr,byol" or a list); UserError for an unknown one."""
+    if methods == "all":
+        return tuple(METHODS)
+    names = tuple(m.strip() for m in methods.split(",")) if isinstance(methods, str) else tuple(methods)
+    for name in names:
+        if name not in METHODS:
+            raise UserError(f"a method was wanted ({', '.join(METHODS)}), found --methods {name!r}; choose from these")
+    return names
+
+
+def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[str, Any]:
+    """Every setting of the study, with nothing left to guess: what config.toml holds."""
+    channels = source.channels
+    device = asked.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = int(asked.image_size) if asked.image_size != "auto" else default_image_size(source)
+    if not 8 <= size <= 1024:
+        raise UserError(
+            f"an image size between 8 and 1024 px was wanted, found --image-size {size}; choose one in between"
+        )
+    backbone = default_backbone(size, device) if asked.backbone == "auto" else asked.backbone
+    model_args, upsample = fit_to_size(backbone, channels, size)
+    tried, left_out = _served(asked, channels)
+    limit = asked.limit
+    return {
+        **description,
+        **{f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in ("out", "methods", "plan")},
+        "time_limit": "none" if limit is None else limit,
+        "methods": list(tried),
+        "left_out": left_out,
+        "backbone": backbone,
+        "model_args": model_args,
+        "upsample": upsample,
+        "image_size": size,
+        "device": device,
+        "workers": workers(asked, device),
+        "study_name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{source.name}.{asked.task}.{backbone}"),
+        "version": version("autossl-imaging"),
+    }
+
+
+def _served(asked: Asked, channels: int) -> tuple[list[str], dict[str, str]]:
+    """Methods that this data set can serve, in the order of the prior, and why the others are left out."""
+    chosen, views = chosen_methods(asked.methods), preset(asked.modality, channels)
+    space = read_space(asked.space)
+    order = [m for m in views.methods if m in chosen] + [m for m in chosen if m not in views.methods]
+    left_out: dict[str, str] = {}
+    for name in order:
+        lacks = METHODS[name].needs & (views.lacks | (frozenset() if channels == 3 else {"colour"}))
+        if lacks:
+            left_out[name] = f"these images have no {' and no '.join(sorted(lacks))}"
+        elif name not in space:
+            left_out[name] = "not in the search space"
+    tried = [m for m in order if m not in left_out]
+    if len({METHODS[m].paradigm for m in tried}) == 0:
+        why = "; ".join(f"{m}: {reason}" for m, reason in left_out.items())
+        raise UserError(
+            f"at least one method that this data set can serve was wanted, found none ({why}); give --methods all"
+        )
+    return tried, left_out
+
+
+def workers(asked: Asked, device: str) -> int:
+    """How many workers: one on a CPU, one per GPU, or as asked."""
+    if asked.workers == "auto":
+        return max(1, torch.cuda.device_count()) if device.startswith("cuda") else 1
+    try:
+        count = int(asked.workers)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise UserError(f"a number of workers was wanted, found --workers {asked.workers!r}; give 1 or more, or auto")
+    return count
+
+
+def compare(folder: Folder, config: dict[str, Any]) -> None:
+    """Refuse to go on with a study under other settings; UserError names the first difference."""
+    stored = read_toml(folder.config)
+    for key in sorted(set(stored) | set(config)):
+        if key in FREE or key == "version":
+            continue
+        was, now = stored.get(key), config.get(key)
+        if was != now and not _same(was, now):
+            raise UserError(
+                f"the study in {folder.root} was made with {key} = {_brief(was)}, found {key} = {_brief(now)}; "
+                "give the same settings to go on with it, or another --out"
+            )
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float | int) and isinstance(b, float | int):
+        return math.isclose(a, b)
+    return (a or None) == (b or None)
+
+
+def _brief(value: Any) -> str:
+    return "nothing" if value in (None, {}, []) else f"{value!r}"[:80]
+
+
+def default_out(name: str, task: str) -> Path:
+    """runs/NAME-TASK in the current folder."""
+    return Path("runs") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-{task}"

@@ -1,0 +1,160 @@
+"""Search spaces: TOML tables whose keys are keyword arguments, checked against the signatures they name."""
+
+import inspect
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from autossl.encoder import Encoder
+from autossl.errors import UserError
+from autossl.pretext import METHODS
+from autossl.pretext.base import Pretext
+from autossl.train import Settings
+from autossl.views import Preset, Views
+
+METHOD = "method"  # the name of the parameter that chooses the method
+GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between `low` and `high`, on a log scale if `log`; whole if both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def holds(self, value: object) -> bool:
+        """Whether a value may be sampled from this range."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+Choice = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class MethodSpace:
+    """What may vary in one method, what is fixed, and the configurations that are tried first."""
+
+    searched: dict[str, Range | Choice]
+    fixed: dict[str, Any]
+    priors: tuple[dict[str, Any], ...]
+
+
+Space = dict[str, MethodSpace]
+
+
+def read_space(space: str = "auto") -> Space:
+    """The search space in a TOML file, or the one that comes with AutoSSL for "auto"; UserError if it is wrong."""
+    if space == "auto":
+        where, text = "the default space", _shipped("default.toml")
+    else:
+        path = Path(space)
+        if not path.is_file():
+            raise UserError(f"a search space (TOML file) was wanted, found nothing at {space}; give a path or auto")
+        where, text = str(path), path.read_text()
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise UserError(f"a search space in TOML was wanted, but {where} cannot be read ({fault}); mend it") from None
+    return {name: _method_space(where, name, table) for name, table in tables.items()}
+
+
+def _shipped(name: str) -> str:
+    return (resources.files("autossl") / "search_spaces" / name).read_text()
+
+
+def _method_space(where: str, name: str, table: Mapping[str, Any]) -> MethodSpace:
+    if name not in METHODS:
+        raise UserError(f"a method was wanted, found [{name}] in {where}; known methods: {', '.join(METHODS)}")
+    allowed = set().union(*(keys for _, keys in _keywords(name)))
+    unknown = sorted(set(table) - allowed - {"prior"})
+    if unknown:
+        raise UserError(
+            f"keyword arguments of {name} were wanted, found {unknown[0]!r} in [{name}] of {where}; "
+            f"it takes {', '.join(sorted(allowed))}"
+        )
+    searched: dict[str, Range | Choice] = {}
+    fixed: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "prior":
+            continue
+        if isinstance(value, dict):
+            searched[key] = Range(**value)
+        elif isinstance(value, list):
+            searched[key] = tuple(value)
+        else:
+            fixed[key] = value
+    for prior in table.get("prior", []):
+        _check_prior(where, name, prior, searched)
+    return MethodSpace(searched, fixed, tuple(table.get("prior", [])))
+
+
+def _check_prior(where: str, name: str, prior: Mapping[str, Any], searched: Mapping[str, Range | Choice]) -> None:
+    """Optuna takes values outside a range with a warning, so they are refused here."""
+    if set(prior) != set(searched):
+        odd = sorted(set(prior) ^ set(searched))
+        raise UserError(
+            f"a prior of [{name}] in {where} must give every searched key and no other; see {', '.join(odd)}"
+        )
+    for key, value in prior.items():
+        domain = searched[key]
+        inside = domain.holds(value) if isinstance(domain, Range) else value in domain
+        if not inside:
+            raise UserError(
+                f"a prior value inside its range was wanted, found {name}.{key} = {value} in {where}; mend it"
+            )
+
+
+def _keywords(method: str) -> list[tuple[str, set[str]]]:
+    """Which keyword arguments go to the method, to its views and to the trainer."""
+    own = set(inspect.signature(METHODS[method].__init__).parameters) - GIVEN
+    views = set(inspect.signature(Views.__init__).parameters) - GIVEN
+    return [("method", own), ("views", views), ("train", {f.name for f in fields(Settings)})]
+
+
+def suggest(trial: optuna.Trial, space: Space) -> tuple[str, dict[str, Any]]:
+    """Draw a method and its searched hyperparameters; fixed ones are added."""
+    method = trial.suggest_categorical(METHOD, list(space))
+    assert isinstance(method, str)
+    drawn: dict[str, Any] = {}
+    for key, domain in space[method].searched.items():
+        name = f"{method}.{key}"
+        if not isinstance(domain, Range):
+            drawn[key] = trial.suggest_categorical(name, domain)
+        elif domain.whole:
+            drawn[key] = trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log)
+        else:
+            drawn[key] = trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+    return method, {**space[method].fixed, **drawn}
+
+
+def as_trial(method: str, searched: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters under the names that Optuna stores."""
+    return {METHOD: method, **{f"{method}.{key}": value for key, value in searched.items()}}
+
+
+def build(
+    method: str,
+    hyperparameters: Mapping[str, Any],
+    encoder: Encoder,
+    preset: Preset,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> tuple[Pretext, Settings]:
+    """The method with its views around an encoder, and how to train it."""
+    parts: dict[str, dict[str, Any]] = {
+        target: {key: value for key, value in hyperparameters.items() if key in keys}
+        for target, keys in _keywords(method)
+    }
+    views = Views(preset, mean, std, **parts["views"])
+    return METHODS[method](encoder, views, **parts["method"]), Settings(**parts["train"])

@@ -1,0 +1,152 @@
+"""A study as its user holds it: leaderboard, best candidate, encoder, embeddings, export, report."""
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from autossl import export, leaderboard
+from autossl.clock import Clock
+from autossl.data import read_images
+from autossl.errors import UserError
+from autossl.export import Exported
+from autossl.folder import Folder, existing, read_json, read_toml
+from autossl.journal import entries, open_study
+from autossl.report import write_report
+from autossl.scheduler import best
+
+BASELINES = ("untrained", "weights", "supervised")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method with its hyperparameters and what it reached."""
+
+    number: int
+    method: str
+    paradigm: str
+    rung: int
+    score: float
+    se: float
+    hyperparameters: dict[str, Any]
+
+
+class Study:
+    """The study in a folder. Nothing here trains; `autossl.search` and `autossl.resume` do.
+
+    Raises UserError if there is no study at `path`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder: Folder = existing(path)
+        self.config = read_toml(self.folder.config)
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder.root)!r})"
+
+    @cached_property
+    def optuna(self) -> optuna.Study:
+        """The Optuna study; one trial is one segment of one candidate."""
+        return open_study(self.folder, self.config["study_name"], self.config.get("storage"))
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """Everything measured at the end, or None while the study is not finished."""
+        found: dict[str, Any] | None = self._state().get("result")
+        return found
+
+    def _state(self) -> dict[str, Any]:
+        return read_json(self.folder.state) or {}
+
+    def leaderboard(self) -> list[dict[str, Any]]:
+        """One row per candidate at its highest rung, best first by (rung, score); baselines come last."""
+        return leaderboard.rows(self.optuna, self._state().get("baselines"))
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate that won, or leads so far by (rung, score); None before the first score."""
+        rows = {row["candidate"]: row for row in self.leaderboard() if row["paradigm"] != "baseline"}
+        leader = best(entries(self.optuna.get_trials(deepcopy=False)))
+        if leader is None:
+            return None
+        number = self.result["candidate"]["number"] if self.result else leader.candidate
+        row = rows[number]
+        keys = ("method", "paradigm", "rung", "score", "se", "hyperparameters")
+        return Candidate(number, **{key: row[key] for key in keys})
+
+    def status(self) -> dict[str, Any]:
+        """Where the study stands: time used, trials by state, the leader."""
+        trials = entries(self.optuna.get_trials(deepcopy=False))
+        states = ("scored", "running", "waiting", "failed")
+        lead = self.best
+        limit = self.config["time_limit"]
+        used = sum(run["seconds"] for run in (read_json(self.folder.clock) or {"runs": []})["runs"])
+        return {
+            "study": self.config["study_name"],
+            "stage": self._state().get("stage", "starting"),
+            "finished": bool(self._state().get("finished")),
+            "seconds_used": round(used, 1),
+            "seconds_limit": None if limit == "none" else limit,
+            "candidates": len({e.candidate for e in trials}),
+            "segments": {s: sum(e.state == s for e in trials) for s in states},
+            "best": None
+            if lead is None
+            else {
+                "candidate": lead.number,
+                "method": lead.method,
+                "rung": lead.rung,
+                "score": lead.score,
+                "se": lead.se,
+            },
+        }
+
+    def encoder(self) -> Exported:
+        """The best self-supervised encoder, ready to embed. UserError before there is one."""
+        return export.load(self.folder.encoder)
+
+    def embed(self, data: Any) -> NDArray[np.float32]:
+        """Embeddings (n, d) of images in any supported form."""
+        return embed(self.encoder(), data)
+
+    def export(self, path: str | Path, candidate: str = "best") -> Path:
+        """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
+
+        Raises UserError if the study has none, or if `path` is there already.
+        """
+        places = {
+            "best": self.folder.encoder,
+            "model": self.folder.model,
+            "supervised": self.folder.root / "baselines" / "supervised",
+        }
+        if candidate not in places:
+            raise UserError(
+                f"one of {', '.join(places)} was wanted, found --candidate {candidate!r}; choose one of these"
+            )
+        source, target = places[candidate], Path(path)
+        if not source.is_dir():
+            raise UserError(
+                f"a finished {candidate} was wanted, but the study in {self.folder.root} has none yet; see autossl status"
+            )
+        if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
+            raise UserError(f"an empty or new folder was wanted, found something at {target}; choose another")
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return target
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report, one self-contained HTML file, and return where it is."""
+        return write_report(self.folder, Path(path) if path else self.folder.report)
+
+    def clock(self) -> Clock:
+        """The study's clock."""
+        return Clock(self.folder)
+
+
+def embed(encoder: Exported, data: Any) -> NDArray[np.float32]:
+    """Embeddings (n, d) of images in any supported form, brought to the encoder's size and scale."""
+    p = encoder.preprocessing
+    return encoder.embed(read_images(data, image_size=p.image_size, channels=encoder.channels, scale=p.scale).images)

@@ -1,0 +1,18 @@
+"""What an encoder is for: one file and one row per task."""
+
+from autossl.errors import UserError
+from autossl.targets.classification import Classification, Head, Score
+
+TARGETS: dict[str, type[Classification]] = {"classification": Classification}
+
+
+def target_class(task: str) -> type[Classification]:
+    """The target of this name; UserError if there is none."""
+    if task not in TARGETS:
+        raise UserError(
+            f"a task was wanted that this version serves ({', '.join(TARGETS)}), found --task {task!r}; choose one of these"
+        )
+    return TARGETS[task]
+
+
+__all__ = ["TARGETS", "Classification", "Head", "Score", "target_class"]

@@ -1,0 +1,239 @@
+"""Views of a batch of images, made on its device with own random parameters for every image."""
+
+import math
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autossl.errors import UserError
+
+ASPECT = math.log(4 / 3)  # widest aspect ratio of a crop (Szegedy et al. 2015)
+MILD_CROP = 0.5  # smallest crop for reconstruction, which learns little from a corner
+NOISE_POOL = 1 << 17  # normal deviates drawn once; a view takes a run of them from a random place
+COLUMNS = (
+    *("area", "aspect", "left", "top", "hflip", "vflip", "angle", "turn", "brightness", "contrast", "saturation"),
+    *("hue", "grey", "gamma", "noise", "noise_from", "blur", "blur_width"),
+)  # what one image draws, followed by a gain for each channel
+COLUMN = {name: column for column, name in enumerate(COLUMNS)}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What views of one modality may differ in; amplitudes at jitter 1, units in search_spaces/modalities.toml."""
+
+    hflip: bool = False
+    vflip: bool = False
+    turns: bool = False
+    rotate: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gain: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grey: float = 0.0
+    gamma: float = 0.0
+    noise: float = 0.0
+    blur: float = 0.0
+    blur_share: float = 0.0
+    quantitative: bool = False
+    lacks: frozenset[str] = frozenset()
+    methods: tuple[str, ...] = ()
+
+
+@cache
+def modalities() -> dict[str, Preset]:
+    """The presets by modality, as search_spaces/modalities.toml has them."""
+    text = resources.files("autossl").joinpath("search_spaces/modalities.toml").read_text(encoding="utf-8")
+    return {name: _preset(table) for name, table in tomllib.loads(text).items()}
+
+
+def _preset(table: dict[str, Any]) -> Preset:
+    kept = {key: value for key, value in table.items() if key not in ("lacks", "methods")}
+    return Preset(**kept, lacks=frozenset(table.get("lacks", ())), methods=tuple(table["methods"]))
+
+
+def preset(modality: str, channels: int) -> Preset:
+    """The preset of a modality for images with so many channels; "auto" is colour for three, grey for others.
+
+    Operations on colour are struck out unless there are three channels, per-channel gains unless there are several.
+    Raises UserError if the modality is unknown.
+    """
+    name = ("colour" if channels == 3 else "grey") if modality == "auto" else modality
+    known = modalities()
+    if name not in known:
+        raise UserError(
+            f"modality wants one of auto, {', '.join(known)}, but {modality!r} was given; choose one of them"
+        )
+    found = known[name]
+    if channels != 3:
+        found = replace(found, saturation=0.0, hue=0.0, grey=0.0)
+    return replace(found, gain=0.0) if channels == 1 else found
+
+
+class Views:
+    """Random views of float images (b, c, h, w) in [0, 1], standardised with `mean` and `std` of the channels.
+
+    `crop_min` is the smallest share of the area that a crop keeps, in (0, 1]; `jitter` scales every intensity
+    operation of the preset, in [0, 1]: at 0 intensities stay as they are. A call draws all its randomness first, one
+    row of uniform numbers for each image, and is deterministic from there. Raises UserError if a strength is outside
+    its range.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        crop_min: float = 0.3,
+        jitter: float = 0.3,
+    ) -> None:
+        if not 0 < crop_min <= 1:
+            raise UserError(f"crop_min in (0, 1] was wanted (share of the area), found {crop_min}; use 0.3 to 1")
+        if not 0 <= jitter <= 1:
+            raise UserError(f"jitter in [0, 1] was wanted, found {jitter}; use 0 for none")
+        self.preset, self.crop_min, self.jitter = preset, crop_min, jitter
+        self.mean, self.std = torch.tensor(mean), torch.tensor(std).clamp_min(1e-6)
+        self._pool = torch.empty(0)
+
+    def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
+        """Standardised views (copies * b, c, h, w), channels_last: first one view of every image, then the next."""
+        batch = images.repeat(copies, 1, 1, 1) if copies > 1 else images
+        return self.apply(batch, self.draw(batch, generator))
+
+    def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Mildly cropped and flipped images (b, c, h, w), still in [0, 1]: what reconstruction starts from."""
+        u = self.draw(images, generator)
+        upright = replace(self.preset, rotate=0.0)
+        return _cropped(images.contiguous(), u, upright, max(self.crop_min, MILD_CROP))
+
+    def standardise(self, images: Tensor) -> Tensor:
+        """(images - mean) / std for each channel, channels_last."""
+        mean, std = self._statistics(images)
+        shift, scale = (-mean / std).view(1, -1, 1, 1), (1 / std).view(1, -1, 1, 1)
+        return torch.addcmul(shift, images, scale).contiguous(memory_format=torch.channels_last)
+
+    def draw(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Uniform numbers in [0, 1), a row for each image: all the randomness of one view."""
+        width = len(COLUMNS) + images.shape[1]
+        return torch.rand(len(images), width, generator=generator, device=generator.device).to(images.device)
+
+    def apply(self, images: Tensor, u: Tensor) -> Tensor:
+        """The standardised views (b, c, h, w) that the rows of `u` describe, channels_last."""
+        x = _cropped(images.contiguous(), u, self.preset, self.crop_min)
+        if self.jitter == 0:
+            return self.standardise(x)
+        x = self._gamma(x, u)
+        x = self._colour(x, u)
+        x = self._noise(x, u)
+        x = self._blur(x, u)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mean.device != images.device:
+            self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
+        return self.mean, self.std
+
+    def _factor(self, u: Tensor, amplitude: float) -> Tensor:
+        """Factors between 1 / (1 + a) and 1 + a: as often up as down."""
+        return torch.exp((2 * u - 1) * math.log1p(amplitude * self.jitter))
+
+    def _gamma(self, x: Tensor, u: Tensor) -> Tensor:
+        if self.preset.gamma == 0:
+            return x
+        exponent = self._factor(u[:, COLUMN["gamma"]], self.preset.gamma)
+        return x.clamp_(0, 1).pow_(exponent.view(-1, 1, 1, 1))
+
+    def _colour(self, x: Tensor, u: Tensor) -> Tensor:
+        """Brightness, contrast, gain, saturation, hue, grey-scale and standardisation: one affine map an image."""
+        b, c, h, w = x.shape
+        mean, std = self._statistics(x)
+        contrast = self._factor(u[:, COLUMN["contrast"]], self.preset.contrast)
+        shift = (2 * u[:, COLUMN["brightness"]] - 1) * self.preset.brightness * self.jitter
+        gains = self._factor(u[:, len(COLUMNS) :], self.preset.gain) * contrast[:, None]
+        offset = (shift[:, None] - contrast[:, None] * mean) / std
+        if c != 3:
+            return torch.addcmul(offset[..., None, None], x, (gains / std)[..., None, None])
+        matrix = self._colour_matrix(u) * gains[:, None, :] / std[:, None]
+        return torch.baddbmm(offset[..., None], matrix, x.flatten(2)).view(b, c, h, w)
+
+    def _colour_matrix(self, u: Tensor) -> Tensor:
+        """(b, 3, 3): a turn about the grey axis and a stretch away from it; grey-scale is a stretch of nothing."""
+        p = self.preset
+        angle = (2 * u[:, COLUMN["hue"]] - 1) * (2 * math.pi * p.hue * self.jitter)
+        away = self._factor(u[:, COLUMN["saturation"]], p.saturation)
+        away = torch.where(u[:, COLUMN["grey"]] < p.grey * self.jitter, 0.0, away)
+        axis = torch.full((3, 3), 1 / 3, device=u.device)
+        cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=u.device) / math.sqrt(3)
+        flat = torch.eye(3, device=u.device) - axis
+        turned = flat * angle.cos()[:, None, None] + cross * angle.sin()[:, None, None]
+        return axis + turned * away[:, None, None]
+
+    def _noise(self, x: Tensor, u: Tensor) -> Tensor:
+        if self.preset.noise == 0:
+            return x
+        amplitude = u[:, COLUMN["noise"]] * self.preset.noise * self.jitter
+        weight = amplitude[:, None] / self._statistics(x)[1]
+        return torch.addcmul(x, self.normal(x, u[:, COLUMN["noise_from"]]), weight[..., None, None])
+
+    def normal(self, x: Tensor, place: Tensor) -> Tensor:
+        """Normal deviates shaped like x (b, c, h, w): runs of one fixed pool, beginning where `place` (b,) says."""
+        length = x[0].numel()
+        if self._pool.device != x.device or len(self._pool) < 2 * length:
+            fixed = torch.Generator().manual_seed(0)
+            self._pool = torch.randn(max(NOISE_POOL, 2 * length), generator=fixed).to(x.device)
+        start = (place * (len(self._pool) - length)).long()
+        return self._pool.unfold(0, length, 1)[start].view_as(x)
+
+    def _blur(self, x: Tensor, u: Tensor) -> Tensor:
+        """A Gaussian of own width for a share of the images, one matrix product along each axis."""
+        chosen = u[:, COLUMN["blur"]] < self.preset.blur_share
+        if self.preset.blur == 0 or not bool(chosen.any()):
+            return x
+        width = u[chosen, COLUMN["blur_width"]] * self.preset.blur * self.jitter
+        h, w = x.shape[2:]
+        down, across = _gaussian(h, width * h), _gaussian(w, width * w)
+        x[chosen] = down @ x[chosen] @ across.transpose(2, 3)
+        return x
+
+
+def _gaussian(side: int, sigma: Tensor) -> Tensor:
+    """(b, 1, side, side): rows are Gaussian weights of standard deviation `sigma` (b,) pixels that add up to 1."""
+    place = torch.arange(side, device=sigma.device)
+    squares = (place[:, None] - place).square()
+    weights = torch.exp(-squares / (2 * sigma.clamp_min(0.1).square()).view(-1, 1, 1, 1))
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _cropped(x: Tensor, u: Tensor, allowed: Preset, crop_min: float) -> Tensor:
+    """Crop, flips and rotation by one bilinear sampling; what lies outside takes the colour of the border."""
+    h, w = x.shape[2:]
+    area = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
+    # an aspect ratio that would not fit is narrowed: the area stays what was drawn, and a whole image stays whole
+    aspect = (2 * u[:, COLUMN["aspect"]] - 1) * (-area.log()).clamp_max(ASPECT)
+    wide, high = torch.sqrt(area * aspect.exp()), torch.sqrt(area / aspect.exp())
+    cx, cy = (2 * u[:, COLUMN["left"]] - 1) * (1 - wide), (2 * u[:, COLUMN["top"]] - 1) * (1 - high)
+    wide = wide * torch.where(u[:, COLUMN["hflip"]] < 0.5 * allowed.hflip, -1.0, 1.0)
+    high = high * torch.where(u[:, COLUMN["vflip"]] < 0.5 * allowed.vflip, -1.0, 1.0)
+    angle = (2 * u[:, COLUMN["angle"]] - 1) * math.radians(allowed.rotate)
+    angle = angle + (4 * u[:, COLUMN["turn"]]).floor() * (math.pi / 2 * allowed.turns)
+    cos, sin = angle.cos(), angle.sin()
+    # an output pixel (i, j) in [-1, 1] looks at centre + i * along + j * across
+    along = torch.stack([wide * cos, wide * sin * (w / h)], 1)
+    across = torch.stack([-high * sin * (h / w), high * cos], 1)
+    centre = torch.stack([cx, cy], 1)
+    columns = _centres(w, x)[None, :, None] * along[:, None]
+    rows = _centres(h, x)[None, :, None] * across[:, None] + centre[:, None]
+    grid = rows[:, :, None] + columns[:, None]
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _centres(side: int, x: Tensor) -> Tensor:
+    """Pixel centres along one axis, in [-1, 1]."""
+    return (torch.arange(side, device=x.device) * 2 + 1) / side - 1

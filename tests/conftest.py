@@ -1,0 +1,21 @@
+"""Settings that every test shares."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("autossl", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("autossl")
+torch.set_num_threads(1)
+
+SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images that may stand beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("real images (../shared/data) are not here")
+    return SHARED.resolve()

@@ -1,0 +1,198 @@
+"""Leave-out ridge against refitting every fold with scikit-learn, and at the edges of its input."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge as Reference
+from sklearn.linear_model import RidgeCV
+
+from autossl.proxies import PENALTIES, balanced_accuracy, macro_auroc, r2, ridge, standardise
+from autossl.proxies import leave_out as algebra
+
+
+def refitted(
+    z: NDArray[Any],
+    targets: NDArray[np.float64],
+    groups: NDArray[Any],
+    penalty: float,
+    weights: NDArray[np.float64],
+    recentre: bool,
+) -> NDArray[np.float64]:
+    """The definition: a fit without each group; with `recentre` the intercept of all samples' mean target."""
+    predictions = np.zeros(targets.shape)
+    for group in np.unique(groups):
+        out = groups == group
+        fit = Reference(alpha=penalty).fit(z[~out], targets[~out], sample_weight=weights[~out])
+        predictions[out] = fit.predict(z[out]).reshape(out.sum(), -1)
+        if recentre:
+            rest = np.average(targets[~out], axis=0, weights=weights[~out])
+            predictions[out] += np.average(targets, axis=0, weights=weights) - rest
+    return predictions
+
+
+@given(
+    n=st.integers(4, 70),
+    d=st.integers(1, 90),
+    classes=st.integers(2, 5),
+    patients=st.integers(2, 30),
+    balanced=st.booleans(),
+    penalty=st.sampled_from([1e-2, 1.0, 1e4]),
+    dtype=st.sampled_from([np.float16, np.float32]),
+    seed=st.integers(0, 99),
+)
+def test_equals_refitting_without_each_group(
+    n: int, d: int, classes: int, patients: int, balanced: bool, penalty: float, dtype: type, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    z = (rng.normal(size=(n, d)) + 3).astype(dtype)
+    z[:, d // 2] = 1  # a constant column
+    y, groups = rng.integers(0, classes, n), rng.integers(0, patients, n)
+    groups[:2] = 0, 1  # at least two groups
+    fit = ridge(z, y, groups, classes=classes, penalties=[penalty], balanced=balanced)
+    sizes = np.bincount(y, minlength=classes)
+    weights = n / (np.count_nonzero(sizes) * sizes[y]) if balanced else np.ones(n)
+    expected = refitted(z.astype(float), np.eye(classes)[y], groups, penalty, weights, balanced)
+    np.testing.assert_allclose(fit.scores, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(("n", "d", "groups"), [(300, 10, 3), (260, 60, 12), (120, 150, 2), (150, 200, 6)])
+def test_large_groups_take_the_other_roads_to_the_same_place(n: int, d: int, groups: int) -> None:
+    rng = np.random.default_rng(n)
+    z, y, owner = rng.normal(size=(n, d)).astype(np.float32), rng.integers(0, 3, n), rng.integers(0, groups, n)
+    weights = n / (3 * np.bincount(y)[y])
+    path = [1e-1, 10.0]
+    problem = algebra.decompose(z, np.eye(3)[y], weights, recentre=True)
+    for penalty, scores in zip(path, algebra.leave_out(problem, owner, np.array(path)), strict=True):
+        expected = refitted(z.astype(float), np.eye(3)[y], owner, penalty, weights, True)
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_leave_one_out_of_values_agrees_with_ridgecv() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(80, 12)).astype(np.float32)
+    y = np.column_stack([z[:, 0] + rng.normal(size=80), z[:, 1:4].sum(1) + 5])
+    path = np.logspace(-2, 3, 11)
+    fit = ridge(z, y, penalties=path, metric="r2")
+    reference = RidgeCV(path, store_cv_results=True, scoring=None).fit(z.astype(float), y)
+    errors = reference.cv_results_.sum(axis=0)  # squared errors (targets, penalties)
+    expected = 1 - errors / ((y - y.mean(0)) ** 2).sum(0)[:, None]
+    np.testing.assert_allclose(fit.values, expected.mean(0), atol=1e-6)
+    assert fit.value == pytest.approx(r2(y, fit.scores), abs=1e-6)
+    whole = Reference(alpha=fit.penalty).fit(z.astype(float), y)
+    np.testing.assert_allclose(fit.predict(z), whole.predict(z), atol=1e-5)
+    assert ridge(z, y[:, 0]).scores.shape == (80, 1)
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_auroc", "accuracy"])
+def test_the_penalty_is_the_best_by_the_metric(metric: str) -> None:
+    rng = np.random.default_rng(1)
+    y, groups = rng.integers(0, 3, 200), rng.integers(0, 60, 200)
+    z = standardise(rng.normal(size=(200, 30)) + 0.7 * np.eye(30)[y])
+    fit = ridge(z, y, groups, classes=3, metric=metric)
+    assert fit.values.shape == PENALTIES.shape == (45,)
+    assert fit.value == fit.values.max() == fit.values[np.flatnonzero(fit.penalty == PENALTIES)[0]]
+    measured = {
+        "balanced_accuracy": balanced_accuracy(y, fit.scores.argmax(1), 3),
+        "macro_auroc": macro_auroc(y, fit.scores),
+        "accuracy": float(np.mean(fit.scores.argmax(1) == y)),
+    }
+    assert fit.value == pytest.approx(measured[metric])
+    np.testing.assert_allclose(fit.scores.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(fit.predict(z).sum(1), 1, atol=1e-5)
+
+
+def test_blocks_of_penalties_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    z, y = rng.normal(size=(90, 7)), rng.integers(0, 2, 90)
+    whole = ridge(z, y, classes=2)
+    monkeypatch.setattr(importlib.import_module("autossl.proxies.ridge"), "SCORE_BYTES", 1)
+    blocks = ridge(z, y, classes=2)
+    np.testing.assert_array_equal(whole.values, blocks.values)
+    np.testing.assert_array_equal(whole.scores, blocks.scores)
+
+
+def test_one_group_leaves_nothing_to_learn_from() -> None:
+    z, y = np.random.default_rng(3).normal(size=(12, 4)), np.arange(12) % 3
+    fit = ridge(z, y, np.zeros(12), classes=3)
+    assert (fit.scores == 0).all()
+    assert fit.value == pytest.approx(1 / 3)
+    assert fit.penalty == PENALTIES[-1]
+    assert np.isfinite(fit.predict(z)).all()
+
+
+def test_a_class_with_one_patient_is_missed_and_an_absent_class_never_predicted() -> None:
+    rng = np.random.default_rng(4)
+    y = np.r_[np.zeros(20), np.ones(20), np.full(5, 3)].astype(int)  # class 2 is absent
+    groups = np.r_[np.arange(40) // 2, np.full(5, 99)]
+    z = rng.normal(size=(45, 6)) + 4 * np.eye(6)[y]
+    fit = ridge(z, y, groups, classes=4)
+    predicted = fit.scores.argmax(1)
+    assert not (predicted[y == 3] == 3).any()
+    assert (predicted != 2).all()
+    assert fit.value == pytest.approx(2 / 3)
+    assert (fit.predict(z).argmax(1) == y).all()
+
+
+def test_one_sample_of_a_class_and_one_class_only() -> None:
+    rng = np.random.default_rng(5)
+    fit = ridge(rng.normal(size=(9, 20)), [0] * 4 + [1] * 4 + [2], classes=3)
+    assert np.isfinite(fit.scores).all()
+    assert ridge(rng.normal(size=(4, 2)), [1, 1, 1, 1], classes=2).value == 1
+
+
+def test_balanced_weights_serve_the_rare_class() -> None:
+    rng = np.random.default_rng(6)
+    y = (rng.random(800) < 0.05).astype(int)
+    z = rng.normal(size=(800, 10)) + 1.2 * y[:, None] * np.eye(10)[0]
+    balanced, plain = (ridge(z, y, classes=2, balanced=b).value for b in (True, False))
+    assert balanced > plain + 0.1
+
+
+def test_random_labels_give_chance_by_patient_and_show_the_leak_by_image() -> None:
+    rng = np.random.default_rng(7)
+    patients = np.repeat(np.arange(200), 5)
+    labels = rng.integers(0, 2, 200)[patients]
+    z = standardise(rng.normal(size=(200, 300))[patients] + 0.3 * rng.normal(size=(1000, 300)))
+    assert ridge(z, labels, classes=2).value > 0.95
+    honest = ridge(z, labels, patients, classes=2, penalties=[1.0, 1e2, 1e4, 1e7])
+    assert (np.abs(honest.values - 0.5) < 2 * 0.5 / np.sqrt(200)).all()
+
+
+def test_balanced_random_labels_do_not_fall_below_chance() -> None:
+    # With the intercept of the samples left in, a heavily shrunk fit always votes for the other class.
+    rng = np.random.default_rng(8)
+    z, y = rng.normal(size=(400, 5)), np.arange(400) % 2
+    assert abs(ridge(z, y, classes=2, penalties=[1e7]).value - 0.5) < 2 * 0.5 / np.sqrt(400)
+    assert ridge(z, y, classes=2, penalties=[1e7], balanced=False).value < 0.1
+
+
+def test_standardise() -> None:
+    rng = np.random.default_rng(9)
+    reference = (rng.normal(size=(500, 4)) * [1, 100, 1e-3, 0] + [0, 5, 1, 7]).astype(np.float32)
+    scaled = standardise(reference)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(scaled.std(0), [1, 1, 1, 0], atol=1e-4)
+    new = standardise(reference[:3] + 1, reference)
+    np.testing.assert_allclose(new[:, 0], (reference[:3, 0] + 1 - reference[:, 0].mean()) / reference[:, 0].std(), 1e-4)
+    assert (new[:, 3] == 0).all()
+
+
+def test_bad_input_is_told_in_one_sentence() -> None:
+    z, y = np.eye(4), [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="must be finite"):
+        ridge(np.full((4, 4), np.inf), y, classes=2)
+    with pytest.raises(ValueError, match="metric must be r2 for values"):
+        ridge(z, y, classes=2, metric="r2")
+    with pytest.raises(ValueError, match="penalties must be positive"):
+        ridge(z, y, classes=2, penalties=[0.0])
+    with pytest.raises(ValueError, match="probe's 4 dimensions, found 3"):
+        ridge(z, y, classes=2).predict(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="dimensions of z"):
+        standardise(z, np.ones((3, 2)))
+    with pytest.raises(ValueError, match="one class index for each of 4 samples"):
+        ridge(z, [0, 1], classes=2)
