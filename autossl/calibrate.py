@@ -8,7 +8,7 @@ import torch
 
 from autossl.baselines import UNTRAINED_SEED
 from autossl.context import Context
-from autossl.plan import Costs
+from autossl.rungs import Costs
 from autossl.pool import places
 from autossl.pretext import METHODS
 

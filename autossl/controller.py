@@ -20,7 +20,8 @@ from autossl.finish import Finish
 from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml, write_json, write_toml
 from autossl.journal import entries, mend, open_study
 from autossl.leaderboard import rows
-from autossl.plan import Costs, Method, Needs, Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan
+from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan, repeat
+from autossl.rungs import Costs, Method, Needs
 from autossl.pretext import METHODS
 from autossl.proxies import warm_up
 from autossl.report import write_report

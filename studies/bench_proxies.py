@@ -122,8 +122,8 @@ FLOORS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"n": 12_000, "m": 3_400, "d": 512, "classes": 8, "rounds": 3}.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
+    for name, size in {"n": 12_000, "m": 3_400, "d": 512, "classes": 8, "rounds": 3}.items():
+        parser.add_argument(f"--{name}", type=int, default=size)
     parser.add_argument("--sklearn", action="store_true", help="time scikit-learn too, once")
     arguments = parser.parse_args()
     made = sample(arguments.n, arguments.m, arguments.d, arguments.classes)

@@ -27,7 +27,8 @@ def slow_votes(
 
     def unit(z: NDArray[Any]) -> NDArray[np.float64]:
         z = np.asarray(z, np.float64)
-        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-30)
+        lengths: NDArray[np.float64] = np.linalg.norm(z, axis=1, keepdims=True)
+        return z / np.maximum(lengths, 1e-30)
 
     similarities = unit(queries) @ unit(bank).T
     votes = np.full((len(queries), classes), 1 / classes)
@@ -57,7 +58,8 @@ def test_follows_the_definition(
     n: int, m: int, d: int, classes: int, balanced: bool, dtype: type, patients: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    bank, queries = rng.normal(size=(n, d)).astype(dtype), rng.normal(size=(m, d)).astype(dtype)
+    bank: NDArray[Any] = rng.normal(size=(n, d)).astype(dtype)
+    queries: NDArray[Any] = rng.normal(size=(m, d)).astype(dtype)
     labels, ks = rng.integers(0, classes, n), (7, 1, 100)
     groups = {"groups": rng.integers(0, patients, n), "query_groups": rng.integers(0, patients, m)} if patients else {}
     hidden = np.zeros((m, n), bool)
@@ -151,7 +153,7 @@ def test_random_labels_give_chance_by_patient_and_show_the_leak_by_image() -> No
 def test_bad_input_is_told_in_one_sentence() -> None:
     z = np.ones((4, 2))
     with pytest.raises(ValueError, match=r"finite, found NaN or infinity in 1 rows \(the first is row 2\)"):
-        knn_votes([[1, 1], [1, 1], [1, np.nan]], [0, 0, 0], classes=1)
+        knn_votes(np.array([[1, 1], [1, 1], [1, np.nan]]), [0, 0, 0], classes=1)
     with pytest.raises(ValueError, match=r"must lie in \[0, 2\), found -1 to 1"):
         knn_votes(z, [0, 1, -1, 0], classes=2)
     with pytest.raises(ValueError, match="give query_groups too"):

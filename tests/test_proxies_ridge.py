@@ -49,7 +49,7 @@ def test_equals_refitting_without_each_group(
     n: int, d: int, classes: int, patients: int, balanced: bool, penalty: float, dtype: type, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    z = (rng.normal(size=(n, d)) + 3).astype(dtype)
+    z: NDArray[Any] = (rng.normal(size=(n, d)) + 3).astype(dtype)
     z[:, d // 2] = 1  # a constant column
     y, groups = rng.integers(0, classes, n), rng.integers(0, patients, n)
     groups[:2] = 0, 1  # at least two groups

@@ -200,7 +200,7 @@ def test_bad_input_is_told_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="metric must be one of"):
         score("dice", [0, 1], np.eye(2))
     with pytest.raises(ValueError, match="scores must be finite"):
-        macro_auroc([0, 1], [[0, 1], [np.nan, 1]])
+        macro_auroc([0, 1], np.array([[0, 1], [np.nan, 1]]))
     with pytest.raises(ValueError, match="level must lie"):
         interval([1.0], 1.0)
     with pytest.raises(ValueError, match="must hold integer class indices"):

@@ -50,7 +50,9 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
     place = str(path)
     parts = [_stack(arrays[f"{name}_images"], place) for name, _ in official]
     if len({(part.shape[1:], part.dtype) for part in parts}) > 1:
-        found = ", ".join(f"{name}_images {part.shape} {part.dtype}" for (name, _), part in zip(official, parts))
+        found = ", ".join(
+            f"{name}_images {part.shape} {part.dtype}" for (name, _), part in zip(official, parts, strict=True)
+        )
         raise UserError(f"images of one shape and type were wanted, found {found} in {place}; save them alike")
     stacked = np.concatenate(parts)
     pixels, white = to_pixels(stacked, place)
@@ -72,7 +74,7 @@ def _columns(
 ) -> Values | None:
     """One column over all splits; empty cells for a split that lacks it."""
     column: Values = []
-    for (name, _), size in zip(official, sizes):
+    for (name, _), size in zip(official, sizes, strict=True):
         key = next((f"{name}_{key}" for key in keys if f"{name}_{key}" in arrays), "")
         column += (_column(arrays[key], size, key, place) or []) if key else [""] * size
     return column if any(column) else None

@@ -156,4 +156,4 @@ def class_counts(data: Data, part: int) -> dict[str, int]:
     assert part != DROPPED
     rows = data.rows(part, labelled=True)
     counts = np.bincount(data.labels[rows], minlength=len(data.classes))
-    return {name: int(count) for name, count in zip(data.classes, counts)}
+    return {name: int(count) for name, count in zip(data.classes, counts, strict=True)}

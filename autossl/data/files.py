@@ -100,13 +100,13 @@ def read_manifest(path: Path, label_column: str | None, patient_column: str | No
         )
 
     def column(name: str | None) -> Values | None:
-        return None if name is None else [cell for cell, here in zip(columns[name], there) if here]
+        return None if name is None else [cell for cell, here in zip(columns[name], there, strict=True) if here]
 
     split = column("split" if "split" in columns else None)
     return Found(
         path.stem if path.stem.lower() not in ("manifest", "labels", "index") else root.resolve().name,
         str(path),
-        [file for file, here in zip(files, there) if here],
+        [file for file, here in zip(files, there, strict=True) if here],
         labels=column(label),
         patients=column(patient),
         split=None if split is None else encode_split(split, str(path)),
