@@ -87,8 +87,8 @@ def given(context: Context, path: str) -> Encoder:
         )
     except Exception as fault:
         raise UserError(
-            f"weights that load without running code were wanted, but --weights {path} does not ({type(fault).__name__}); "
-            "save the state dict as safetensors"
+            f"weights that load without running code were wanted, but --weights {path} does not "
+            f"({type(fault).__name__}); save the state dict as safetensors"
         ) from None
     encoder = context.new_encoder(UNTRAINED_SEED)
     state = {k.removeprefix("module.").removeprefix("backbone."): v for k, v in state.items() if isinstance(v, Tensor)}
@@ -97,8 +97,8 @@ def given(context: Context, path: str) -> Encoder:
     missing = [k for k in wanted if k not in fitting]
     if missing:
         raise UserError(
-            f"weights for {encoder.name} were wanted, but --weights {path} lacks {len(missing)} of {len(wanted)} tensors "
-            f"(for example {missing[0]}); give --backbone as it was when they were trained"
+            f"weights for {encoder.name} were wanted, but --weights {path} lacks {len(missing)} of {len(wanted)} "
+            f"tensors (for example {missing[0]}); give --backbone as it was when they were trained"
         )
     encoder.backbone.load_state_dict(fitting)
     return encoder.eval()
@@ -156,7 +156,7 @@ def fit(
         with torch.no_grad():
             method.head.weight.copy_(torch.from_numpy(head.weights.T.copy()))
             method.head.bias.copy_(torch.from_numpy(head.intercept.copy()))
-    method.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    method.to(context.device).to(memory_format=torch.channels_last)
     method.generator = torch.Generator(device=context.device)
     # the labels ride where patients ride otherwise
     pool = Pool(data.images, rows, data.scale, context.device, data.labels)

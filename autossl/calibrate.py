@@ -8,9 +8,9 @@ import torch
 
 from autossl.baselines import UNTRAINED_SEED
 from autossl.context import Context
-from autossl.rungs import Costs
 from autossl.pool import places
 from autossl.pretext import METHODS
+from autossl.rungs import Costs
 
 BATCH = 256
 REPEATS = 3
@@ -26,7 +26,7 @@ def calibrate(context: Context, score_seconds: float) -> Costs:
 
     def step(batch: torch.Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        encoder(batch).square().mean().backward()  # type: ignore[no-untyped-call]
+        encoder(batch).square().mean().backward()
         optimizer.step()
 
     encoder.train()

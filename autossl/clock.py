@@ -54,10 +54,7 @@ def seconds(limit: str | float | int | None) -> float | None:
     """Seconds of "90s", "45m", "8h", "1d", "1h30m" or a number; None for "none". UserError otherwise."""
     if limit is None or limit == "none":
         return None
-    if isinstance(limit, int | float):
-        value = float(limit)
-    else:
-        value = _parse(limit)
+    value = float(limit) if isinstance(limit, int | float) else _parse(limit)
     if not 0 < value < float("inf"):
         raise UserError(f"a time limit above zero was wanted, found {limit!r}; give for example 10m, 8h or none")
     return value

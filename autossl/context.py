@@ -94,7 +94,7 @@ class Context:
             model_args=config["model_args"],
             upsample=config["upsample"],
         )
-        return encoder.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return encoder.to(self.device).to(memory_format=torch.channels_last)
 
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Patients of these images (duplicates share one), or None."""

@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from autossl.folder import Folder, existing, machine_faults, only_process, read_
 from autossl.journal import entries, mend, open_study
 from autossl.leaderboard import rows
 from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan, repeat
-from autossl.rungs import Costs, Method, Needs
 from autossl.pretext import METHODS
 from autossl.proxies import warm_up
 from autossl.report import write_report
+from autossl.rungs import Costs, Method, Needs
 from autossl.settings import Asked, compare, default_out, resolve
 from autossl.worker import Worker, requeue_lost
 
@@ -174,7 +174,7 @@ def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: 
         context.remember(finished=False, extended_after_test=bool(context.state("tests")))
     else:
         plan = context.plan
-        ensure_time(plan, now, costs, needs)
+        ensure_time(plan, now)
     context.remember(plan=plan.to_dict())
     _tell_plan(context, plan)
 
@@ -278,7 +278,7 @@ def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
     result = stored.get("result") or {}
     trained = result.get("final_training", {}).get("images")
     final = trained - plan.rungs[result["candidate"]["rung"]] if trained else 3 * plan.rungs[-1]
-    return {"plan": replace(plan, limit=None, until={}, final_images=final).to_dict(), "repeat": segments}
+    return {"plan": repeat(plan, len({s["candidate"] for s in segments}), final).to_dict(), "repeat": segments}
 
 
 def _describe(data: Any) -> str | None:

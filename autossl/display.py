@@ -76,7 +76,8 @@ class Display:
             clock = f"{in_words(used)} used, no time limit"
         else:
             filled = min(30, round(30 * used / self.limit))
-            clock = f"{'█' * filled}{'░' * (30 - filled)} {in_words(max(0.0, self.limit - used))} left of {in_words(self.limit)}"
+            bar = "█" * filled + "░" * (30 - filled)
+            clock = f"{bar} {in_words(max(0.0, self.limit - used))} left of {in_words(self.limit)}"
         head = Text(f"{clock}  ·  {self.stage}", style="bold")
         if not self.rows:
             return head

@@ -35,7 +35,7 @@ def check_machine() -> list[tuple[str, str, bool]]:
     rows += [
         (
             "CPU cores",
-            f"{os.cpu_count()} ({torch.get_num_threads()} torch threads, {numba.config.NUMBA_NUM_THREADS} numba)",
+            f"{os.cpu_count()} ({torch.get_num_threads()} torch threads, {numba.get_num_threads()} numba)",
             True,
         ),
         ("GPU", ", ".join(gpus) or "none: searches run on the CPU", True),

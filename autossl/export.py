@@ -121,7 +121,7 @@ def write(
 
 def _with_head(encoder: Encoder, head: Head) -> Any:
     classes = head.weights.shape[1]
-    model = timm.create_model(encoder.name, num_classes=classes, in_chans=encoder.channels, **encoder.model_args)
+    model: Any = timm.create_model(encoder.name, num_classes=classes, in_chans=encoder.channels, **encoder.model_args)
     model.load_state_dict(encoder.backbone.state_dict(), strict=False)
     with torch.no_grad():
         model.get_classifier().weight.copy_(torch.from_numpy(head.weights.T.copy()))
@@ -150,7 +150,7 @@ def load(path: str | Path) -> Exported:
     config_file, weights = root / "config.json", root / "model.safetensors"
     if not (config_file.is_file() and weights.is_file()):
         raise UserError(
-            f"an exported encoder (config.json and model.safetensors) or a finished study was wanted, found none at {path}; "
+            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, found none at {path}; "
             "give the folder that autossl export or --out named"
         )
     config = json.loads(config_file.read_text())
@@ -179,8 +179,8 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
         'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
         'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
         "```", "", "## Input", "",
-        f"{encoder.channels} channel(s), {size} x {size} px, pixel values divided by {preprocessing.scale:g}, then standardised "
-        f"with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
+        f"{encoder.channels} channel(s), {size} x {size} px, pixel values divided by {preprocessing.scale:g}, then "
+        f"standardised with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
     ]  # fmt: skip
     if up > 1:
         lines.append(

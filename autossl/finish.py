@@ -17,6 +17,7 @@ from autossl.errors import NoCandidate
 from autossl.evaluate import Entrant, label_curve, test
 from autossl.folder import replace_file
 from autossl.journal import entries
+from autossl.plan import Step
 from autossl.scheduler import Entry, finalists
 from autossl.space import suggest
 from autossl.train import Run, resume, train
@@ -47,7 +48,7 @@ class Finish:
     def __init__(
         self,
         context: Context,
-        left: Callable[[str], float | None],
+        left: Callable[[Step], float | None],
         say: Callable[[str], None],
         tick: Callable[[], None],
     ) -> None:
@@ -163,7 +164,6 @@ class Finish:
 
     def _final_training(self, best: Finalist) -> tuple[Encoder, dict[str, Any]]:
         """Train the winner on with a falling rate; keep that only if its selection score did not fall."""
-        context = self.context
         seconds = self.left("final training")
         before = self.selection_score(best.encoder)
         if seconds == 0:
@@ -189,9 +189,10 @@ class Finish:
         return self.context.averaged(run.average, self.context.final_pool), {"images": run.images}
 
     def _train_on(self, run: Run, seconds: float | None) -> None:
-        first, plan = run.images, self.context.plan
+        first = run.images
         if seconds is None:
-            last = first + plan.final_images
+            plan = self.context.plan
+            last = first + (plan.final_images or 3 * plan.rungs[-1])
             next(train(run, [last], anneal=lambda images: (images - first) / max(1, last - first)))
             return
         started = time.time()

@@ -1,6 +1,8 @@
 """stub"""
+
 from pathlib import Path
 from typing import Any
+
 from autossl.folder import Folder
 
 

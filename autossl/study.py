@@ -130,7 +130,7 @@ class Study:
         source, target = places[candidate], Path(path)
         if not source.is_dir():
             raise UserError(
-                f"a finished {candidate} was wanted, but the study in {self.folder.root} has none yet; see autossl status"
+                f"a finished {candidate} was wanted, found none yet in {self.folder.root}; see autossl status"
             )
         if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
             raise UserError(f"an empty or new folder was wanted, found something at {target}; choose another")

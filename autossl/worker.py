@@ -28,6 +28,7 @@ log = logging.getLogger("autossl")
 LEASE_SECONDS = 20.0  # how often a worker says that it lives
 STALE_SECONDS = 180.0  # silence after which its segment is given to another
 RETRIES = 2
+INHERITED = frozenset({"candidate", "method", "paradigm", "prior_index", "checkpoint"})
 LIVE = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
 
 
@@ -110,7 +111,7 @@ class Worker:
         """Put a promotion or a prior into Optuna's queue; what TPE decides needs no queueing."""
         if isinstance(step, Promote):
             parent = _result(trials, step.candidate, step.rung - 1)
-            attrs = {k: parent.user_attrs[k] for k in ("candidate", "method", "paradigm", "prior_index", "checkpoint") if k in parent.user_attrs}
+            attrs: dict[str, Any] = {k: v for k, v in parent.user_attrs.items() if k in INHERITED}
             attrs |= {"rung": step.rung, "parent": parent.number}
             self.study.enqueue_trial(parent.params, user_attrs=attrs)
         elif isinstance(step, Repeat):
@@ -285,7 +286,7 @@ def new_run(context: Context, candidate: int, method: str, hyperparameters: dict
     seed = context.seed * 100_003 + candidate
     encoder = context.new_encoder(seed)
     pretext, settings = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
-    pretext.to(context.device, memory_format=torch.channels_last)
+    pretext.to(context.device).to(memory_format=torch.channels_last)
     pretext.generator = torch.Generator(device=context.device)
     plan = context.plan
     return Run(pretext, settings, pool or context.probe_pool, seed, plan.rungs[0] // 4, plan.rungs[-1])

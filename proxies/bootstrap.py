@@ -52,7 +52,10 @@ def bootstrap(
 def _counts(seed: int, start: int, stop: int, patients: int) -> Array:
     """Returns how often each patient is in each draw, (patients, draws); each chunk has its own stream."""
     picks = np.random.default_rng([seed, start]).integers(0, patients, (stop - start, patients), dtype=np.int32)
-    return np.stack([np.bincount(row, minlength=patients) for row in picks], axis=1).astype(np.float64)
+    counts = np.empty((patients, stop - start))
+    for draw, row in enumerate(picks):
+        counts[:, draw] = np.bincount(row, minlength=patients)
+    return counts
 
 
 def _sums(values: Array, owner: NDArray[np.int64], patients: int) -> Array:
@@ -117,7 +120,9 @@ def _macro_auroc(y: ArrayLike, scores: ArrayLike, owner: NDArray[np.int64], pati
         sorted_classes.append((truth[order] == c, table[order, c], owner[order]))
 
     def of(counts: Array) -> Array:
-        return _mean_of_defined(np.stack([_areas(*ranked, counts) for ranked in sorted_classes], axis=1))
+        return _mean_of_defined(
+            np.stack([_areas(positive, ranked, who, counts) for positive, ranked, who in sorted_classes], axis=1)
+        )
 
     return of
 

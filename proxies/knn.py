@@ -91,12 +91,13 @@ def _hidden(rows: int, queries: int | None, groups: ArrayLike | None, query_grou
         if query_groups is not None:
             raise ValueError("query_groups were given without queries; leave one out with groups alone.")
         bank_of = owner = group_index(groups, rows)
-    elif query_groups is None:
-        if groups is not None:
-            raise ValueError("groups were given for the bank only; give query_groups too, or neither.")
+    elif (groups is None) != (query_groups is None):
+        raise ValueError("groups and query_groups must both be given, or neither, found one of them.")
+    elif groups is None or query_groups is None:
         bank_of, owner = np.arange(rows), np.full(queries, -1)
     else:
-        group_index(groups, rows), group_index(query_groups, queries)  # the shapes, before the two are joined
+        for ids, count in ((groups, rows), (query_groups, queries)):
+            group_index(ids, count)  # refuses a wrong length before the two are joined
         both = group_index(np.concatenate([np.asarray(groups), np.asarray(query_groups)]), rows + queries)
         bank_of, owner = both[:rows], both[rows:]
     starts = np.zeros(max(bank_of.max(), owner.max()) + 2, np.int64)

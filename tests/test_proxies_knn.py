@@ -1,5 +1,6 @@
 """Weighted k-NN against the definition, scikit-learn, and what groups must hide."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,11 @@ def test_of_equal_similarities_the_lower_index_comes_first() -> None:
     np.testing.assert_allclose(votes[1, 0], np.tile([100 / 101, 1 / 101], (4, 1)), rtol=1e-6)
 
 
+def similarity_weight(temperature: float, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    weight: NDArray[np.float64] = np.exp((1 - distance) / temperature)
+    return weight
+
+
 def test_agrees_with_scikit_learn() -> None:
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 4, 400)
@@ -120,9 +126,8 @@ def test_agrees_with_scikit_learn() -> None:
     votes = knn_votes(z[:300], labels[:300], z[300:], classes=4, balanced=False)
     for i, k in enumerate(KNN_KS):
         for j, temperature in enumerate(KNN_TEMPERATURES):
-            reference = KNeighborsClassifier(
-                k, metric="cosine", weights=lambda distance, t=temperature: np.exp((1 - distance) / t)
-            ).fit(z[:300], labels[:300])
+            weights: Any = partial(similarity_weight, temperature)
+            reference = KNeighborsClassifier(k, metric="cosine", weights=weights).fit(z[:300], labels[:300])
             np.testing.assert_allclose(votes[i, j], reference.predict_proba(z[300:]), atol=1e-4)
 
 
@@ -156,8 +161,11 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         knn_votes(np.array([[1, 1], [1, 1], [1, np.nan]]), [0, 0, 0], classes=1)
     with pytest.raises(ValueError, match=r"must lie in \[0, 2\), found -1 to 1"):
         knn_votes(z, [0, 1, -1, 0], classes=2)
-    with pytest.raises(ValueError, match="give query_groups too"):
-        knn_votes(z, [0, 1, 1, 0], z, classes=2, groups=[0, 1, 2, 3])
+    for only in ("groups", "query_groups"):
+        with pytest.raises(ValueError, match="must both be given, or neither"):
+            knn_votes(z, [0, 1, 1, 0], z, classes=2, **{only: np.arange(4)})
+    with pytest.raises(ValueError, match="without queries"):
+        knn_votes(z, [0, 1, 1, 0], classes=2, query_groups=np.arange(4))
     with pytest.raises(ValueError, match="dimensions, found 3"):
         knn_votes(z, [0, 1, 1, 0], np.ones((1, 3)), classes=2)
     with pytest.raises(ValueError, match="ks must be positive"):

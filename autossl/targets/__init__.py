@@ -10,7 +10,7 @@ def target_class(task: str) -> type[Classification]:
     """The target of this name; UserError if there is none."""
     if task not in TARGETS:
         raise UserError(
-            f"a task was wanted that this version serves ({', '.join(TARGETS)}), found --task {task!r}; choose one of these"
+            f"a task that this version serves was wanted ({', '.join(TARGETS)}), found --task {task!r}; choose one"
         )
     return TARGETS[task]
 
