@@ -160,12 +160,10 @@ def status(run: str, watch: bool, as_json: bool) -> None:
             click.echo(json.dumps(found))
         else:
             limit = "no limit" if found["seconds_limit"] is None else in_words(found["seconds_limit"])
-            lead = found["best"]
-            leader = (
-                "none yet"
-                if lead is None
-                else f"candidate {lead['candidate']} ({lead['method']}), {lead['score']:.3f} ± {lead['se']:.3f} at rung {lead['rung']}"
-            )
+            leader = "none yet"
+            if lead := found["best"]:
+                score = f"{lead['score']:.3f} ± {lead['se']:.3f} at rung {lead['rung']}"
+                leader = f"candidate {lead['candidate']} ({lead['method']}), {score}"
             segments = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
             click.echo(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
             click.echo(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")

@@ -22,11 +22,12 @@ from autossl.journal import entries, mend, open_study
 from autossl.leaderboard import rows
 from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan, repeat
 from autossl.pretext import METHODS
-from autossl.proxies import warm_up
+from autossl.proxies import detectable_difference, warm_up
 from autossl.report import write_report
 from autossl.rungs import Costs, Method, Needs
+from autossl.segments import requeue_lost
 from autossl.settings import Asked, compare, default_out, resolve
-from autossl.worker import Worker, requeue_lost
+from autossl.worker import Worker
 
 log = logging.getLogger("autossl")
 
@@ -165,6 +166,8 @@ def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: 
     if context.state("costs") is None:
         say("measuring what things cost here")
         context.remember(costs=asdict(calibrate(context, context.state("baselines")["untrained"]["seconds"])))
+    if context.state("detectable") is None:
+        context.remember(detectable=_detectable(context))
     costs = Costs(**context.state("costs"))
     needs, limit, now = _needs(context, costs), run.limit, run.clock.now()
     if context.state("plan") is None:
@@ -177,6 +180,18 @@ def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: 
         ensure_time(plan, now)
     context.remember(plan=plan.to_dict())
     _tell_plan(context, plan)
+
+
+def _detectable(context: Context) -> float:
+    """What difference the labelled patients of the test part can show at all, in balanced accuracy."""
+    rows = context.rows(TEST, labelled=True)
+    found = detectable_difference(context.data.labels[rows], context.groups(rows))
+    log.info(
+        "the %d test images can show a difference of about %.3f in balanced accuracy, hardly a smaller one",
+        len(rows),
+        found,
+    )
+    return round(found, 4)
 
 
 def _tell_plan(context: Context, plan: Plan) -> None:

@@ -13,7 +13,8 @@ import torch
 
 from autossl.context import Context, open_context
 from autossl.folder import Folder
-from autossl.worker import Worker, give_up
+from autossl.segments import give_up
+from autossl.worker import Worker
 
 log = logging.getLogger("autossl")
 

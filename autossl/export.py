@@ -150,8 +150,8 @@ def load(path: str | Path) -> Exported:
     config_file, weights = root / "config.json", root / "model.safetensors"
     if not (config_file.is_file() and weights.is_file()):
         raise UserError(
-            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, found none at {path}; "
-            "give the folder that autossl export or --out named"
+            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, found none at {path};"
+            " give the folder that autossl export or --out named"
         )
     config = json.loads(config_file.read_text())
     own = config["autossl"]

@@ -19,9 +19,9 @@ from autossl.folder import replace_file
 from autossl.journal import entries
 from autossl.plan import Step
 from autossl.scheduler import Entry, finalists
+from autossl.segments import new_run, segment_file
 from autossl.space import suggest
 from autossl.train import Run, resume, train
-from autossl.worker import new_run, segment_file
 
 log = logging.getLogger("autossl")
 

@@ -1,6 +1,7 @@
 """Optuna's storage in the study folder: opened after repair, and read as entries for the scheduler."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,7 +111,9 @@ def sampler(seed: int, *key: int) -> TPESampler:
     mixed = seed
     for part in key:
         mixed = (mixed * 1_000_003 + part + 1) % (1 << 32)
-    return TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=mixed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
+        return TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=mixed)
 
 
 def entry(trial: FrozenTrial) -> Entry | None:

@@ -15,6 +15,7 @@ WRONG = 3.0  # training and scoring may cost so many times their estimate: the l
 PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
 REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
 SUPERVISED_EPOCHS = 10  # one run of the supervised search should see the labels so often
+UNBOUNDED = "a bound of the search was wanted, found --time-limit none without --max-candidates; give one of the two"
 
 Step = Literal["search", "rescue", "supervised", "finalist", "replicate", "final training", "finetune", "label curve"]
 
@@ -48,11 +49,6 @@ class Plan:
     def search_until(self) -> float | None:
         """When the search is over; None without a limit."""
         return self.until.get("search")
-
-    @property
-    def final_until(self) -> float | None:
-        """When the final training is over; None without a limit."""
-        return self.until.get("final training")
 
     def method(self, name: str) -> Method:
         """The row of a method."""
@@ -97,8 +93,8 @@ def check_limit(limit: float | None) -> None:
     """Refuse, before anything is measured, a limit in which nothing can be done."""
     if limit is not None and limit < FLOOR_SECONDS:
         raise UserError(
-            f"a time limit of at least {FLOOR_SECONDS:.0f}s was wanted (start-up, two methods, evaluation and export take "
-            f"that), found --time-limit {limit:g}s; give for example 3m"
+            f"a time limit of at least {FLOOR_SECONDS:.0f}s was wanted (start-up, two methods, evaluation and export "
+            f"take that), found --time-limit {limit:g}s; give for example 3m"
         )
 
 
@@ -107,8 +103,8 @@ def make_plan(limit: float, now: float, needs: Needs) -> Plan:
     plan = _best(limit, now, needs)
     if plan is None:
         raise UserError(
-            f"a time limit of at least {_least(limit, now, needs)}s was wanted (two paradigms at one rung, their evaluation "
-            f"and export, at the speed measured here), found --time-limit {limit:g}s; give that much, or fewer images"
+            f"a time limit of at least {_least(limit, now, needs)}s was wanted (two paradigms at one rung, their "
+            f"evaluation and export, at the speed measured here), found --time-limit {limit:g}s; give that much"
         )
     return plan
 
@@ -117,45 +113,42 @@ def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
     """A plan without a time limit, which depends on no measured speed; `max_candidates` must bound it."""
     most = needs.max_candidates
     if most is None:
-        raise UserError("a bound of the search was wanted, found --time-limit none and no --max-candidates; give one")
+        raise UserError(UNBOUNDED)
     first = ROUND * round(min(max(needs.pool, MIN_RUNG), 16 * MIN_RUNG) / ROUND)
-    ladder_ = tuple(rungs) or climb(first, depth(most))
+    images = tuple(rungs) or climb(first, depth(most))
     tried = order(needs.methods)[:most]
     return Plan(
-        rungs=ladder_,
+        rungs=images,
         methods=tried,
-        skipped=_others(needs, tried),
+        skipped=needs.others(tried),
         table=needs.methods,
         max_candidates=most,
         candidates=most,
         supervised_runs=3,
         finalists=min(2, most),
-        final_images=3 * ladder_[-1],
+        final_images=3 * images[-1],
     )
 
 
-def extend(plan: Plan, limit: float | None, now: float, needs: Needs) -> Plan:
-    """The plan of a study that goes on until another limit: its rungs and first priors stay, upper rungs may come."""
+def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: bool = False) -> Plan:
+    """The plan of a study that goes on until another limit: its rungs and first priors stay, upper rungs may come.
+
+    `answered`: the least answer is there already, so that little time serves a longer final training only.
+    """
     if limit is None:
         if needs.max_candidates is None:
-            raise UserError(
-                "a bound of the search was wanted, found --time-limit none and no --max-candidates; give one"
-            )
+            raise UserError(UNBOUNDED)
         bounds = replace(plan, limit=None, until={}, max_candidates=needs.max_candidates, planned_away=())
         return replace(bounds, final_images=plan.final_images or 3 * plan.rungs[-1])
-    known = Ladder(plan.rungs, plan.candidates)
+    known = Ladder(plan.rungs, plan.candidates, answered)
     found = _best(limit, now, needs, known)
     if found is None:
+        more = _least(limit, now, needs, known) - math.floor(plan.limit or now)
         raise UserError(
-            f"time for two paradigms, their evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
-            f"{limit:.0f}s; give --time-limit +{_least(limit, now, needs, known) - math.floor(plan.limit or limit)}s"
+            f"time for two paradigms, evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
+            f"{limit:.0f}s; give --time-limit +{more}s"
         )
     return replace(found, methods=plan.methods, skipped=plan.skipped, table=plan.table)
-
-
-def repeat(plan: Plan, candidates: int, final_images: int) -> Plan:
-    """An earlier plan without its clock, for `--plan`: the same rungs, priors and order, bounded by counts."""
-    return replace(plan, limit=None, until={}, max_candidates=candidates, final_images=final_images)
 
 
 def hard_end(limit: float) -> float:
@@ -191,13 +184,13 @@ def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
     if plan.limit is None:
         return
     seconds = plan.end_seconds if needed is None else needed
-    missing = now + seconds - hard_end(plan.limit)
-    if missing > 0:
-        more = 10 * math.ceil((now + 1.1 * seconds + 30 - plan.limit) / 10)  # 30: another start-up
-        raise UserError(
-            f"{seconds:.0f}s were wanted for evaluation, export and report, found {max(0.0, plan.limit - now):.0f}s left of "
-            f"--time-limit {plan.limit:g}s; resume with --time-limit +{more}s"
-        )
+    if now + seconds <= hard_end(plan.limit):
+        return
+    more = 10 * math.ceil((now + 1.1 * seconds + 30 - plan.limit) / 10)  # 30: another start-up
+    raise UserError(
+        f"{seconds:.0f}s were wanted for evaluation, export and report, found {max(0.0, plan.limit - now):.0f}s left "
+        f"of --time-limit {plan.limit:g}s; resume with --time-limit +{more}s"
+    )
 
 
 def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
@@ -207,12 +200,17 @@ def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -
 
 def _least(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
     """A limit that would do, with a tenth to spare for the next measurement, in steps of ten seconds."""
-    while _best(limit, now, needs, known) is None:
-        limit *= 1.02
+    while _best(limit, now, needs, known) is None or _best(_rounded(limit), now, needs, known) is None:
+        limit *= 1.03
+    return _rounded(limit)
+
+
+def _rounded(limit: float) -> int:
     return 10 * math.ceil(1.1 * limit / 10)
 
 
 def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: Ladder | None) -> Plan | None:
+    """The plan with this ambition; None if it does not fit."""
     costs = needs.costs
     until = _end(limit, needs, ambition)
     room = until["final training"] - now
@@ -220,81 +218,84 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     least = MIN_RUNG * costs.supervised
     final = min(ambition.final * limit, 0.45 * room)
     supervised = max(ambition.supervised * limit, least)
-    search = room - final - supervised - ambition.finalists * one
+    others = final + supervised + ambition.finalists * one
     names = order(needs.table, ambition.candidates if ambition.candidates < 4 else None)
-    sized = ladder(search, needs, names, known)
-    if sized is None:
+    found = _search(room, others, needs, ambition, names, known)
+    if found is None:
         return None
-    again = ambition.finalists * ambition.replicates * (sized.rungs[-1] * needs.mean(names) + one)
-    if again > REPLICATES * room:
-        return None
-    sized = ladder(search - again, needs, names, known)
-    if sized is None or sized.candidates < _demand(needs, ambition):
-        return None
-    methods = tried_first(names, sized.rungs[0], search - again, sized.candidates, needs)
+    sized, again = found
+    methods = tried_first(names, sized.rungs[0], room - others - again, sized.candidates, needs)
     until["replicate"] = until["finalist"] = until["final training"] - final
     until["supervised"] = until["replicate"] - ambition.finalists * one - again
     until["search"] = until["supervised"] - supervised
     until["rescue"] = until["final training"] - least - one
-    if until["rescue"] - now < WRONG * sum(costs.segment(name, sized.rungs[0]) for name in methods[:PARADIGMS]):
+    worst = WRONG * sum(costs.segment(name, sized.rungs[0]) for name in methods[:PARADIGMS])
+    if until["rescue"] - now < (0.0 if sized.answered else worst):
         return None
+    return _written(limit, until, sized, methods, needs, ambition)
+
+
+def _written(
+    limit: float, until: Mapping[str, float], sized: Ladder, methods: tuple[str, ...], needs: Needs, ambition: Ambition
+) -> Plan:
+    supervised = until["supervised"] - until["search"]
+    run = SUPERVISED_EPOCHS * needs.costs.supervised * max(needs.labelled, 1)
     plan = Plan(
         rungs=sized.rungs,
         methods=methods,
-        skipped=_others(needs, methods),
+        skipped=needs.others(methods),
         table=needs.table,
         max_candidates=needs.max_candidates,
         limit=limit,
         until=until,
         candidates=sized.candidates,
         supervised_seconds=supervised,
-        supervised_least=least,
-        supervised_runs=_supervised_runs(supervised, needs),
+        supervised_least=MIN_RUNG * needs.costs.supervised,
+        supervised_runs=max(1, min(8, int(supervised / run))),
         finalists=min(ambition.finalists, sized.candidates),
-        finalist_seconds=one,
+        finalist_seconds=2 * needs.costs.score,
         replicates=ambition.replicates,
-        final_seconds=final,
+        final_seconds=until["final training"] - until["replicate"],
         finetune_seconds=ambition.finetune * limit if needs.finetune else 0.0,
         end_seconds=limit - until["final training"],
     )
     return replace(plan, planned_away=_planned_away(plan))
 
 
+def _search(
+    room: float, others: float, needs: Needs, ambition: Ambition, names: Sequence[str], known: Ladder | None
+) -> tuple[Ladder, float] | None:
+    """The rungs that fit, and the seconds kept for replicates; None if that is less than was hoped for."""
+    sized = ladder(room - others, needs, names, known)
+    if sized is None:
+        return None
+    again = ambition.finalists * ambition.replicates * (sized.rungs[-1] * needs.mean(names) + 2 * needs.costs.score)
+    if again > REPLICATES * room:
+        return None
+    sized = ladder(room - others - again, needs, names, known)
+    demand = min(ambition.candidates, needs.max_candidates or ambition.candidates)
+    if ambition.candidates <= 4:
+        demand = min(demand, needs.paradigms)
+    return None if sized is None or (known is None and sized.candidates < demand) else (sized, again)
+
+
 def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
-    costs = needs.costs
-    written = limit - MARGIN * (costs.export + costs.report) - PAUSE
-    tuned = written - min(0.02 * limit, 60.0)
+    one = MARGIN * needs.costs.encoder(needs.images)
+    written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
+    tuned = written - min(0.02 * limit, 60.0) - (one if needs.finetune else 0.0)
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
-    trained = tested - MARGIN * (2 * costs.score + (1 + needs.baselines) * costs.encoder(needs.images))
+    trained = tested - MARGIN * 2 * needs.costs.score - (1 + needs.baselines) * one
     return {"label curve": written, "finetune": tuned, "final training": trained}
-
-
-def _demand(needs: Needs, ambition: Ambition) -> int:
-    demand = min(ambition.candidates, needs.max_candidates or ambition.candidates)
-    return min(demand, needs.paradigms) if ambition.candidates <= 4 else demand
-
-
-def _supervised_runs(seconds: float, needs: Needs) -> int:
-    epoch = needs.costs.supervised * max(needs.labelled, 1)
-    return max(1, min(8, int(seconds / (SUPERVISED_EPOCHS * epoch))))
-
-
-def _others(needs: Needs, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(row.name for row in needs.methods if row.name not in names)
 
 
 def _planned_away(plan: Plan) -> tuple[str, ...]:
     """What the limit left no time for, in sentences."""
-    lost = {
-        "New training seeds of the finalists did not fit: one training seed stands behind each score.": (
-            plan.replicates == 0
-        ),
-        "A second finalist did not fit: the best candidate of the search is trained on.": plan.finalists == 1,
-        "A search over supervised settings did not fit: the supervised baseline is one default run.": (
-            plan.supervised_runs == 1
-        ),
-        f"Upper rungs did not fit: candidates are compared after {plan.rungs[-1]} images.": len(plan.rungs) < 3,
-        f"Methods that were not tried first: {', '.join(plan.skipped)}.": bool(plan.skipped),
-    }
-    return tuple(sentence for sentence, holds in lost.items() if holds)
+    rows = (
+        (plan.replicates == 0, "New training seeds of the finalists did not fit: one seed stands behind each score."),
+        (plan.finalists == 1, "A second finalist did not fit: the best candidate of the search is trained on."),
+        (plan.supervised_runs == 1, "A search over supervised settings did not fit: that baseline is one default run."),
+        (len(plan.rungs) < 3, f"Upper rungs did not fit: candidates are compared after {plan.rungs[-1]} images."),
+        (bool(plan.skipped), f"Methods that were not tried first: {', '.join(plan.skipped)}."),
+    )
+    return tuple(sentence for lost, sentence in rows if lost)

@@ -21,7 +21,7 @@ class Method(NamedTuple):
     name: str
     paradigm: str
     priors: int = 1  # prior configurations in the search space
-    per_image: float = 2.0  # cost of one training image: encoder passes, or seconds once measured; only compared
+    per_image: float = 2.0  # price of one training image: encoder passes, or seconds once planned; only compared
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ class Needs:
         images, epochs = LONGEST_FIRST
         return max(images, epochs * self.pool)
 
+    def others(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The methods that are not among `names`."""
+        return tuple(row.name for row in self.methods if row.name not in names)
+
     def mean(self, names: Sequence[str]) -> float:
         """Mean seconds per image of these methods."""
         return sum(map(self.costs.image, names)) / len(names)
@@ -90,6 +94,7 @@ class Ladder(NamedTuple):
 
     rungs: tuple[int, ...]
     candidates: int
+    answered: bool = False  # of a study that goes on: two paradigms were scored at one rung
 
 
 def depth(candidates: int) -> int:
@@ -124,27 +129,29 @@ def order(methods: Sequence[Method], paradigms: int | None = None) -> tuple[str,
 def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | None = None) -> Ladder | None:
     """The most candidates, and their rungs, for which `seconds` of search are enough; None if not even for one.
 
-    With `known` its rungs stay and its candidates are there already; rungs above may come.
+    With `known` its rungs stay and its candidates are there already; rungs above may come, and if it is answered no
+    further candidate need fit.
     """
     for number in NUMBERS:
         if number > (needs.max_candidates or number):
             continue
         if known is not None:
             if _first(seconds, needs, names, number, len(known.rungs)) >= known.rungs[0]:
-                return _higher(seconds, needs, names, Ladder(known.rungs, known.candidates + number))
+                return _higher(seconds, needs, names, known._replace(candidates=known.candidates + number))
         elif _first(seconds, needs, names, number, depth(number)) >= _wanted(needs, names, number):
             return _low_enough(seconds, needs, names, number)
-    return None
+    return known if known is not None and known.answered else None
 
 
 def _low_enough(seconds: float, needs: Needs, names: Sequence[str], number: int) -> Ladder:
     """Rungs that a candidate can climb in the time there is, however many workers share the rest."""
-    for rungs in range(depth(number), 0, -1):
+    rungs = depth(number)
+    while True:
         first = ROUND * int(_first(seconds, needs, names, number, rungs) / ROUND)
         found = climb(first, rungs)
-        if _way(needs, names, found) <= CLIMB * seconds:
-            break
-    return Ladder(found, number)
+        if rungs == 1 or _way(needs, names, found) <= CLIMB * seconds:
+            return Ladder(found, number)
+        rungs -= 1
 
 
 def _higher(seconds: float, needs: Needs, names: Sequence[str], known: Ladder) -> Ladder:
@@ -152,12 +159,14 @@ def _higher(seconds: float, needs: Needs, names: Sequence[str], known: Ladder) -
     rungs = climb(known.rungs[0], depth(known.candidates))
     while len(rungs) > len(known.rungs) and _way(needs, names, rungs) > CLIMB * seconds:
         rungs = rungs[:-1]
-    return Ladder(max(known.rungs, rungs, key=len), known.candidates)
+    return known._replace(rungs=max(known.rungs, rungs, key=len))
 
 
 def _first(seconds: float, needs: Needs, names: Sequence[str], number: int, rungs: int) -> float:
     """Images of the first rung when so many candidates share the time: each rung above keeps one of ETA."""
-    share = min(seconds, seconds * needs.workers / number) - needs.costs.score * sum(1 / ETA**k for k in range(rungs))
+    share = min(seconds, seconds * needs.workers / number) - needs.costs.score * sum(
+        float(ETA) ** -k for k in range(rungs)
+    )
     steps = 1 + (1 - 1 / ETA) * (rungs - 1)
     return min(share / (needs.mean(names[:number]) * steps), needs.longest_first)
 

@@ -121,7 +121,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         )
     backbone = default_backbone(size, device) if asked.backbone == "auto" else asked.backbone
     model_args, upsample = fit_to_size(backbone, channels, size)
-    tried, left_out = _served(asked, channels)
+    tried, left_out = _served(asked, _modality(asked, source), channels)
     limit = asked.limit
     return {
         **description,
@@ -129,6 +129,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         "time_limit": "none" if limit is None else limit,
         "methods": list(tried),
         "left_out": left_out,
+        "modality": _modality(asked, source),
         "backbone": backbone,
         "model_args": model_args,
         "upsample": upsample,
@@ -140,9 +141,16 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     }
 
 
-def _served(asked: Asked, channels: int) -> tuple[list[str], dict[str, str]]:
+def _modality(asked: Asked, source: Source) -> str:
+    """The preset of views: as asked, microscopy for the sample of cells, otherwise by the number of channels."""
+    if asked.modality == "auto" and source.name.startswith("sample:"):
+        return "microscopy"
+    return asked.modality
+
+
+def _served(asked: Asked, modality: str, channels: int) -> tuple[list[str], dict[str, str]]:
     """Methods that this data set can serve, in the order of the prior, and why the others are left out."""
-    chosen, views = chosen_methods(asked.methods), preset(asked.modality, channels)
+    chosen, views = chosen_methods(asked.methods), preset(modality, channels)
     space = read_space(asked.space)
     order = [m for m in views.methods if m in chosen] + [m for m in chosen if m not in views.methods]
     left_out: dict[str, str] = {}

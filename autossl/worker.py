@@ -1,6 +1,5 @@
 """A worker: asks what to do next, trains that segment, scores it, tells Optuna."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -18,16 +17,26 @@ from autossl.folder import replace_file
 from autossl.journal import entries, sampler, storage_faults
 from autossl.pretext import METHODS
 from autossl.proxies import paired
-from autossl.scheduler import Entry, Promote, Sample, Stop, Wait, next_step
-from autossl.space import METHOD, as_trial, build, suggest
+from autossl.scheduler import Promote, Sample, Stop, Wait, next_step
+from autossl.segments import (
+    configuration,
+    finish,
+    leave_out_scores,
+    new_run,
+    next_candidate,
+    requeue_lost,
+    result,
+    seconds_per,
+    segment_file,
+    sweep,
+)
+from autossl.space import METHOD, as_trial, suggest
 from autossl.targets import Score
 from autossl.train import Diverged, Run, resume, save, train
 
 log = logging.getLogger("autossl")
 
 LEASE_SECONDS = 20.0  # how often a worker says that it lives
-STALE_SECONDS = 180.0  # silence after which its segment is given to another
-RETRIES = 2
 INHERITED = frozenset({"candidate", "method", "paradigm", "prior_index", "checkpoint"})
 LIVE = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
 
@@ -51,7 +60,7 @@ class Repeat:
         attrs = {"candidate": self.candidate, "rung": self.rung, "prior_index": self.prior_index, "method": method}
         attrs["paradigm"] = METHODS[method].paradigm
         if self.rung > 0:
-            attrs["checkpoint"] = _result(trials, self.candidate, self.rung - 1).user_attrs["checkpoint"]
+            attrs["checkpoint"] = result(trials, self.candidate, self.rung - 1).user_attrs["checkpoint"]
         return attrs
 
 
@@ -110,7 +119,7 @@ class Worker:
     def _queue(self, step: Promote | Sample | Repeat, trials: list[FrozenTrial]) -> None:
         """Put a promotion or a prior into Optuna's queue; what TPE decides needs no queueing."""
         if isinstance(step, Promote):
-            parent = _result(trials, step.candidate, step.rung - 1)
+            parent = result(trials, step.candidate, step.rung - 1)
             attrs: dict[str, Any] = {k: v for k, v in parent.user_attrs.items() if k in INHERITED}
             attrs |= {"rung": step.rung, "parent": parent.number}
             self.study.enqueue_trial(parent.params, user_attrs=attrs)
@@ -123,7 +132,7 @@ class Worker:
 
     def _ask(self, trials: list[FrozenTrial]) -> optuna.Trial:
         """The oldest waiting trial, whoever queued it, or a new one by TPE."""
-        self.study.sampler = sampler(self.context.seed, _next_candidate(trials), self.number)
+        self.study.sampler = sampler(self.context.seed, next_candidate(trials), self.number)
         return self.study.ask()
 
     def _segment(self, trial: optuna.Trial) -> None:
@@ -155,7 +164,7 @@ class Worker:
         trial.set_user_attr("rung", 0)
         while True:
             trials = self._trials()
-            number = _next_candidate(trials)
+            number = next_candidate(trials)
             trial.set_user_attr("candidate", number)
             same = [t.number for t in self._trials() if t.user_attrs.get("candidate") == number]
             if min(same) == trial.number:
@@ -168,9 +177,8 @@ class Worker:
             if other.number >= trial.number or other.state not in LIVE or "candidate" not in other.user_attrs:
                 continue
             same_segment = all(other.user_attrs[k] == attrs[k] for k in ("candidate", "rung"))
-            same_configuration = attrs["rung"] == 0 == other.user_attrs["rung"] and _key(other.params) == _key(
-                trial.params
-            )
+            both_new = attrs["rung"] == 0 == other.user_attrs["rung"]
+            same_configuration = both_new and configuration(other.params) == configuration(trial.params)
             if same_segment or same_configuration:
                 return True
         return False
@@ -222,7 +230,7 @@ class Worker:
         """A queued trial cannot carry a curve, so whoever gets it reports the earlier rungs first."""
         attrs, rungs = trial.user_attrs, self.context.plan.rungs
         for rung in range(int(attrs["rung"])):
-            parent = _result(self._trials(), int(attrs["candidate"]), rung)
+            parent = result(self._trials(), int(attrs["candidate"]), rung)
             trial.report(float(parent.user_attrs["score"]), step=rungs[rung])
 
     def _tell(self, trial: optuna.Trial, run: Run, score: Score, seconds: float) -> None:
@@ -252,7 +260,7 @@ class Worker:
         trial.report(score.value, step=context.plan.rungs[rung])
         top = rung == len(context.plan.rungs) - 1
         # below the top rung a trial ends PRUNED with its value: TPE then ranks by rung first
-        _finish(self.study, trial, TrialState.COMPLETE if top else TrialState.PRUNED, score.value if top else None)
+        finish(self.study, trial, TrialState.COMPLETE if top else TrialState.PRUNED, score.value if top else None)
         log.info(
             "candidate %d %s rung %d: %.3f ± %.3f (%.0f s)",
             attrs["candidate"],
@@ -267,7 +275,7 @@ class Worker:
     def _fail(self, trial: optuna.Trial, reason: str, **facts: Any) -> None:
         for name, value in {"reason": reason, **facts}.items():
             trial.set_user_attr(name, value)
-        _finish(self.study, trial, TrialState.FAIL, None)
+        finish(self.study, trial, TrialState.FAIL, None)
         if reason != "double":
             log.info("candidate %s: %s", trial.user_attrs.get("candidate"), reason)
 
@@ -275,135 +283,7 @@ class Worker:
         """Difference of two candidates' aligned scores at a rung, on the same patients, with its standard error."""
         context = self.context
         rows = context.scored_rows
-        scores = [_predicted(context, candidate, rung) for candidate in (a, b)]
+        scores = [leave_out_scores(context, candidate, rung) for candidate in (a, b)]
         groups = None if context.data.groups is None else context.data.groups[rows]
         gap = paired(context.data.labels[rows], scores[0], scores[1], groups, context.target.metric, draws=200)
         return gap.value, gap.se
-
-
-def new_run(context: Context, candidate: int, method: str, hyperparameters: dict[str, Any], pool: Any = None) -> Run:
-    """A candidate before its first step; everything random in it follows from the study's seed and its number."""
-    seed = context.seed * 100_003 + candidate
-    encoder = context.new_encoder(seed)
-    pretext, settings = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
-    pretext.to(context.device).to(memory_format=torch.channels_last)
-    pretext.generator = torch.Generator(device=context.device)
-    plan = context.plan
-    return Run(pretext, settings, pool or context.probe_pool, seed, plan.rungs[0] // 4, plan.rungs[-1])
-
-
-def segment_file(context: Context, attrs: dict[str, Any], ending: str, folder: Path | None = None) -> Path:
-    """Where a segment leaves a file."""
-    return (folder or context.folder.checkpoints) / f"c{attrs['candidate']:04d}-r{attrs['rung']}.{ending}"
-
-
-def seconds_per(trials: list[FrozenTrial], context: Context) -> Callable[[str, int], float]:
-    """What training a method on a number of images costs, scoring included: measured where there are results."""
-    plan = context.plan
-    if plan.limit is None:  # nothing may depend on measured time
-        return lambda method, images: plan.method(method).per_image * images
-    costs = context.state("costs")
-    measured: dict[str, list[float]] = {}
-    for trial in trials:
-        attrs = trial.user_attrs
-        if attrs.get("train_seconds") and attrs.get("images"):
-            measured.setdefault(attrs["method"], []).append(attrs["train_seconds"] / attrs["images"])
-
-    def cost(method: str, images: int) -> float:
-        per_image = float(np.median(measured[method])) if method in measured else costs["per_image"][method]
-        return per_image * images + float(costs["score"])
-
-    return cost
-
-
-def give_up(study: optuna.Study, gone: Callable[[FrozenTrial], bool]) -> None:
-    """Declare running trials lost whose worker is `gone`."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if gone(trial):
-            study._storage.set_trial_user_attr(trial._trial_id, "reason", "lost")
-            _finish(study, trial, TrialState.FAIL, None)
-
-
-def _silent(trial: FrozenTrial) -> bool:
-    lease = trial.user_attrs.get("lease") or (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-    return time.time() - float(lease) > STALE_SECONDS
-
-
-def requeue_lost(study: optuna.Study, everything: bool = False) -> None:
-    """Give up trials whose worker fell silent, and queue lost segments again, each twice at most.
-
-    `everything` gives up every running trial and takes up segments that time cut off: for the first process of a
-    study, when no worker can be alive.
-    """
-    give_up(study, lambda trial: everything or _silent(trial))
-    for lost in _lost_segments(study.get_trials(deepcopy=False), ("lost", "out of time") if everything else ("lost",)):
-        attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT}
-        lost_before = int(attrs.get("retry", 0))
-        attrs["retry"] = lost_before + (lost.user_attrs["reason"] == "lost")
-        if attrs["retry"] <= RETRIES:
-            study.enqueue_trial(lost.params, user_attrs=attrs)
-
-
-KEPT = ("candidate", "method", "paradigm", "rung", "prior_index", "checkpoint", "parent", "retry")
-
-
-def _lost_segments(trials: list[FrozenTrial], reasons: tuple[str, ...]) -> list[FrozenTrial]:
-    """The last trial of every segment that ended for one of these reasons and was not yet queued again."""
-    last: dict[tuple[int, int], FrozenTrial] = {}
-    for trial in trials:
-        attrs = trial.user_attrs
-        if "candidate" in attrs and attrs.get("reason") != "double":
-            last[attrs["candidate"], attrs["rung"]] = trial
-    return [t for t in last.values() if t.state == TrialState.FAIL and t.user_attrs.get("reason") in reasons]
-
-
-def sweep(context: Context, all_entries: list[Entry]) -> None:
-    """Delete checkpoints that will hardly be needed: superseded ones, and those of the lower half of a rung.
-
-    A candidate whose checkpoint is gone can still be promoted: it is trained again from its seed.
-    """
-    top: dict[int, Entry] = {}
-    for e in all_entries:
-        if e.state == "scored" and (e.candidate not in top or e.rung > top[e.candidate].rung):
-            top[e.candidate] = e
-    keep = set()
-    for rung in {e.rung for e in top.values()}:
-        here = sorted((e for e in top.values() if e.rung == rung), key=lambda e: -(e.score or 0.0))
-        keep |= {f"c{e.candidate:04d}-r{e.rung}" for e in here[: max(8, len(here) // 2)]}
-    live = {f"c{e.candidate:04d}" for e in all_entries if e.state in ("running", "waiting")}
-    for path in context.folder.checkpoints.glob("c*-r?.pt"):
-        name = path.stem
-        if name not in keep and name.split("-")[0] not in live:
-            path.unlink(missing_ok=True)
-
-
-def _next_candidate(trials: list[FrozenTrial]) -> int:
-    return 1 + max((int(t.user_attrs["candidate"]) for t in trials if "candidate" in t.user_attrs), default=-1)
-
-
-def _result(trials: list[FrozenTrial], candidate: int, rung: int) -> FrozenTrial:
-    for trial in trials:
-        attrs = trial.user_attrs
-        if attrs.get("candidate") == candidate and attrs.get("rung") == rung and trial.state in LIVE[1:]:
-            return trial
-    raise AssertionError(f"candidate {candidate} has no result at rung {rung}")
-
-
-def _predicted(context: Context, candidate: int, rung: int) -> np.ndarray[Any, Any]:
-    path = segment_file(context, {"candidate": candidate, "rung": rung}, "npz", context.folder.artifacts)
-    with np.load(path, allow_pickle=False) as stored:
-        return np.asarray(stored["predicted"], dtype=np.float32)
-
-
-def _key(params: dict[str, Any]) -> str:
-    """A canonical name of a configuration: equal to four digits is equal."""
-    return json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in sorted(params.items())})
-
-
-def _finish(study: optuna.Study, trial: Any, state: TrialState, value: float | None) -> None:
-    """Tell Optuna, unless somebody gave this trial up meanwhile."""
-    try:
-        study.tell(trial.number, value, state=state)
-    except ValueError as fault:
-        if "finished" not in str(fault).lower():
-            raise

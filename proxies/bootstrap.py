@@ -60,7 +60,10 @@ def _counts(seed: int, start: int, stop: int, patients: int) -> Array:
 
 def _sums(values: Array, owner: NDArray[np.int64], patients: int) -> Array:
     """Adds up rows (n, k) by patient, (patients, k)."""
-    return np.stack([np.bincount(owner, weights=column, minlength=patients) for column in values.T], axis=1)
+    sums = np.empty((patients, values.shape[1]))
+    for place, column in enumerate(values.T):
+        sums[:, place] = np.bincount(owner, weights=column, minlength=patients)
+    return sums
 
 
 def _mean_of_defined(values: Array) -> Array:

@@ -161,9 +161,10 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         knn_votes(np.array([[1, 1], [1, 1], [1, np.nan]]), [0, 0, 0], classes=1)
     with pytest.raises(ValueError, match=r"must lie in \[0, 2\), found -1 to 1"):
         knn_votes(z, [0, 1, -1, 0], classes=2)
-    for only in ("groups", "query_groups"):
-        with pytest.raises(ValueError, match="must both be given, or neither"):
-            knn_votes(z, [0, 1, 1, 0], z, classes=2, **{only: np.arange(4)})
+    with pytest.raises(ValueError, match="must both be given, or neither"):
+        knn_votes(z, [0, 1, 1, 0], z, classes=2, groups=np.arange(4))
+    with pytest.raises(ValueError, match="must both be given, or neither"):
+        knn_votes(z, [0, 1, 1, 0], z, classes=2, query_groups=np.arange(4))
     with pytest.raises(ValueError, match="without queries"):
         knn_votes(z, [0, 1, 1, 0], classes=2, query_groups=np.arange(4))
     with pytest.raises(ValueError, match="dimensions, found 3"):

@@ -35,7 +35,9 @@ def read_folder(root: Path) -> Found:
             split += [code] * len(inside)
     if not files:
         raise _no_class_folders(root)
-    return Found(root.resolve().name, str(root), files, labels=labels, split=np.array(split, dtype=np.int8), root=root)
+    return Found(
+        root.resolve().name, str(root), files=files, labels=labels, split=np.array(split, dtype=np.int8), root=root
+    )
 
 
 def read_flat(root: Path, table: Path | None, label_column: str | None, patient_column: str | None) -> Found:
@@ -43,7 +45,7 @@ def read_flat(root: Path, table: Path | None, label_column: str | None, patient_
     files = image_files(root)
     if not files:
         raise _no_class_folders(root)
-    found = Found(root.resolve().name, str(root), files, root=root)
+    found = Found(root.resolve().name, str(root), files=files, root=root)
     return found if table is None else _label_files(found, files, root, table, label_column, patient_column)
 
 
@@ -72,7 +74,7 @@ def _label_files(
     return Found(
         found.name,
         found.place,
-        files,
+        files=files,
         labels=column(label),
         patients=column(patient),
         split=None if split is None else encode_split(split, str(table)),
@@ -106,7 +108,7 @@ def read_manifest(path: Path, label_column: str | None, patient_column: str | No
     return Found(
         path.stem if path.stem.lower() not in ("manifest", "labels", "index") else root.resolve().name,
         str(path),
-        [file for file, here in zip(files, there, strict=True) if here],
+        files=[file for file, here in zip(files, there, strict=True) if here],
         labels=column(label),
         patients=column(patient),
         split=None if split is None else encode_split(split, str(path)),

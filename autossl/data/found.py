@@ -34,7 +34,8 @@ class Found:
 
     name: str
     place: str
-    images: Pixels | list[Pixels] | list[Path]  # (n, h, w, c), or n of (h, w, c), or n files
+    images: Pixels | list[Pixels] | None = None  # (n, h, w, c), or n of (h, w, c)
+    files: list[Path] | None = None  # n image files, where there are no images
     labels: Values | None = None
     patients: Values | None = None
     split: NDArray[np.int8] | None = None
@@ -43,6 +44,13 @@ class Found:
     root: Path | None = None
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        images = self.images if self.files is None else self.files
+        assert images is not None
+        return len(images)
 
 
 def cells(values: NDArray[Any] | Sequence[Any]) -> Values:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from autossl.data.dataset import Pixels
 from autossl.errors import UserError
@@ -81,23 +81,28 @@ def _shallow(image: Image.Image) -> Pixels:
 def _deep(image: Image.Image, path: Path) -> Pixels:
     raw = _rawmode(image)
     if raw == "LA;16B":  # grey with alpha: four bytes a pixel, as in 8-bit RGBA
-        both = _reread(path, "RGBA").astype(np.uint16)
-        return (both[:, :, :1] << 8) | both[:, :, 1:2]
+        both = _reread(path, "RGBA")
+        return _join_bytes(both[:, :, :1], both[:, :, 1:2])
     if image.mode in DEEP:
         return to_pixels(np.asarray(image), "it", deep=True)[0]
     kind, _, order = raw.partition(";")
     if kind not in ("RGB", "RGBA", "RGBX") or order not in SWAPPED:
         raise Unreadable(f"16-bit images in the form {raw} cannot be read without loss")
     # Pillow keeps one byte of each value of a 16-bit colour image: the high one, or with the order swapped the low one
-    high, low = np.asarray(image)[:, :, :3], _reread(path, f"{kind};{SWAPPED[order]}")[:, :, :3]
-    return (high.astype(np.uint16) << 8) | low
+    return _join_bytes(np.asarray(image)[:, :, :3], _reread(path, f"{kind};{SWAPPED[order]}")[:, :, :3])
+
+
+def _join_bytes(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    return np.asarray(high.astype(np.uint16) * np.uint16(256) + low, dtype=np.uint16)
 
 
 def _reread(path: Path, rawmode: str) -> NDArray[np.uint8]:
+    """The file decoded again, its bytes taken for those of another form."""
     with Image.open(path) as image:
-        image.tile = [  # type: ignore[attr-defined]
-            tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:]))
-            for tile in image.tile  # type: ignore[attr-defined]
+        assert isinstance(image, ImageFile.ImageFile)
+        image.tile = [
+            tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *(tile.args or ())[1:]))
+            for tile in image.tile
         ]
         return np.asarray(image)
 
@@ -204,9 +209,8 @@ def fit(image: Pixels, size: int) -> Pixels:
 def _resize(image: Pixels, height: int, width: int) -> Pixels:
     channels = []
     for channel in np.moveaxis(image, 2, 0):
-        plane = Image.fromarray(
-            np.ascontiguousarray(channel if image.dtype == np.uint8 else channel.astype(np.float32))
-        )
+        kind = np.uint8 if image.dtype == np.uint8 else np.float32
+        plane = Image.fromarray(np.ascontiguousarray(channel, dtype=kind))
         resized = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
         channels.append(np.clip(np.rint(resized), channel.min(), channel.max()).astype(image.dtype))
     return np.stack(channels, axis=2)

@@ -126,10 +126,11 @@ def _labels_table(labels: Any) -> Path:
 
 
 def _source(found: Found) -> Source:
-    n = len(found.images)
+    n = found.n
     labels, classes = encode_labels(found.labels or [""] * n, found.class_names, found.place)
     notes = list(found.notes)
-    groups, patients = None, ()
+    groups: Ints | None = None
+    patients: tuple[str, ...] = ()
     if found.patients is not None and any(found.patients):
         groups, patients, unknown = encode_patients(found.patients)
         if unknown:
@@ -142,11 +143,12 @@ def _source(found: Found) -> Source:
         "", groups, patients, root=found.root, notes=tuple(notes),
     )  # fmt: skip
     columns = (labels, split, np.zeros(0) if groups is None else groups)
+    if found.files is not None:
+        return _from_files(bare, tuple(found.files), columns)
+    assert found.images is not None
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, found.white, columns)
-    if isinstance(found.images[0], Path):
-        return _from_files(bare, tuple(image for image in found.images if isinstance(image, Path)), columns)
-    return _from_items(bare, [image for image in found.images if not isinstance(image, Path)], found.white, columns)
+    return _from_items(bare, found.images, found.white, columns)
 
 
 def _never(row: int) -> Pixels:

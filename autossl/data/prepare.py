@@ -214,7 +214,7 @@ def _write(data: Data, folder: Path) -> None:
             )
         ),
     }
-    write_whole(folder / "data.npz", lambda file: np.savez(file, **columns))
+    write_whole(folder / "data.npz", lambda file: np.savez(file, allow_pickle=False, **columns))
 
 
 def load(folder: Path) -> Data:

@@ -57,7 +57,7 @@ def store(source: Source, folder: Path, size: int, progress: Progress | None) ->
     about.unlink(missing_ok=True)  # images and what is said about them belong together
     folder.mkdir(parents=True, exist_ok=True)
     seen = _decode(source, images, size, progress)
-    write_whole(about, lambda file: np.savez(file, key=np.array(key), **seen))
+    write_whole(about, lambda file: np.savez(file, allow_pickle=False, key=np.array(key), **seen))
     with np.load(about, allow_pickle=False) as known:
         return _open(images, known)
 

@@ -107,4 +107,4 @@ def _quota(counts: Ints, wanted: int) -> Ints:
     by_remainder = np.argsort(quota - exact, kind="stable")  # furthest below its share first
     for index in np.tile(by_remainder, 2)[: max(0, wanted - int(quota.sum()))]:
         quota[index] += quota[index] < counts[index]
-    return quota
+    return np.asarray(quota, dtype=np.int64)

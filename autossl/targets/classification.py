@@ -80,6 +80,8 @@ class Classification:
         """
         count = len(self.classes)
         health = collapse(z)
+        if not np.isfinite(z).all():
+            return Score(0.0, 0.0, {}, health.reason, np.zeros((len(z), count), dtype=np.float32))
         scaled = standardise(z)
         fit = ridge(scaled, y, groups, classes=count, metric=self.metric)
         draws = bootstrap(y, fit.scores, groups, metrics=(self.metric,), draws=200)[self.metric]
