@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from autossl.finish import Finish
 from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml, write_json, write_toml
 from autossl.journal import entries, mend, open_study
 from autossl.leaderboard import rows
-from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan, repeat
+from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan
 from autossl.pretext import METHODS
 from autossl.proxies import detectable_difference, warm_up
 from autossl.report import write_report
@@ -44,6 +44,8 @@ def start(
     """Begin a study, or go on with the one in `asked.out` if its settings are the same. Returns its folder."""
     started = time.time() if started is None else started
     asked.check()
+    if asked.plan is not None:
+        existing(asked.plan)
     source = open_data(
         data, task=asked.task, unlabeled=unlabeled, labels=labels,
         label_column=asked.label_column, patient_column=asked.patient_column,
@@ -293,7 +295,9 @@ def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
     result = stored.get("result") or {}
     trained = result.get("final_training", {}).get("images")
     final = trained - plan.rungs[result["candidate"]["rung"]] if trained else 3 * plan.rungs[-1]
-    return {"plan": repeat(plan, len({s["candidate"] for s in segments}), final).to_dict(), "repeat": segments}
+    count = len({s["candidate"] for s in segments})
+    timeless = replace(plan, limit=None, until={}, max_candidates=count, final_images=final)
+    return {"plan": timeless.to_dict(), "repeat": segments}
 
 
 def _describe(data: Any) -> str | None:

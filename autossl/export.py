@@ -150,13 +150,13 @@ def load(path: str | Path) -> Exported:
     config_file, weights = root / "config.json", root / "model.safetensors"
     if not (config_file.is_file() and weights.is_file()):
         raise UserError(
-            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, found none at {path};"
+            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, none is at {path};"
             " give the folder that autossl export or --out named"
         )
     config = json.loads(config_file.read_text())
     own = config["autossl"]
     channels = len(own["mean"])
-    args = config.get("model_args", {})
+    args = {k: v for k, v in config.get("model_args", {}).items() if k not in ("num_classes", "in_chans", "global_pool")}
     encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
     state = load_file(weights)
     if config["num_classes"]:

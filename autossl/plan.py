@@ -165,7 +165,7 @@ def left(plan: Plan, step: Step, now: float, needed: float = 0.0) -> float | Non
         return None
     seconds = plan.until[step] - now
     if step == "supervised":  # every study has one short run, if need be at the cost of the final training
-        spare = plan.until["rescue"] + plan.supervised_least - now
+        spare = plan.until["final training"] - plan.finalist_seconds - now
         seconds = min(plan.supervised_seconds, max(seconds, min(plan.supervised_least, spare)))
     elif step == "finalist":
         needed = max(needed, plan.finalist_seconds)
@@ -181,12 +181,10 @@ def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
 
     `needed`: seconds of what remains to be done, start-up over; None: the whole end after the final training.
     """
-    if plan.limit is None:
-        return
     seconds = plan.end_seconds if needed is None else needed
-    if now + seconds <= hard_end(plan.limit):
+    if plan.limit is None or now + seconds <= hard_end(plan.limit):
         return
-    more = 10 * math.ceil((now + 1.1 * seconds + 30 - plan.limit) / 10)  # 30: another start-up
+    more = 10 * math.ceil((now + 1.3 * seconds + 30 - plan.limit) / 10)  # 30: another start-up
     raise UserError(
         f"{seconds:.0f}s were wanted for evaluation, export and report, found {max(0.0, plan.limit - now):.0f}s left "
         f"of --time-limit {plan.limit:g}s; resume with --time-limit +{more}s"
@@ -218,7 +216,7 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     least = MIN_RUNG * costs.supervised
     final = min(ambition.final * limit, 0.45 * room)
     supervised = max(ambition.supervised * limit, least)
-    others = final + supervised + ambition.finalists * one
+    others = final + supervised + ambition.finalists * one + costs.export
     names = order(needs.table, ambition.candidates if ambition.candidates < 4 else None)
     found = _search(room, others, needs, ambition, names, known)
     if found is None:
@@ -226,9 +224,10 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     sized, again = found
     methods = tried_first(names, sized.rungs[0], room - others - again, sized.candidates, needs)
     until["replicate"] = until["finalist"] = until["final training"] - final
-    until["supervised"] = until["replicate"] - ambition.finalists * one - again
-    until["search"] = until["supervised"] - supervised
-    until["rescue"] = until["final training"] - least - one
+    until["supervised"] = until["replicate"] - ambition.finalists * one - again - costs.export
+    # the last segment is scored after its deadline, and one finalist is scored and exported even then
+    until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
+    until["search"] = min(until["supervised"] - supervised, until["rescue"])
     worst = WRONG * sum(costs.segment(name, sized.rungs[0]) for name in methods[:PARADIGMS])
     if until["rescue"] - now < (0.0 if sized.answered else worst):
         return None
@@ -238,7 +237,7 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
 def _written(
     limit: float, until: Mapping[str, float], sized: Ladder, methods: tuple[str, ...], needs: Needs, ambition: Ambition
 ) -> Plan:
-    supervised = until["supervised"] - until["search"]
+    supervised = max(ambition.supervised * limit, MIN_RUNG * needs.costs.supervised)
     run = SUPERVISED_EPOCHS * needs.costs.supervised * max(needs.labelled, 1)
     plan = Plan(
         rungs=sized.rungs,

@@ -232,6 +232,13 @@ def enough(entries: Sequence[Entry], plan: Plan) -> bool:
     return any(len(paradigms) >= wanted for paradigms in found.values())
 
 
+def search_left(entries: Sequence[Entry], plan: Plan, now: float) -> float | None:
+    """Seconds of the search left at `now` (study clock); beyond its planned end while the least answer is missing."""
+    if not plan.until:
+        return None
+    return max(0.0, plan.until["search" if enough(entries, plan) else "rescue"] - now)
+
+
 def order(entries: Sequence[Entry]) -> list[Entry]:
     """One entry per candidate, its highest scored rung; best first by rung, then by score."""
     highest: dict[int, Entry] = {}

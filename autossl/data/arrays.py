@@ -109,8 +109,6 @@ def _damaged(path: Path) -> UserError:
 def _column(values: NDArray[Any] | None, n: int, key: str, place: str) -> Values | None:
     if values is None:
         return None
-    if values.dtype == object:
-        raise UserError(f"{key} of numbers or text were wanted, found an object array in {place}; convert it")
     if values.ndim == 2 and values.shape[1] > 1:
         raise UserError(
             f"one label per image was wanted, found {values.shape[1]} columns in {key} of {place}; "
@@ -151,8 +149,15 @@ def read_array(images: NDArray[Any], labels: Any) -> Found:
     """A NumPy array (n, h, w[, c]) with labels (n,)."""
     stacked = _stack(np.asarray(images), "the given array")
     pixels, white = to_pixels(stacked, "the given array")
-    column = None if labels is None else _column(np.asarray(labels), len(pixels), "labels", "the given labels")
+    column = _column(_given(labels), len(pixels), "labels", "the given labels")
     return Found("array", "the given array", pixels, labels=column, white=white, notes=_depth_note(stacked, pixels))
+
+
+def _given(labels: Any) -> NDArray[Any] | None:
+    """Labels as an array; lists and table columns may hold text and gaps."""
+    if labels is None:
+        return None
+    return np.asarray(labels) if isinstance(labels, np.ndarray) else np.asarray(list(labels), dtype=object)
 
 
 def read_dataset(dataset: Any, labels: Any) -> Found:
@@ -161,7 +166,7 @@ def read_dataset(dataset: Any, labels: Any) -> Found:
     place = f"the given {name}"
     arrays, column = [], []
     for row in range(len(dataset)):
-        item = dataset[row]
+        item = _get(dataset, row, place)
         pair = isinstance(item, tuple | list)
         arrays.append(_item(item[0] if pair else item, f"item {row} of {place}"))
         column.append(_label(item[1], place) if pair and len(item) > 1 else None)
@@ -170,7 +175,7 @@ def read_dataset(dataset: Any, labels: Any) -> Found:
     converted = [to_pixels(array, f"item {row} of {place}") for row, array in enumerate(arrays)]
     if len({pixels.dtype for pixels, _ in converted}) > 1:
         converted = [to_pixels(array, place, deep=True) for array in arrays]
-    given = cells(column) if labels is None else _column(np.asarray(labels), len(arrays), "labels", place)
+    given = cells(column) if labels is None else _column(_given(labels), len(arrays), "labels", place)
     return Found(
         name,
         place,
@@ -179,6 +184,16 @@ def read_dataset(dataset: Any, labels: Any) -> Found:
         white=converted[0][1],
         notes=_depth_note(arrays[0], converted[0][0]),
     )
+
+
+def _get(dataset: Any, row: int, place: str) -> Any:
+    try:
+        return dataset[row]
+    except (KeyError, TypeError, IndexError) as fault:
+        raise UserError(
+            f"a map-style dataset of (image, label) was wanted, found no item {row} in {place} "
+            f"({type(fault).__name__}); pass an array, a path or a torch dataset"
+        ) from None
 
 
 def _item(image: Any, place: str) -> NDArray[Any]:

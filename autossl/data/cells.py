@@ -38,7 +38,7 @@ AZURE = np.array([0.80, 0.95, 0.28])  # absorbance of red, green, blue per unit 
 EOSIN = np.array([0.10, 0.85, 0.50])
 HAEMOGLOBIN = np.array([0.10, 0.48, 0.46])
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 
 
 def read_cells() -> Found:
@@ -168,7 +168,7 @@ class _Slide:
 
     def _grid(self, centre: NDArray[np.float64]) -> tuple[Field, Field]:
         """Coordinates x and y (b, 32, 32) around centres (2, b) given from the middle of the image."""
-        axis = np.arange(SIZE) - (SIZE - 1) / 2
+        axis = np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2
         shape = (centre.shape[1], SIZE, SIZE)
         x = np.broadcast_to(axis[None, :] - centre[1][:, None, None], shape)
         y = np.broadcast_to(axis[:, None] - centre[0][:, None, None], shape)

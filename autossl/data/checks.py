@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Ints, Source
+from autossl.data.images import Unreadable
 from autossl.errors import UserError
 
 SMALLEST_SIDE = 8
 FEW = 0.05  # share of unreadable images up to which they are set aside
 IMBALANCE = 10.0  # largest class over smallest from which a note is made
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def allowed_failures(n: int) -> int:
@@ -34,9 +40,15 @@ def check_sizes(source: Source) -> None:
 
 def too_many_unreadable(source: Source, rows: NDArray[np.int64]) -> UserError:
     """The error for images that cannot be read."""
+    first = int(rows[0])
+    try:
+        source.read(first)
+        reason = "it changes while it is read"
+    except (Unreadable, UserError) as fault:
+        reason = str(fault)
     return UserError(
-        f"readable images were wanted, found {len(rows)} of {source.n} that are damaged, truncated or hold several "
-        f"frames in {source.place}, the first {source.naming(int(rows[0]))}; copy them again or leave them out"
+        f"readable images were wanted, found {len(rows)} of {source.n} that cannot be read in {source.place}, the "
+        f"first {source.naming(first)} ({reason}); copy them again, convert them or leave them out"
     )
 
 
@@ -66,17 +78,22 @@ def check_labels(source: Source) -> None:
 
 def check_parts(labels: Ints, part: NDArray[np.int8], classes: tuple[str, ...], place: str) -> tuple[str, ...]:
     """Notes on classes that a scored part lacks; UserError where the probe part lacks one or the test part has none."""
-    if not (part == TEST).any():
-        raise UserError(f"labelled test images were wanted, found none in {place}; label some, or drop the split")
+    for number, word in ((TEST, "test"), (SELECTION, "selection")):
+        held = np.unique(labels[(part == number) & (labels >= 0)])
+        if len(held) < 2:
+            raise UserError(
+                f"labels of two classes at least were wanted in the {word} part, found {len(held)} in {place}; "
+                "label more patients, or remove the official split"
+            )
     notes = []
     for index, name in enumerate(classes):
-        held = [int(((part == number) & (labels == index)).sum()) for number in (PROBE, SELECTION, TEST)]
-        if held[PROBE] == 0:
+        counts = [int(((part == number) & (labels == index)).sum()) for number in (PROBE, SELECTION, TEST)]
+        if counts[PROBE] == 0:
             raise UserError(
                 f"training labels of every class were wanted, found none of class {name!r} outside the selection and "
                 f"test parts of {place}; add some or leave the class out"
             )
-        lacking = [word for number, word in ((SELECTION, "selection"), (TEST, "test")) if held[number] == 0]
+        lacking = [word for number, word in ((SELECTION, "selection"), (TEST, "test")) if counts[number] == 0]
         if lacking:
             notes.append(f"class {name} has no labelled image in the {' and the '.join(lacking)} part")
     return tuple(notes)
@@ -125,11 +142,11 @@ def duplicate_notes(found: Duplicates, dropped: int) -> tuple[str, ...]:
     notes = [f"{found.images} images are exact duplicates in {found.sets} sets; the images of a set stay in one part"]
     if len(found.contradicting):
         notes.append(
-            f"{len(found.contradicting)} sets of exact duplicates carry different labels: outside the test part "
+            f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: outside the test part "
             "these images count as unlabelled"
         )
     if dropped:
-        notes.append(f"{dropped} images left a part because a duplicate or their patient is in a later one")
+        notes.append(f"{plural(dropped, 'image')} left a part, having a duplicate or their patient in a later one")
     return tuple(notes)
 
 
@@ -137,7 +154,7 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
     """What is said about pixels and class sizes."""
     notes = []
     if flat:
-        notes.append(f"{flat} images have a single pixel value throughout")
+        notes.append(f"{plural(flat, 'image')} with a single pixel value throughout")
     sample = data.images[:: max(1, len(data.images) // 1000)]
     if data.images.shape[3] == 3 and (sample == sample[..., :1]).all():
         notes.append("the images are grey but stored as RGB")

@@ -1,11 +1,13 @@
 """Finds image files and their columns: folders of class folders and CSV manifests."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 
+from autossl.data.dataset import NO_SPLIT
 from autossl.data.found import MISSING, SPLITS, Found, Values, encode_split
 from autossl.data.images import SUFFIXES
 from autossl.errors import UserError
@@ -19,25 +21,44 @@ Table = dict[str, Values]  # column name -> cells
 
 def read_folder(root: Path) -> Found:
     """`<class>/<image>` or `<train|val|test>/<class>/<image>`."""
-    below = _folders(root)
-    official = [folder for folder in below if SPLITS.get(folder.name.lower(), -1) >= 0 and _folders(folder)]
-    if official and len(official) == len(below):
-        parts = [(SPLITS[folder.name.lower()], folder) for folder in official]
-    else:
-        parts = [(-1, root)]
+    parts = _official(root)
+    if not parts:
         _refuse_manifest(root)
-    files, labels, split = [], [], []
+        parts = [(NO_SPLIT, root)]
+    files, labels, split, empty = [], [], [], 0
     for code, part in parts:
         for folder in _folders(part):
             inside = image_files(folder)
+            empty += not inside
             files += inside
             labels += [folder.name] * len(inside)
             split += [code] * len(inside)
     if not files:
         raise _no_class_folders(root)
     return Found(
-        root.resolve().name, str(root), files=files, labels=labels, split=np.array(split, dtype=np.int8), root=root
+        root.resolve().name,
+        str(root),
+        files=files,
+        labels=labels,
+        split=np.array(split, dtype=np.int8),
+        root=root,
+        notes=(f"class folders without an image: {empty}",) if empty else (),
     )
+
+
+def _official(root: Path) -> list[tuple[int, Path]]:
+    """The folders train, val and test where they hold class folders; UserError where they hold loose images."""
+    below = _folders(root)
+    named = [(SPLITS[folder.name.lower()], folder) for folder in below if folder.name.lower() in SPLITS]
+    if len(named) < min(2, len(below)):
+        return []
+    loose = [folder for _, folder in named if not _folders(folder) and image_files(folder)]
+    if loose:
+        raise UserError(
+            f"class folders in {loose[0]} were wanted, found images that lie there directly; "
+            "make a folder per class in each of train, val and test, or give a CSV manifest"
+        )
+    return named
 
 
 def read_flat(root: Path, table: Path | None, label_column: str | None, patient_column: str | None) -> Found:
@@ -123,9 +144,11 @@ def read_table(path: Path) -> Table:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"a CSV in UTF-8 was wanted, found another encoding in {path}; save it as UTF-8") from None
-    lines = text.splitlines()
-    head = lines[0] if lines else ""
-    rows = list(csv.reader(lines, delimiter=max(",;\t", key=head.count)))
+    head = text.partition("\n")[0]
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count)))
+    except csv.Error as fault:
+        raise UserError(f"a CSV was wanted, found text that is none at {path} ({fault}); save it again") from None
     names = [name.strip() for name in rows[0]] if rows else []
     if "image" not in names:
         raise UserError(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from autossl.data.dataset import Pixels
 from autossl.errors import UserError
@@ -46,9 +46,8 @@ def look(path: Path) -> Header | None:
     """The header of an image file, without decoding it; None where it cannot be read."""
     try:
         with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1 and image.format in ("TIFF", "GIF"):
-                return None
-            width, height = image.size[::-1] if _turned(image) else image.size
+            _refuse_frames(image)
+            width, height = image.size[::-1] if _orientation(image) >= 5 else image.size
             deep = image.mode in DEEP or ";16" in _rawmode(image)
             grey = image.mode in GREY | DEEP or _rawmode(image) == "LA;16B"
             return Header(height, width, 1 if grey else 3, 0 if deep else 255)
@@ -63,19 +62,31 @@ def decode(path: Path) -> Pixels:
     """
     try:
         with Image.open(path) as image:
+            _refuse_frames(image)
             turned = _orientation(image)
             pixels = _deep(image, path) if image.mode in DEEP or ";16" in _rawmode(image) else _shallow(image)
-    except Unreadable:
+    except (Unreadable, UserError):
         raise
+    except UnidentifiedImageError:
+        raise Unreadable("it is no image") from None
     except FAULTS as fault:
-        raise Unreadable(str(fault)) from fault
+        raise Unreadable(getattr(fault, "strerror", None) or str(fault)) from fault
     return _turn(pixels if pixels.ndim == 3 else pixels[:, :, None], turned)
+
+
+def _refuse_frames(image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1) if image.format in ("TIFF", "GIF") else 1
+    if frames > 1:
+        raise Unreadable(f"it holds {frames} frames")
 
 
 def _shallow(image: Image.Image) -> Pixels:
     if image.mode in GREY:
         return np.asarray(image.convert("L"))
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if image.mode != "RGB":
+        # Pillow asks for this detour where a palette is partly transparent
+        image = (image.convert("RGBA") if "transparency" in image.info else image).convert("RGB")
+    return np.asarray(image)
 
 
 def _deep(image: Image.Image, path: Path) -> Pixels:
@@ -117,10 +128,6 @@ def _rawmode(image: Image.Image) -> str:
 def _orientation(image: Image.Image) -> int:
     """Only JPEG: Pillow turns TIFF itself, and other forms seldom carry it."""
     return int(image.getexif().get(ExifTags.Base.Orientation, 1)) if image.format in ("JPEG", "MPO") else 1
-
-
-def _turned(image: Image.Image) -> bool:
-    return _orientation(image) >= 5
 
 
 def _turn(pixels: Pixels, orientation: int) -> Pixels:

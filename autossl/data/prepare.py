@@ -16,6 +16,8 @@ from autossl.data.checks import (
     duplicate_notes,
     find_duplicates,
     pixel_notes,
+    plural,
+    several,
 )
 from autossl.data.dataset import (
     DROPPED,
@@ -108,10 +110,12 @@ def _file_notes(source: Source, stored: Stored) -> list[str]:
     notes = []
     if bad := np.flatnonzero(~stored.readable).tolist():
         listed = ", ".join(map(str, bad[:20])) + (", ..." if len(bad) > 20 else "")
-        notes.append(f"{len(bad)} of {source.n} images cannot be read and are set aside (in order, from 0: {listed})")
+        notes.append(
+            f"{len(bad)} of {source.n:,} images cannot be read and are set aside (places in order, from 0: {listed})"
+        )
     if stored.resized:
         size = stored.images.shape[1]
-        notes.append(f"{stored.resized} images were resized to {size} x {size}, whole and with their aspect ratio")
+        notes.append(f"{stored.resized:,} images were resized to {size} x {size}, whole and with their aspect ratio")
     if len(np.unique(source.white)) > 1:
         shallow = int((source.white == 255).sum())
         notes.append(f"{shallow} 8-bit images among 16-bit ones were stretched to white at {stored.scale:.0f}")
@@ -123,7 +127,18 @@ def _split_notes(source: Source) -> list[str]:
     if source.groups is None:
         how = "whether a patient is in two parts cannot be checked" if official else "parts were divided by image"
         return [f"no patient ids: {how}, so scores may be optimistic"]
-    return [] if official else ["parts were divided by patient"]
+    if not official:
+        return ["parts were divided by patient"]
+    shared = patients_in_two(source)
+    return [f"{plural(shared, 'patient')} in more than one official part"] if shared else []
+
+
+def patients_in_two(source: Source) -> int:
+    """How many patients have images in more than one official part."""
+    if source.groups is None:
+        return 0
+    known = source.split != NO_SPLIT
+    return int(several(source.groups[known], source.split[known], len(source.patients)).sum())
 
 
 def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -160,6 +175,7 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
             "duplicate_sets": found.sets,
             "duplicate_sets_across_official_parts": found.crossing,
             "duplicate_sets_with_different_labels": len(found.contradicting),
+            "patients_in_several_official_parts": patients_in_two(source),
             "left_an_earlier_part": parts.left,
             "flat_images": int(stored.flat.sum()),
         },

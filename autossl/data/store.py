@@ -56,6 +56,8 @@ def store(source: Source, folder: Path, size: int, progress: Progress | None) ->
                 return _open(images, known)
     about.unlink(missing_ok=True)  # images and what is said about them belong together
     folder.mkdir(parents=True, exist_ok=True)
+    for part in folder.glob(".images.npy.*.part"):
+        part.unlink()  # of a run that was killed
     seen = _decode(source, images, size, progress)
     write_whole(about, lambda file: np.savez(file, allow_pickle=False, key=np.array(key), **seen))
     with np.load(about, allow_pickle=False) as known:
@@ -115,7 +117,7 @@ def _read_all(source: Source) -> Iterator[Pixels | None]:
     if source.files is None:
         yield from map(source.read, range(source.n))
         return
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor() as pool:
         for first in range(0, source.n, CHUNK):
             yield from pool.map(lambda row: _try(source, row), range(first, min(first + CHUNK, source.n)))
 

@@ -1,0 +1,105 @@
+"""What is exported: the same embeddings by timm and by AutoSSL, and a head that gives the same scores."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import autossl
+from autossl import export
+from autossl.encoder import Encoder, fit_to_size
+from autossl.errors import UserError
+from autossl.export import Preprocessing
+from autossl.targets import Head
+
+
+def written(path: Path, backbone: str, channels: int, size: int, head: Head | None = None) -> Encoder:
+    torch.manual_seed(0)
+    model_args, upsample = fit_to_size(backbone, channels, size)
+    encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample).eval()
+    preprocessing = Preprocessing(size, 255.0, (0.4,) * channels, (0.2,) * channels)
+    classes = ("a", "b", "c") if head is not None else ()
+    export.write(encoder, path, preprocessing, {"data": {"name": "toy"}}, head, classes)
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels", "size"),
+    [("resnet10t", 3, 28), ("resnet10t", 1, 64), ("vit_tiny_patch16_224", 3, 28), ("convnext_atto", 3, 28)],
+)
+def test_timm_and_autossl_give_the_same_embeddings(tmp_path: Path, backbone: str, channels: int, size: int) -> None:
+    encoder = written(tmp_path / "encoder", backbone, channels, size)
+    x = torch.randn(5, channels, size, size)
+    loaded = autossl.load(tmp_path / "encoder")
+    config = json.loads((tmp_path / "encoder" / "config.json").read_text())
+    args: dict[str, Any] = {**config.get("model_args", {}), "num_classes": 0, "in_chans": channels}
+    weights = str(tmp_path / "encoder" / "model.safetensors")
+    by_path = timm.create_model(config["architecture"], checkpoint_path=weights, **args).eval()
+    by_folder = timm.create_model(f"local-dir:{tmp_path / 'encoder'}", pretrained=True).eval()
+    with torch.no_grad():
+        for other in (loaded(x), by_path(x), by_folder(x)):
+            assert torch.allclose(encoder(x), other, atol=1e-5)
+
+
+def test_embed_starts_from_pixels(tmp_path: Path) -> None:
+    encoder = written(tmp_path / "encoder", "resnet10t", 3, 28)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 3), dtype=np.uint8)
+    standard = (torch.from_numpy(pixels / 255.0).float().permute(0, 3, 1, 2) - 0.4) / 0.2
+    with torch.no_grad():
+        assert np.allclose(autossl.load(tmp_path / "encoder").embed(pixels), encoder(standard).numpy(), atol=1e-4)
+
+
+def test_a_head_travels_with_the_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    head = Head(rng.normal(size=(512, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32), 1.0)
+    encoder = written(tmp_path / "model", "resnet10t", 3, 28, head)
+    x = torch.randn(4, 3, 28, 28)
+    model = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
+    loaded = autossl.load(tmp_path / "model")
+    with torch.no_grad():
+        z = encoder(x)
+        assert np.allclose(model(x).numpy(), head.logits(z.numpy()), atol=1e-3)
+        assert torch.allclose(loaded(x), z, atol=1e-5)
+    assert loaded.classes == ("a", "b", "c")
+
+
+def test_an_upsampled_input_is_written_down(tmp_path: Path) -> None:
+    encoder = written(tmp_path / "encoder", "mobilenetv3_small_100", 3, 28)
+    assert encoder.upsample == 2
+    loaded = autossl.load(tmp_path / "encoder")
+    x = torch.randn(2, 3, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(encoder(x), loaded(x), atol=1e-5)
+    assert "enlarged 2 x" in (tmp_path / "encoder" / "README.md").read_text()
+
+
+def test_nothing_to_load_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none is at"):
+        autossl.load(tmp_path)
+
+
+def test_an_encoder_without_head_has_no_class_scores(tmp_path: Path) -> None:
+    written(tmp_path / "encoder", "resnet10t", 3, 28)
+    with pytest.raises(UserError, match="model with a head"):
+        autossl.load(tmp_path / "encoder").logits(np.zeros((1, 28, 28, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("resnet10t", 28), ("resnet18", 16), ("convnext_atto", 28), ("vit_tiny_patch16_224", 64)])
+def test_small_images_keep_more_than_one_cell(backbone: str, size: int) -> None:
+    model_args, upsample = fit_to_size(backbone, 1, size)
+    encoder = Encoder(backbone, 1, size, model_args=model_args, upsample=upsample).eval()
+    assert min(encoder.cells) >= 2
+    x = torch.randn(2, 1, size, size)
+    with torch.no_grad():
+        both = encoder.features(x)
+        assert torch.allclose(encoder(x), both.pooled, atol=1e-5)
+    assert [m.shape[1] for m in both.pyramid] == list(encoder.pyramid_channels)
+
+
+def test_an_unknown_backbone_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="timm has no 'resnet10000'"):
+        fit_to_size("resnet10000", 3, 28)

@@ -1,0 +1,146 @@
+"""A study that is killed goes on: real processes, killed for real, at several moments."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autossl.folder import Folder
+from autossl.journal import entries, mend, open_study
+from autossl.study import Study
+
+CLI = [sys.executable, "-c", "from autossl.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 labelled grey images of three classes of texture, 16 px."""
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    rows = np.arange(16)
+    waves = np.sin(rows[None, :, None] * (0.5 + 0.6 * y[:, None, None]) + rng.uniform(0, 6, (120, 1, 1)))
+    x = 127 + 60 * waves + rng.normal(0, 90, (120, 16, 16))
+    path = tmp_path_factory.mktemp("data") / "textures.npz"
+    np.savez(path, images=np.clip(x, 0, 255).astype(np.uint8), labels=y)
+    return path
+
+
+def command(images: Path, out: Path, *more: str) -> list[str]:
+    """A small study without a time limit: two candidates of two methods."""
+    space = out.parent / "space.toml"
+    space.write_text(
+        """
+[simclr]
+prior = [{ temperature = 0.5, lr = 1e-3 }]
+temperature = { low = 0.1, high = 1.0 }
+lr = { low = 1e-4, high = 1e-2, log = true }
+batch_size = 64
+[denoising]
+prior = [{ sigma = 0.2, lr = 1e-3 }]
+sigma = { low = 0.1, high = 0.5 }
+lr = { low = 1e-4, high = 1e-2, log = true }
+batch_size = 64
+"""
+    )
+    options = ["--time-limit", "none", "--max-candidates", "4", "--space", str(space), "--backbone", "test_resnet"]
+    return [*CLI, "search", str(images), *options, "--adaptation", "frozen", "--out", str(out), "--quiet", *more]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(arguments, start_new_session=True, env=environment, stderr=subprocess.PIPE)
+
+
+def finish(arguments: list[str]) -> None:
+    process = start(arguments)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors.decode()
+
+
+def scored(out: Path) -> dict[tuple[int, int], float]:
+    """Scores by (candidate, rung)."""
+    folder = Folder(out)
+    study = open_study(folder, Study(out).config["study_name"])
+    found = [e for e in entries(study.get_trials(deepcopy=False)) if e.state == "scored"]
+    assert len({(e.candidate, e.rung) for e in found}) == len(found), "a segment was finished twice"
+    return {(e.candidate, e.rung): float(e.score or 0.0) for e in found}
+
+
+def journal_lines(out: Path) -> int:
+    path = out / "study.journal"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], float]:
+    """Scores of the study that nobody killed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    finish(command(images, out))
+    return scored(out)
+
+
+def test_same_seed_gives_the_same_candidates_and_scores_after_kills(
+    images: Path, tmp_path: Path, undisturbed: dict[tuple[int, int], float]
+) -> None:
+    out = tmp_path / "run"
+    for lines in (4, 25, 60):  # early, in the middle, late; the journal grows with every step of the search
+        process = start(command(images, out))
+        while process.poll() is None and journal_lines(out) < lines:
+            time.sleep(0.02)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(command(images, out))
+    assert scored(out) == undisturbed
+    study = Study(out)
+    assert study.status()["finished"]
+    assert study.encoder().embed(np.zeros((1, 16, 16, 1), np.uint8)).shape[0] == 1
+
+
+def test_two_workers_are_killed_and_go_on(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(command(images, out, "--workers", "2"))
+    while process.poll() is None and journal_lines(out) < 20:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    lock = out.resolve() / "study.journal.lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(out.resolve() / "study.journal")  # as if the kill had come while the lock was held
+    with open(out / "study.journal", "ab") as file:
+        file.write(b'{"op_code": 5, "worker_id": "half a li')  # and while a line was being written
+    started = time.time()
+    finish([*CLI, "resume", str(out), "--quiet"])
+    assert time.time() - started < 120
+    found = scored(out)
+    assert len({candidate for candidate, _ in found}) == 4
+    assert not lock.exists()
+
+
+def test_mending_cuts_the_journal_back_to_its_last_whole_line(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    study = open_study(folder, "one")
+    study.tell(study.ask(), 1.0)
+    whole = folder.journal.read_bytes()
+    folder.journal.write_bytes(whole + b'{"half":')
+    mend(folder)
+    assert folder.journal.read_bytes() == whole
+    folder.journal.write_bytes(b"no line at all")
+    mend(folder)
+    assert folder.journal.read_bytes() == b""
+
+
+def test_a_writer_drops_half_a_line_that_another_left(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    study = open_study(folder, "one")
+    with open(folder.journal, "ab") as file:
+        file.write(b'{"half":')
+    study.tell(study.ask(), 2.0)
+    assert [t.value for t in open_study(folder, "one").trials] == [2.0]
+    assert all(json.loads(line) for line in folder.journal.read_text().splitlines())

@@ -1,0 +1,229 @@
+"""The time planner: what fits, what is planned away first, what is refused, and what a stored plan repeats."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autossl.errors import UserError
+from autossl.plan import Plan, check_limit, ensure_time, extend, hard_end, left, make_plan, make_untimed_plan
+from autossl.rungs import MIN_RUNG, Costs, Method, Needs
+
+TABLE = (
+    Method("simclr", "contrastive", 3, 2.0),
+    Method("vicreg", "non-contrastive and predictive", 2, 2.0),
+    Method("byol", "non-contrastive and predictive", 2, 2.7),
+    Method("hybrid", "hybrid", 2, 3.2),
+    Method("cnn_mae", "generative", 2, 1.2),
+    Method("denoising", "generative", 1, 1.2),
+    Method("rotation", "non-contrastive and predictive", 1, 1.0),
+    Method("jigsaw", "non-contrastive and predictive", 1, 0.9),
+)
+PARADIGM = {row.name: row.paradigm for row in TABLE}
+START = 22.0  # start-up, data, calibration and the untrained encoder on two cores
+
+
+def needs(slower: float = 1.0, **changes: object) -> Needs:
+    """28-px images on two cores, `slower` times."""
+    per_image = {row.name: row.per_image * 1e-3 * slower for row in TABLE}
+    costs = Costs(per_image, 1e-3 * slower, supervised=1.2e-3 * slower)
+    found = Needs(costs, TABLE, pool=8400, images=17000, labelled=12000)
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def plan(limit: float, **changes: object) -> Plan:
+    """The plan of such a study."""
+    return make_plan(limit, START, needs(**changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("slower", [0.5, 1.0, 2.0])
+def test_three_minutes_give_four_paradigms_at_one_rung(slower: float) -> None:
+    found = plan(180, slower=slower)
+    assert {PARADIGM[name] for name in found.methods} == set(PARADIGM.values())
+    assert found.candidates >= 4
+    assert found.rungs[0] >= MIN_RUNG
+    assert found.final_seconds >= 0.2 * 180
+
+
+def test_ten_minutes_give_twelve_candidates_and_three_rungs() -> None:
+    found = plan(600)
+    assert found.candidates >= 12
+    assert [images // found.rungs[0] for images in found.rungs] == [1, 3, 9]
+    assert found.final_seconds == pytest.approx(200)
+    assert found.supervised_seconds == pytest.approx(60)
+    assert set(found.methods) | set(found.skipped) == set(PARADIGM)
+
+
+def test_a_night_gives_more_of_everything_and_several_candidates_reach_the_top() -> None:
+    short, long = plan(600), plan(8 * 3600)
+    assert long.rungs[0] > 3 * short.rungs[0]
+    assert long.candidates > 3 * short.candidates
+    assert len(long.rungs) > 3
+    assert long.candidates >= 3 * 3 ** (len(long.rungs) - 1)
+    assert long.replicates >= 1
+    assert long.finalists >= 2
+    assert long.skipped == ()
+
+
+@given(st.floats(140, 200_000), st.floats(1.0, 3.0), st.booleans())
+def test_more_time_never_takes_away_what_is_planned_away_first(limit: float, longer: float, finetune: bool) -> None:
+    """Replicates go before the second finalist, that before the supervised share, that before methods."""
+    short, long = plan(limit, finetune=finetune, slower=0.5), plan(limit * longer, finetune=finetune, slower=0.5)
+    for found in (short, long):
+        if found.finalists == 1:
+            assert found.replicates == 0
+        if found.supervised_seconds < 0.099 * (found.limit or 0):
+            assert found.finalists == 1
+        if len({PARADIGM[name] for name in found.methods}) < 4:
+            assert found.supervised_seconds < 0.02 * (found.limit or 0)
+    assert len(long.methods) >= len(short.methods) or long.rungs[0] > short.rungs[0]
+    assert long.candidates * long.rungs[0] >= 0.9 * short.candidates * short.rungs[0]
+
+
+def test_what_was_planned_away_is_said() -> None:
+    assert [sentence.split(" did not fit")[0] for sentence in plan(180).planned_away[:4]] == [
+        "New training seeds of the finalists",
+        "A second finalist",
+        "A search over supervised settings",
+        "Upper rungs",
+    ]
+    assert plan(600).planned_away[0].startswith("New training seeds")
+    assert not any("finalist " in sentence or "rungs" in sentence for sentence in plan(600).planned_away)
+
+
+@given(st.floats(150, 200_000), st.integers(1, 4), st.floats(0.01, 1.5), st.booleans())
+def test_steps_end_in_order_and_leave_room_for_the_end(
+    limit: float, workers: int, slower: float, finetune: bool
+) -> None:
+    found = plan(limit, workers=workers, slower=slower, finetune=finetune)
+    ends = [found.until[step] for step in ("search", "supervised", "replicate", "final training")]
+    ends += [found.until[step] for step in ("finetune", "label curve")]
+    assert ends == sorted(ends)
+    assert START < found.until["search"] <= found.until["rescue"] <= found.until["final training"]
+    costs = needs(slower).costs
+    musts = 2 * costs.score + (3 + finetune) * costs.encoder(17000) + costs.export + costs.report
+    assert found.end_seconds >= 1.25 * musts
+    assert ends[-1] + 1.25 * (costs.export + costs.report) < limit
+
+
+@given(st.floats(1, 200), st.floats(0.02, 20), st.integers(1, 4))
+def test_a_refused_limit_names_one_that_works(limit: float, slower: float, workers: int) -> None:
+    asked = needs(slower, workers=workers)
+    try:
+        make_plan(limit, START, asked)
+    except UserError as refusal:
+        named = re.search(r"at least (\d+)s was wanted", str(refusal))
+        assert named is not None
+        assert float(named[1]) > limit
+        slightly_slower = replace(asked, costs=replace(asked.costs, score=1.05 * asked.costs.score))
+        make_plan(float(named[1]), 1.05 * START, slightly_slower)
+
+
+def test_a_hopeless_limit_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(UserError, match=r"at least 60s was wanted .* found --time-limit 10s; give for example 3m"):
+        check_limit(10)
+    check_limit(60)
+    check_limit(None)
+
+
+def test_two_methods_of_two_paradigms_remain_when_time_is_shortest() -> None:
+    limit = next(limit for limit in range(60, 200) if _fits(limit))
+    found = plan(limit)
+    assert [PARADIGM[name] for name in found.methods] == ["non-contrastive and predictive", "generative"]
+    assert found.methods[0] == "jigsaw"
+    assert found.supervised_least > 0
+
+
+def _fits(limit: float) -> bool:
+    try:
+        plan(limit)
+    except UserError:
+        return False
+    return True
+
+
+def test_a_plan_survives_json() -> None:
+    for found in (plan(600), plan(180, finetune=True), make_untimed_plan(needs(max_candidates=5))):
+        assert Plan.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_without_a_limit_nothing_depends_on_measured_speed() -> None:
+    slow, fast = (make_untimed_plan(needs(slower, max_candidates=15)) for slower in (1.0, 0.01))
+    assert slow == fast
+    assert len(slow.rungs) == 3
+    assert slow.until == {}
+    assert left(slow, "final training", 1e6) is None
+    assert make_untimed_plan(needs(max_candidates=4), rungs=(64, 192)).rungs == (64, 192)
+    assert len(make_untimed_plan(needs(max_candidates=3)).methods) == 3
+    with pytest.raises(UserError, match="--max-candidates"):
+        make_untimed_plan(needs())
+
+
+@given(st.integers(2, 40))
+def test_a_bound_on_candidates_is_kept(most: int) -> None:
+    found = plan(1800, max_candidates=most)
+    assert found.candidates <= most
+    assert len(found.methods) <= most
+    assert found.rungs[0] >= plan(1800).rungs[0] or most > plan(1800).candidates
+
+
+def test_an_extended_study_keeps_its_rungs_and_may_get_more() -> None:
+    first = plan(600)
+    longer = extend(first, 8 * 3600, 610, needs())
+    assert longer.rungs[:3] == first.rungs
+    assert len(longer.rungs) > 3
+    assert (longer.methods, longer.table) == (first.methods, first.table)
+    assert longer.until["search"] > 610
+    untimed = extend(first, None, 610, needs(max_candidates=30))
+    assert (untimed.rungs, untimed.until, untimed.max_candidates) == (first.rungs, {}, 30)
+    with pytest.raises(UserError, match="--max-candidates"):
+        extend(first, None, 610, needs())
+
+
+def test_little_more_time_serves_a_study_that_has_its_answer_and_is_refused_to_one_that_has_not() -> None:
+    night = plan(8 * 3600)
+    limit = 8 * 3600 + 120.0
+    assert left(extend(night, limit, 8 * 3600 + 15, needs(), answered=True), "final training", 8 * 3600 + 20)
+    with pytest.raises(UserError, match=r"give --time-limit \+\d+s") as refusal:
+        extend(night, limit, 8 * 3600 + 15, needs())
+    more = int(str(refusal.value).split("+")[1].removesuffix("s"))
+    assert more > 120
+    assert extend(night, 8 * 3600 + more, 8 * 3600 + 15, needs()).until["search"] > 8 * 3600 + 15
+
+
+def test_a_step_gets_what_is_left_before_what_must_follow() -> None:
+    found = plan(600)
+    until = found.until
+    assert left(found, "search", until["search"] - 5) == pytest.approx(5)
+    assert left(found, "search", until["search"] + 1) == 0
+    assert left(found, "supervised", until["search"]) == pytest.approx(found.supervised_seconds)
+    assert left(found, "supervised", 100) == pytest.approx(found.supervised_seconds)
+    late = left(found, "supervised", until["final training"] - 60)
+    assert late == pytest.approx(found.supervised_least)
+    assert left(found, "supervised", until["final training"]) == 0
+    assert left(found, "finalist", until["finalist"] - 1) == 0
+    assert left(found, "replicate", until["replicate"] - 30, needed=40) == 0
+    assert left(found, "final training", until["final training"] - 7) == pytest.approx(7)
+    assert left(found, "final training", 60) == pytest.approx(1.5 * found.final_seconds)
+    assert left(found, "finetune", until["finetune"] - 1) == 0
+    assert left(found, "label curve", until["label curve"] + 1) == 0
+
+
+def test_a_study_whose_end_no_longer_fits_is_not_taken_up() -> None:
+    found = plan(600)
+    ensure_time(found, found.until["final training"])
+    ensure_time(make_untimed_plan(needs(max_candidates=3)), 1e9)
+    ensure_time(found, 600, needed=5)
+    late = hard_end(600) - found.end_seconds + 1
+    with pytest.raises(UserError, match=r"resume with --time-limit \+\d+s") as refusal:
+        ensure_time(found, late)
+    more = int(str(refusal.value).split("+")[1].removesuffix("s"))
+    extend(found, 600 + more, late + 12, needs(), answered=True)
+
+
+def test_a_hard_end_is_three_percent_or_ten_seconds_late() -> None:
+    assert hard_end(180) == 190
+    assert hard_end(3600) == pytest.approx(3708)
