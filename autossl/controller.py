@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from autossl.display import Display
 from autossl.errors import NoCandidate, UserError
 from autossl.executor import run_workers
 from autossl.finish import Finish
-from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml, write_json, write_toml
-from autossl.journal import entries, mend, open_study
+from autossl.folder import Folder, existing, machine_faults, only_process, read_toml, write_json, write_toml
+from autossl.journal import entries, mend
 from autossl.leaderboard import rows
 from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan
 from autossl.pretext import METHODS
 from autossl.proxies import detectable_difference, warm_up
+from autossl.repeat import adopt_plan
 from autossl.report import write_report
 from autossl.rungs import Costs, Method, Needs
 from autossl.segments import requeue_lost
@@ -73,7 +74,7 @@ def start(
         write_json(folder.data, found.record)
         write_toml(folder.config, config, "The settings of this AutoSSL study, resolved.")
         if asked.plan is not None:
-            _adopt_plan(folder, asked.plan)
+            adopt_plan(folder, asked.plan)
         _run(folder, run)
     return folder
 
@@ -270,34 +271,6 @@ def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:
 
 def _left(context: Context, run: Clocked, step: Step) -> float | None:
     return left(context.plan, step, run.clock.now())
-
-
-def _adopt_plan(folder: Folder, path: str) -> None:
-    """Take over the plan (and the measured costs it came from) of an earlier study, without its clock."""
-    earlier = existing(path)
-    stored = read_json(earlier.state) or {}
-    if "plan" not in stored:
-        raise UserError(f"a study with a plan was wanted, found none in --plan {path}; give a study that has searched")
-    if read_json(folder.state) is None:
-        write_json(folder.state, {"costs": stored["costs"], **_repeated(earlier, stored)})
-
-
-def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
-    """The plan of a study without its clock, and its scored segments in order: what repeats it exactly."""
-    config = read_toml(earlier.config)
-    trials = open_study(earlier, config["study_name"], config.get("storage")).get_trials(deepcopy=False)
-    segments = [
-        {"candidate": e.candidate, "rung": e.rung, "prior_index": e.prior_index, "params": trials[e.number].params}
-        for e in entries(trials)
-        if e.state == "scored"
-    ]
-    plan = Plan.from_dict(stored["plan"])
-    result = stored.get("result") or {}
-    trained = result.get("final_training", {}).get("images")
-    final = trained - plan.rungs[result["candidate"]["rung"]] if trained else 3 * plan.rungs[-1]
-    count = len({s["candidate"] for s in segments})
-    timeless = replace(plan, limit=None, until={}, max_candidates=count, final_images=final)
-    return {"plan": timeless.to_dict(), "repeat": segments}
 
 
 def _describe(data: Any) -> str | None:

@@ -156,7 +156,9 @@ def load(path: str | Path) -> Exported:
     config = json.loads(config_file.read_text())
     own = config["autossl"]
     channels = len(own["mean"])
-    args = {k: v for k, v in config.get("model_args", {}).items() if k not in ("num_classes", "in_chans", "global_pool")}
+    args = {
+        k: v for k, v in config.get("model_args", {}).items() if k not in ("num_classes", "in_chans", "global_pool")
+    }
     encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
     state = load_file(weights)
     if config["num_classes"]:

@@ -198,13 +198,13 @@ def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -
 
 def _least(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
     """A limit that would do, with a tenth to spare for the next measurement, in steps of ten seconds."""
-    while _best(limit, now, needs, known) is None or _best(_rounded(limit), now, needs, known) is None:
-        limit *= 1.03
-    return _rounded(limit)
-
-
-def _rounded(limit: float) -> int:
-    return 10 * math.ceil(1.1 * limit / 10)
+    low = high = max(limit, now) - now
+    while _best(now + high, now, needs, known) is None:
+        low, high = high, 1.5 * high + 10
+    while high - low > 2:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _best(now + middle, now, needs, known) else (middle, high)
+    return 10 * math.ceil((now + 1.1 * high + min(0.1 * now, 60)) / 10)
 
 
 def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: Ladder | None) -> Plan | None:
@@ -217,20 +217,18 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     final = min(ambition.final * limit, 0.45 * room)
     supervised = max(ambition.supervised * limit, least)
     others = final + supervised + ambition.finalists * one + costs.export
+    # the last segment is scored after its deadline, and one finalist is scored and exported even then
+    until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
     names = order(needs.table, ambition.candidates if ambition.candidates < 4 else None)
-    found = _search(room, others, needs, ambition, names, known)
-    if found is None:
+    surely = needs.images_within((until["rescue"] - now) / WRONG, names[:PARADIGMS])
+    found = _search(room, others, replace(needs, longest=int(surely)), ambition, names, known)
+    if found is None or (surely < found[0].rungs[0] and not found[0].answered):
         return None
     sized, again = found
     methods = tried_first(names, sized.rungs[0], room - others - again, sized.candidates, needs)
     until["replicate"] = until["finalist"] = until["final training"] - final
     until["supervised"] = until["replicate"] - ambition.finalists * one - again - costs.export
-    # the last segment is scored after its deadline, and one finalist is scored and exported even then
-    until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
     until["search"] = min(until["supervised"] - supervised, until["rescue"])
-    worst = WRONG * sum(costs.segment(name, sized.rungs[0]) for name in methods[:PARADIGMS])
-    if until["rescue"] - now < (0.0 if sized.answered else worst):
-        return None
     return _written(limit, until, sized, methods, needs, ambition)
 
 
@@ -282,7 +280,8 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
     one = MARGIN * needs.costs.encoder(needs.images)
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
-    tuned = written - min(0.02 * limit, 60.0) - (one if needs.finetune else 0.0)
+    curve = min(0.2 * ambition.supervised * limit, 60.0)
+    tuned = written - curve - (one if needs.finetune else 0.0)
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
     trained = tested - MARGIN * 2 * needs.costs.score - (1 + needs.baselines) * one
     return {"label curve": written, "finetune": tuned, "final training": trained}

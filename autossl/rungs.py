@@ -63,6 +63,7 @@ class Needs:
     workers: int = 1
     baselines: int = 2  # encoders tested beside the winner: untrained, supervised, the user's weights
     finetune: bool = False
+    longest: int | None = None  # images of the first rung at most, where time sets it
 
     @property
     def paradigms(self) -> int:
@@ -78,7 +79,12 @@ class Needs:
     def longest_first(self) -> int:
         """Images of the first rung at most."""
         images, epochs = LONGEST_FIRST
-        return max(images, epochs * self.pool)
+        longest = max(images, epochs * self.pool)
+        return longest if self.longest is None else min(longest, self.longest)
+
+    def images_within(self, seconds: float, names: Sequence[str]) -> float:
+        """Images after which one segment of each of these methods takes so many seconds."""
+        return (seconds - len(names) * self.costs.score) / sum(map(self.costs.image, names))
 
     def others(self, names: Sequence[str]) -> tuple[str, ...]:
         """The methods that are not among `names`."""
@@ -132,8 +138,12 @@ def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | N
     With `known` its rungs stay and its candidates are there already; rungs above may come, and if it is answered no
     further candidate need fit.
     """
+    most = needs.max_candidates or NUMBERS[0]
+    easiest = depth(1) if known is None else len(known.rungs)
+    if seconds <= 0 or _first(seconds, needs, names, 1, easiest) < MIN_RUNG:
+        return known if known is not None and known.answered else None
     for number in NUMBERS:
-        if number > (needs.max_candidates or number):
+        if number > most:
             continue
         if known is not None:
             if _first(seconds, needs, names, number, len(known.rungs)) >= known.rungs[0]:

@@ -126,8 +126,9 @@ class _Search:
     @property
     def may_promote(self) -> bool:
         rungs = self.plan.rungs
-        least = (self.cost(row.name, rungs[1] - rungs[0]) for row in self.plan.table) if len(rungs) > 1 else ()
-        return min(least, default=math.inf) <= self.time
+        if len(rungs) < 2:
+            return False
+        return min(self.cost(row.name, rungs[1] - rungs[0]) for row in self.plan.table) <= self.time
 
     def wishes(self) -> Iterator[Promote | Sample]:
         """What would be done, best first, if there were time for it."""

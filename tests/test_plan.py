@@ -129,11 +129,11 @@ def test_a_hopeless_limit_is_refused_before_anything_is_measured() -> None:
     check_limit(None)
 
 
-def test_two_methods_of_two_paradigms_remain_when_time_is_shortest() -> None:
-    limit = next(limit for limit in range(60, 200) if _fits(limit))
-    found = plan(limit)
-    assert [PARADIGM[name] for name in found.methods] == ["non-contrastive and predictive", "generative"]
+def test_the_cheapest_methods_of_two_or_three_paradigms_remain_when_time_is_shortest() -> None:
+    found = plan(next(limit for limit in range(60, 200) if _fits(limit)))
     assert found.methods[0] == "jigsaw"
+    assert 2 <= len(found.methods) == len({PARADIGM[name] for name in found.methods}) < 4
+    assert set(found.skipped) | set(found.methods) == set(PARADIGM)
     assert found.supervised_least > 0
 
 

@@ -139,11 +139,13 @@ def duplicate_notes(found: Duplicates, dropped: int) -> tuple[str, ...]:
     """What is said about duplicates."""
     if not found.sets:
         return ()
-    notes = [f"{found.images} images are exact duplicates in {found.sets} sets; the images of a set stay in one part"]
+    notes = [
+        f"{found.images:,} images are exact duplicates ({plural(found.sets, 'set')}); the images of a set stay in one part"
+    ]
     if len(found.contradicting):
         notes.append(
-            f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: outside the test part "
-            "these images count as unlabelled"
+            f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: these images count as "
+            "unlabelled outside the test part"
         )
     if dropped:
         notes.append(f"{plural(dropped, 'image')} left a part, having a duplicate or their patient in a later one")

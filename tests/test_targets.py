@@ -1,0 +1,73 @@
+"""Classification as a target: its score, its head, its choices."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+
+from autossl.errors import UserError
+from autossl.targets import Classification, target_class
+
+
+def blobs(n: int = 200, d: int = 12, classes: int = 4, spread: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    y = np.arange(n) % classes
+    centres = rng.normal(size=(classes, d)) * spread
+    return (centres[y] + rng.normal(size=(n, d))).astype(np.float32), y
+
+
+def test_the_aligned_score_is_the_metric_of_what_it_predicted() -> None:
+    z, y = blobs()
+    score = Classification("abcd").score(z, y, None)
+    assert score.value == pytest.approx(balanced_accuracy_score(y, score.predicted.argmax(1)), abs=1e-6)
+    assert 0 < score.se < 0.1
+    assert score.collapsed == ""
+    assert {"knn", "auroc", "rankme"} <= set(score.proxies)
+
+
+def test_a_constant_or_broken_embedding_is_collapsed() -> None:
+    _, y = blobs()
+    target = Classification("abcd")
+    assert target.score(np.ones((200, 12), np.float32), y, None).collapsed
+    assert target.score(np.full((200, 12), np.nan, np.float32), y, None).collapsed
+
+
+def test_patients_are_left_out_together() -> None:
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(40), 5)
+    y = (np.arange(40) % 2)[patients]
+    z = (rng.normal(size=(40, 30))[patients] + 0.05 * rng.normal(size=(200, 30))).astype(np.float32)  # only who, not what
+    target = Classification("ab")
+    assert target.score(z, y, patients).value < 0.7
+    assert target.score(z, y, None).value > 0.9  # the leak that grouping closes
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_head_does_what_logistic_regression_does(classes: int) -> None:
+    z, y = blobs(classes=classes)
+    head = Classification("abcd"[:classes]).fit_head(z, y, None)
+    scaled = (z - z.mean(0)) / (z.std(0) + 1e-6)
+    model = LogisticRegression(C=head.inverse_penalty, class_weight="balanced", max_iter=1000).fit(scaled, y)
+    assert (head.logits(z).argmax(1) == model.predict(scaled)).mean() > 0.98
+
+
+def test_a_class_without_a_label_is_never_predicted() -> None:
+    z, y = blobs(classes=3)
+    head = Classification("abcd").fit_head(z, y, None)
+    assert set(head.logits(z).argmax(1)) <= {0, 1, 2}
+
+
+@given(st.integers(1, 100_000))
+def test_auto_adaptation_turns_at_250_labels(labels: int) -> None:
+    chosen, why = Classification("ab").adaptation("auto", labels)
+    assert chosen == ("frozen" if labels <= 250 else "finetune")
+    assert str(labels) in why
+
+
+def test_unknown_tasks_and_metrics() -> None:
+    with pytest.raises(UserError, match="juggling"):
+        target_class("juggling")
+    with pytest.raises(UserError, match="luck"):
+        Classification("ab", "luck")

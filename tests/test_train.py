@@ -1,0 +1,117 @@
+"""The training loop: order of images, exact resumption, averages, the end by time, divergence."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.pool import Pool, places
+from autossl.pretext import METHODS
+from autossl.train import Diverged, Run, Settings, resume, save, settle_norms, train
+from autossl.views import Views, preset
+
+MEAN, STD = (0.5,), (0.25,)
+
+
+def make_run(seed: int = 3, method: str = "simclr") -> Run:
+    images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 1), dtype=np.uint8)
+    pool = Pool(images, np.arange(50), 255.0, torch.device("cpu"))
+    torch.manual_seed(seed)
+    encoder = Encoder("test_resnet", 1, 16, model_args={"output_stride": 8})
+    pretext = METHODS[method](encoder, Views(preset("grey", 1), MEAN, STD))
+    return Run(pretext, Settings(lr=1e-3, batch_size=16), pool, seed, warmup=32, horizon=320)
+
+
+def weights(run: Run) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in run.method.parameters()])
+
+
+@given(st.integers(2, 40), st.integers(1, 60), st.integers(0, 5))
+def test_every_epoch_shows_every_image_once(n: int, batch: int, seed: int) -> None:
+    steps = -(-3 * n // batch)
+    seen = np.concatenate([places(step, batch, n, seed) for step in range(steps)])[: 3 * n]
+    assert all(count == 3 for count in Counter(seen.tolist()).values())
+    assert len(set(seen[:n].tolist())) == n
+
+
+@pytest.mark.parametrize("method", ["simclr", "byol", "hybrid"])
+def test_a_resumed_run_repeats_the_undisturbed_one(tmp_path: Path, method: str) -> None:
+    whole, first, second = (make_run(method=method) for _ in range(3))
+    assert list(train(whole, [64, 160])) == [True, True]
+    assert next(train(first, [64]))
+    save(first, tmp_path / "run.pt")
+    torch.manual_seed(99)
+    resume(second, tmp_path / "run.pt")
+    assert next(train(second, [160]))
+    assert torch.equal(weights(whole), weights(second))
+    assert [n for n, _ in second.losses] == [16 * k for k in range(1, 11)]
+
+
+def test_a_run_cut_off_within_the_averaged_steps_goes_on_exactly(tmp_path: Path) -> None:
+    whole, cut, rest = make_run(), make_run(), make_run()
+    assert next(train(whole, [640]))
+    assert not next(train(cut, [640], out_of_time=lambda: cut.step >= 38))  # steps 37 to 40 are averaged
+    save(cut, tmp_path / "run.pt")
+    resume(rest, tmp_path / "run.pt")
+    assert next(train(rest, [640]))
+    for name, value in whole.average.items():
+        assert torch.equal(value, rest.average[name]), name
+
+
+def test_the_scored_weights_are_the_mean_of_the_last_tenth() -> None:
+    run, seen = make_run(), []
+    watched = run.method.after_step
+    run.method.after_step = lambda p: (seen.append(run.method.encoder.backbone.conv1[0].weight.detach().clone()), watched(p))  # type: ignore[assignment,method-assign,union-attr,index]
+    assert next(train(run, [320]))
+    expected = torch.stack(seen[-2:]).mean(0)
+    assert torch.allclose(run.average["backbone.conv1.0.weight"], expected, atol=1e-6)
+
+
+def test_annealing_ends_at_zero() -> None:
+    run = make_run()
+    assert next(train(run, [320], anneal=lambda images: images / 304))
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_no_time_means_no_step() -> None:
+    run = make_run()
+    assert not next(train(run, [320], out_of_time=lambda: True))
+    assert run.step == 0
+
+
+def test_a_loss_that_is_not_finite_ends_the_run() -> None:
+    run = make_run()
+    with torch.no_grad():
+        next(run.method.encoder.parameters()).fill_(float("nan"))
+    with pytest.raises(Diverged, match="after 0 images"):
+        next(train(run, [32]))
+
+
+def test_micro_batches_see_the_same_images() -> None:
+    run = make_run(method="denoising")
+    run.accumulate = 4
+    assert next(train(run, [64]))
+    assert run.images == 64
+
+
+def test_norms_are_settled_on_plain_images() -> None:
+    run = make_run()
+    encoder = run.method.encoder
+    settle_norms(encoder, run.pool, run.method.views.standardise, batches=2)
+    norm = next(m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert norm.num_batches_tracked == 2
+    assert norm.momentum == 0.1
+    assert not encoder.training
+
+
+def test_twelve_bits_reach_the_device_without_loss() -> None:
+    ramp = np.arange(4096, dtype=np.uint16).reshape(16, 16, 16, 1)
+    pool = Pool(ramp, np.arange(16), 4095.0, torch.device("cpu"))
+    back = pool.batch(np.arange(16)).permute(0, 2, 3, 1).numpy() * 4095
+    assert np.array_equal(np.rint(back), ramp)
