@@ -179,10 +179,12 @@ def left(plan: Plan, step: Step, now: float, needed: float = 0.0) -> float | Non
 def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
     """Refuse to take up a study whose end no longer fits; UserError says how much time to add.
 
-    `needed`: seconds of what remains to be done, start-up over; None: the whole end after the final training.
+    `needed`: seconds of what remains to be done, start-up over; None: all that follows the search at the least.
     """
-    seconds = plan.end_seconds if needed is None else needed
-    if plan.limit is None or now + seconds <= hard_end(plan.limit):
+    if plan.limit is None:
+        return
+    seconds = plan.limit - plan.until["rescue"] if needed is None else needed
+    if now + seconds <= hard_end(plan.limit):
         return
     more = 10 * math.ceil((now + 1.3 * seconds + 30 - plan.limit) / 10)  # 30: another start-up
     raise UserError(

@@ -214,10 +214,11 @@ def test_a_step_gets_what_is_left_before_what_must_follow() -> None:
 
 def test_a_study_whose_end_no_longer_fits_is_not_taken_up() -> None:
     found = plan(600)
-    ensure_time(found, found.until["final training"])
+    ensure_time(found, found.until["rescue"])
+    ensure_time(found, found.until["final training"], found.end_seconds)
     ensure_time(make_untimed_plan(needs(max_candidates=3)), 1e9)
     ensure_time(found, 600, needed=5)
-    late = hard_end(600) - found.end_seconds + 1
+    late = hard_end(600) - (600 - found.until["rescue"]) + 1
     with pytest.raises(UserError, match=r"resume with --time-limit \+\d+s") as refusal:
         ensure_time(found, late)
     more = int(str(refusal.value).split("+")[1].removesuffix("s"))

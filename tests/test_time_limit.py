@@ -6,277 +6,81 @@ MARGIN times its estimate, and freezes there stay below the tolerance of the lim
 least 10 s) after the limit; and if freezes and kills leave the time of the least answer, it is there.
 """
 
-import heapq
 import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autossl.errors import UserError
-from autossl.plan import MARGIN, PARADIGMS, Plan, ensure_time, extend, hard_end, left, make_plan
-from autossl.rungs import Costs, Method, Needs
-from autossl.scheduler import Entry, Promote, Sample, Stop, Wait, enough, finalists, next_step, search_left
-
-TABLE = (
-    Method("simclr", "contrastive", 3, 2.0),
-    Method("vicreg", "predictive", 2, 2.0),
-    Method("byol", "predictive", 2, 2.7),
-    Method("hybrid", "hybrid", 2, 3.2),
-    Method("cnn_mae", "generative", 2, 1.2),
-    Method("denoising", "generative", 1, 1.2),
-    Method("rotation", "predictive", 1, 1.0),
-)
+from autossl.plan import MARGIN, hard_end
+from autossl.rungs import Costs, Needs
+from autossl.scheduler import enough
+from tests.simulated_study import TABLE, Refused, Study, World, run
 
 
-class Killed(Exception):
-    """The process group was killed."""
+def shares(most: float) -> st.SearchStrategy[tuple[tuple[float, float], ...]]:
+    """Up to three freezes of at most so many seconds."""
+    return st.lists(st.tuples(st.floats(0, 1), st.floats(0, most)), max_size=3).map(tuple)
 
 
-class Refused(Exception):
-    """There is no time for this study; its args are the limit that would do."""
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Studies of 3 minutes to 48 hours, from a slow pair of cores to a GPU a hundred times as fast."""
+    limit = round(180 * 960 ** draw(st.floats(0, 1)))
+    speed = 100 ** draw(st.floats(-0.1, 1))
+    workers = draw(st.integers(1, 4))
+    images = draw(st.integers(300, 60000))
+    costs = Costs(
+        per_image={row.name: row.per_image * 1e-3 / speed for row in TABLE},
+        per_pass=1e-3 / speed,
+        score=draw(st.floats(0.3, 3)),
+        embed=3e-4 / speed,
+        supervised=1.2e-3 / speed,
+    )
+    most = draw(st.sampled_from([None, 2, 5, 40]))
+    if limit * workers * speed > 1e5:  # thousands of simulated segments would take minutes
+        most = most or 120
+    wrong = st.floats(-1, 1).map(lambda power: 3**power)
+    return World(
+        limit=limit,
+        needs=Needs(costs, TABLE, images // 2, images, images // 2, most, workers, finetune=draw(st.booleans())),
+        start=draw(st.floats(8, 30)),
+        step=draw(st.floats(0.05, 5)),
+        wrong={name: draw(wrong) for name in [row.name for row in TABLE] + ["score"]}
+        | {"end": draw(st.floats(1 / 3, MARGIN))},
+        freezes=draw(shares(0.3 * limit)),
+        late=draw(shares(60)),
+        kills=tuple(draw(st.lists(st.floats(0, 1), max_size=2))),
+        broken=draw(st.frozensets(st.sampled_from([row.name for row in TABLE]), max_size=2)),
+    )
 
 
-@dataclass(frozen=True)
-class World:
-    """What a study meets; `wrong` is true cost over estimated cost, by method and for "score" and "end"."""
-
-    limit: float
-    needs: Needs
-    start: float
-    step: float  # seconds of one training step
-    wrong: dict[str, float] = field(default_factory=dict)
-    freezes: tuple[tuple[float, float], ...] = ()  # when (as a share of the time to the final training's end), seconds
-    late: tuple[tuple[float, float], ...] = ()  # freezes at any time, small: when (as a share of the limit), seconds
-    kills: tuple[float, ...] = ()  # when, as a share of the limit
-    broken: frozenset[str] = frozenset()  # methods whose candidates collapse
-
-    def off(self, what: str) -> float:
-        """True cost over estimated cost."""
-        return self.wrong.get(what, 1.0)
+def check(study: Study) -> None:
+    """Never late; never empty-handed."""
+    assert study.plan is not None
+    assert study.now <= hard_end(study.limit) + 1e-6
+    entries = study.entries(math.inf)
+    if not study.world.broken and study.lost <= study.spare:
+        assert enough(entries, study.plan)
+    if any(entry.state == "scored" for entry in entries):
+        assert study.exported[-1] == "final"
+    claims = [(e.candidate, e.rung) for e in entries if e.state == "scored"]
+    assert len(claims) == len(set(claims))
 
 
-@dataclass
-class Segment:
-    """A segment that a worker ran: what its entry is, from when to when."""
-
-    entry: Entry
-    end: float
-
-
-@dataclass
-class Study:
-    """A simulated study; `now` is the study clock."""
-
-    world: World
-    now: float = 0.0
-    plan: Plan | None = None
-    limit: float = 0.0
-    segments: list[Segment] = field(default_factory=list)
-    queue: list[Entry] = field(default_factory=list)
-    freezes: list[tuple[float, float]] = field(default_factory=list)
-    kills: list[float] = field(default_factory=list)
-    exported: list[str] = field(default_factory=list)
-    lost: float = 0.0  # seconds before the final training that freezes and kills took
-
-    def after(self, now: float, seconds: float, until: float = math.inf) -> float:
-        """When work of so many seconds is over, or the step that passes `until`: freezes come on top."""
-        end = now + seconds
-        for at, length in self.freezes:
-            if now <= at < min(end, until):
-                end += length
-                until = max(until, at + length) if until < at + length else until
-        return end if end <= until else until + self.world.step
-
-    def work(self, seconds: float, until: float = math.inf) -> None:
-        """The main process works; it may be killed meanwhile."""
-        end = self.after(self.now, seconds, until)
-        if self.kills and self.kills[0] < end:
-            self.now = max(self.now, self.kills.pop(0))
-            raise Killed
-        self.now = end
-
-    def entries(self, now: float) -> list[Entry]:
-        """The trials as they stand at this moment."""
-        seen = [s.entry if s.end <= now else replace(s.entry, state="running", score=None) for s in self.segments]
-        return seen + self.queue
+@settings(max_examples=250)
+@given(worlds())
+def test_never_late_and_never_empty_handed(world: World) -> None:
+    limit = refused(world)
+    if limit is not None:
+        assert limit > world.limit
+        check(run(replace(world, limit=limit, kills=())))
 
 
-def run(world: World) -> Study:
-    """One study to its end, taken up again after every kill. Raises Refused."""
-    study = Study(world, limit=world.limit, kills=sorted(share * world.limit for share in world.kills))
-    while True:
-        begun = study.now
-        try:
-            _one_run(study)
-            return study
-        except Killed:
-            _lose(study)
-            study.lost += study.now - begun if study.plan is None else world.start
-
-
-def _one_run(study: Study) -> None:
-    world = study.world
-    study.work(world.start)
-    if study.plan is None:
-        try:
-            study.plan = make_plan(study.limit, study.now, world.needs)
-        except UserError as refusal:
-            raise Refused(_named(refusal, r"at least (\d+)s was wanted")) from None
-        _freeze(study, study.plan)
-    else:
-        _take_up(study, study.plan)
-    _search(study, study.plan)
-    _finish(study, study.plan)
-
-
-def _named(refusal: UserError, pattern: str) -> float:
-    found = re.search(pattern, str(refusal))
-    assert found is not None
-    return float(found[1])
-
-
-def _freeze(study: Study, plan: Plan) -> None:
-    """Long freezes end before the final training does; small ones come at any time, within the tolerance in all."""
-    world, trained = study.world, plan.until["final training"]
-    for share, seconds in world.freezes:
-        at = share * trained
-        if at > study.now:
-            study.freezes.append((at, min(seconds, trained - at)))
-            study.lost += min(seconds, trained - at)
-    spare = hard_end(study.limit) - study.limit - world.step
-    for share, seconds in world.late:
-        length = min(seconds, max(0.0, spare))
-        spare -= length
-        study.freezes.append((share * study.limit, length))
-        study.lost += length
-    study.freezes.sort()
-
-
-def _take_up(study: Study, plan: Plan) -> None:
-    """A killed study goes on in what was left, or gets the time that its refusal names."""
+def refused(world: World) -> float | None:
+    """The limit that a refusal names; None if the study ran, and well."""
     try:
-        ensure_time(plan, study.now)
-    except UserError as refusal:
-        for _ in range(3):
-            study.limit += _named(refusal, r"\+(\d+)s")
-            study.now += study.world.start
-            try:
-                study.plan = extend(plan, study.limit, study.now, study.world.needs, enough(study.entries(study.now), plan))
-                return
-            except UserError as again:
-                refusal = again
-        raise AssertionError("three refusals in a row") from None
-
-
-def _lose(study: Study) -> None:
-    """Running segments are lost, and queued again twice at most."""
-    for segment in study.segments:
-        if segment.end > study.now:
-            segment.end = study.now
-            segment.entry = replace(segment.entry, state="failed", reason="lost", score=None)
-            twins = [s for s in study.segments if _same(s.entry, segment.entry)]
-            if len(twins) <= 2:
-                number = len(study.segments) + len(study.queue)
-                study.queue.append(replace(segment.entry, number=number, state="waiting", reason=""))
-
-
-def _same(a: Entry, b: Entry) -> bool:
-    return (a.candidate, a.rung) == (b.candidate, b.rung)
-
-
-def _search(study: Study, plan: Plan) -> None:
-    """Workers ask, train to their deadline, score; the one that is free first asks next."""
-    free = [(study.now, number) for number in range(study.world.needs.workers)]
-    over = study.now
-    while free:
-        now, number = heapq.heappop(free)
-        if study.kills and study.kills[0] <= now:
-            study.now = max(study.now, study.kills.pop(0))
-            raise Killed
-        seconds = search_left(study.entries(now), plan, now)
-        assert seconds is not None
-        costs = study.world.needs.costs
-        step = study.queue[0] if study.queue else next_step(study.entries(now), plan, seconds, costs.segment)
-        if seconds == 0 or isinstance(step, Stop):
-            over = max(over, now)
-        elif isinstance(step, Wait):
-            heapq.heappush(free, (now + 0.5, number))
-        else:
-            heapq.heappush(free, (_segment(study, plan, step, now, seconds), number))
-    study.now = over
-
-
-def _segment(study: Study, plan: Plan, step: Entry | Promote | Sample, now: float, seconds: float) -> float:
-    """Train and score; returns when the worker is free again."""
-    world, costs = study.world, study.world.needs.costs
-    entry = _entry(study, step)
-    below = plan.rungs[entry.rung - 1] if entry.rung else 0
-    training = costs.image(entry.method) * world.off(entry.method) * (plan.rungs[entry.rung] - below)
-    end = study.after(now, training, now + seconds)
-    if end > now + seconds:
-        cut = replace(entry, state="failed", reason="out of time")
-        study.segments.append(Segment(cut, end))
-        return end
-    end = study.after(end, costs.score * world.off("score"))
-    quality = (entry.candidate * 37 % 101) / 101
-    told = replace(entry, state="scored", score=quality)
-    if entry.method in world.broken:
-        told = replace(entry, state="failed", reason="collapsed")
-    study.segments.append(Segment(told, end))
-    return end
-
-
-def _entry(study: Study, step: Entry | Promote | Sample) -> Entry:
-    number = len(study.segments)
-    if isinstance(step, Entry):
-        study.queue.pop(0)
-        return replace(step, number=number, state="running")
-    if isinstance(step, Promote):
-        parent = next(s.entry for s in study.segments if s.entry.candidate == step.candidate)
-        return replace(parent, number=number, rung=step.rung, state="running", score=None, reason="")
-    candidate = 1 + max((s.entry.candidate for s in study.segments), default=-1)
-    row = TABLE[candidate % len(TABLE)] if step.method is None else next(r for r in TABLE if r.name == step.method)
-    return Entry(number, candidate, row.name, row.paradigm, 0, "running", prior_index=step.prior)
-
-
-def _finish(study: Study, plan: Plan) -> None:
-    """What follows the search; optional steps ask first, the others are reserved."""
-    world, needs, costs = study.world, study.world.needs, study.world.needs.costs
-    chosen = finalists([s.entry for s in study.segments], plan.finalists)
-    if not chosen:
-        return
-    one = 2 * costs.score * world.off("score")
-    _cut(study, left(plan, "supervised", study.now))
-    study.work(one)
-    for _ in chosen[1:]:
-        if left(plan, "finalist", study.now):
-            study.work(one)
-    for entry in chosen * plan.replicates:
-        training = costs.image(entry.method) * plan.rungs[entry.rung]
-        seconds = left(plan, "replicate", study.now, needed=training)
-        if seconds:
-            study.work(training * world.off(entry.method), study.now + seconds)
-            study.work(one)
-    study.work(costs.export * world.off("end"))
-    study.exported.append(chosen[0].method)
-    _cut(study, left(plan, "final training", study.now))
-    study.work(world.off("end") * (2 * costs.score + (1 + needs.baselines) * costs.encoder(needs.images)))
-    if needs.finetune:
-        seconds = left(plan, "finetune", study.now)
-        _cut(study, seconds)
-        if seconds:
-            study.work(world.off("end") * costs.encoder(needs.images))
-    _cut(study, left(plan, "label curve", study.now))
-    study.work(world.off("end") * (costs.export + costs.report))
-    study.exported.append("final")
-
-
-def _cut(study: Study, seconds: float | None) -> None:
-    """Work that would go on for ever and is stopped after so many seconds."""
-    assert seconds is not None
-    if seconds:
-        study.work(math.inf, study.now + seconds)
+        check(run(world))
+    except Refused as refusal:
+        return float(refusal.args[0])
+    return None

@@ -82,10 +82,12 @@ def _columns(
 
 def _load(path: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with open(path, "rb") as file:  # opened here, because np.load leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise UserError(f"{LAYOUT} was wanted, found a single array in {path}; pass it to autossl.search")
-            return {key: archive[key] for key in archive.files}
+            with archive:
+                return {key: archive[key] for key in archive.files}
     except UserError:
         raise
     except ValueError as fault:

@@ -139,13 +139,11 @@ def duplicate_notes(found: Duplicates, dropped: int) -> tuple[str, ...]:
     """What is said about duplicates."""
     if not found.sets:
         return ()
-    notes = [
-        f"{found.images:,} images are exact duplicates ({plural(found.sets, 'set')}); the images of a set stay in one part"
-    ]
+    notes = [f"{found.images:,} images are exact duplicates, in {plural(found.sets, 'set')} that each stay in one part"]
     if len(found.contradicting):
         notes.append(
-            f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: these images count as "
-            "unlabelled outside the test part"
+            f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: outside the test "
+            "part these images count as unlabelled"
         )
     if dropped:
         notes.append(f"{plural(dropped, 'image')} left a part, having a duplicate or their patient in a later one")

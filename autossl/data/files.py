@@ -210,10 +210,11 @@ def _categorical(values: Values) -> bool:
 
 def _refuse_identifier(columns: Table, label: str, path: Path) -> None:
     known = [value for value in columns[label] if value.lower() not in MISSING]
-    names = {form for image in columns["image"] for form in (image, Path(image).name, Path(image).stem)}
-    same = len(known) > 2 and sum(value in names for value in known) > len(known) // 2
-    if label == "image" or same or (len(known) > 2 and len(set(known)) == len(known)):
-        kind = "file names" if label == "image" or same else "a different value in every row"
+    pairs = zip(columns[label], columns["image"], strict=True)
+    named = sum(value in (image, Path(image).name, Path(image).stem) for value, image in pairs)
+    same = label == "image" or (len(known) > 2 and named > len(known) // 2)
+    if same or (len(known) > 2 and len(set(known)) == len(known)):
+        kind = "file names" if same else "a different value in every row"
         raise UserError(
             f"class labels were wanted, found {kind} in the column {label!r} of {path}; "
             "name the column of the classes by --label-column"

@@ -73,9 +73,9 @@ def _cell(value: Any) -> str:
 def encode_labels(values: Values, names: dict[str, str], place: str) -> tuple[Ints, tuple[str, ...]]:
     """Class indices (n,), -1 where there is no label, and the class names, numbers in numeric order."""
     known = sorted({value for value in values if value.lower() not in MISSING}, key=_order)
-    if any(_fraction(value) for value in known):
+    if fraction := next((value for value in known if _fraction(value)), ""):
         raise UserError(
-            f"class labels were wanted, found numbers with fractions such as {known[0]} in {place}; "
+            f"class labels were wanted, found numbers with fractions such as {fraction} in {place}; "
             "bin them into classes, or name another column by --label-column"
         )
     if len(known) > MOST_CLASSES:

@@ -101,10 +101,11 @@ class _Draw:
 
 
 def _quota(counts: Ints, wanted: int) -> Ints:
-    """`wanted` divided in proportion to `counts`, by largest remainder, at least two of each class where there are."""
-    exact = counts * (wanted / counts.sum())
-    quota = np.maximum(np.floor(exact), np.minimum(LEAST, counts)).astype(np.int64)
-    by_remainder = np.argsort(quota - exact, kind="stable")  # furthest below its share first
-    for index in np.tile(by_remainder, 2)[: max(0, wanted - int(quota.sum()))]:
-        quota[index] += quota[index] < counts[index]
-    return np.asarray(quota, dtype=np.int64)
+    """`wanted` divided in proportion to `counts` by largest remainder, after two of each class where there are."""
+    least = np.minimum(LEAST, counts)
+    above = np.maximum(counts * (wanted / counts.sum()) - least, 0)
+    share = above * (max(0, wanted - int(least.sum())) / max(1e-9, float(above.sum())))
+    quota = least + np.floor(share + 1e-9).astype(np.int64)
+    missing = max(0, wanted - int(quota.sum()))
+    quota[np.argsort(np.floor(share + 1e-9) - share, kind="stable")[:missing]] += 1
+    return np.asarray(np.minimum(quota, counts), dtype=np.int64)

@@ -1,0 +1,339 @@
+"""Bad input ends in one sentence that says what was wanted, what was found, where, and what to do."""
+
+import importlib.util
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from autossl.data import open_data, prepare
+from autossl.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+
+
+def noise(*shape: int) -> NDArray[np.uint8]:
+    return RANDOM.integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(root: Path, name: str, image: NDArray[Any]) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(root / name)
+
+
+def write_classes(root: Path, count: int = 4, size: int = 12) -> Path:
+    for name in ("a", "b"):
+        for at in range(count):
+            save(root, f"{name}/{at}.png", noise(size, size))
+    return root
+
+
+def empty_folder(root: Path) -> Path:
+    return root
+
+
+def no_class_folders(root: Path) -> Path:
+    save(root, "one.png", noise(12, 12))
+    return root
+
+
+def dicom_files(root: Path) -> Path:
+    (root / "a").mkdir()
+    (root / "a" / "one.dcm").write_bytes(b"")
+    return root
+
+
+def loose_images_in_splits(root: Path) -> Path:
+    for part in ("train", "test"):
+        save(root, f"{part}/0.png", noise(12, 12))
+    return root
+
+
+def one_class(root: Path) -> Path:
+    for at in range(4):
+        save(root, f"a/{at}.png", noise(12, 12))
+    return root
+
+
+def class_of_one(root: Path) -> Path:
+    write_classes(root)
+    save(root, "rare/0.png", noise(12, 12))
+    return root
+
+
+def channels(root: Path) -> Path:
+    write_classes(root)
+    save(root, "b/9.png", noise(12, 12, 3))
+    return root
+
+
+def small(root: Path) -> Path:
+    write_classes(root)
+    save(root, "b/9.png", noise(12, 5))
+    return root
+
+
+def no_images_at_all(root: Path) -> Path:
+    for at in range(4):
+        (root / "a").mkdir(exist_ok=True)
+        (root / "a" / f"{at}.png").write_text("not an image")
+    return root
+
+
+def frames(root: Path) -> Path:
+    (root / "a").mkdir()
+    stack = [Image.fromarray(noise(12, 12)) for _ in range(3)]
+    stack[0].save(root / "a" / "stack.tif", save_all=True, append_images=stack[1:])
+    return root
+
+
+def table_beside_folders(root: Path) -> Path:
+    write_classes(root)
+    (root / "list.csv").write_text("image,label\na/0.png,x\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (empty_folder, r"found no file in {root}; give the folder that holds the class folders"),
+        (no_class_folders, r"found 1 images without class folders in {root}; make a folder per class"),
+        (dicom_files, r"found DICOM files in {root}, which are not read yet; convert them"),
+        (loose_images_in_splits, r"found images that lie there directly; make a folder per class"),
+        (one_class, r"at least two classes were wanted, found only 'a' \(4 images\) in {root}; add"),
+        (class_of_one, r"found 1 of class 'rare' \(1 images\) in {root}; add some or leave the class out"),
+        (channels, r"found 8 with 1 \(such as a/0.png\) and 1 with 3 \(such as b/9.png\) in {root}; convert"),
+        (small, r"found 1 smaller ones in {root}, the first 12 x 5 \(b/9.png\); leave them out"),
+        (no_images_at_all, r"found 4 of 4 that cannot be read in {root}, the first a/0.png \(it is no image\); copy"),
+        (frames, r"found 1 of 1 that cannot be read in {root}, the first a/stack.tif \(it holds 3 frames\)"),
+        (table_beside_folders, r"found both in {root}; give {root}/list.csv to use the table"),
+    ],
+)
+def test_folders(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:
+    with pytest.raises(UserError, match=message.format(root=tmp_path)):
+        open_data(make(tmp_path))
+
+
+def arrays(**more: Any) -> dict[str, Any]:
+    return {"images": noise(8, 12, 12), "labels": np.arange(8) % 2} | more
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (arrays(images=noise(0, 12, 12), labels=np.zeros(0)), r"found an empty array \(0, 12, 12\) in {path}"),
+        (arrays(labels=np.arange(7) % 2), r"8 entries in labels.*found 7 in {path}; align"),
+        (arrays(labels=np.ones((8, 3))), r"found 3 columns in labels of {path}; several labels per image"),
+        (arrays(labels=np.linspace(0, 1, 8)), r"numbers with fractions such as 0.14.* in {path}; bin them"),
+        (arrays(images=noise(8, 3, 20, 20)), r"found \(8, 3, 20, 20\) in {path}, channels first; move"),
+        (arrays(images=noise(8, 12)), r"found \(8, 12\) in {path}; reshape"),
+        (arrays(images=np.full((8, 12, 12), -3)), r"found -3 to -3 in {path}; shift or rescale"),
+        (arrays(images=np.full((8, 12, 12), 7.5)), r"found 7.5 to 7.5 in {path}; divide by the white value"),
+        (arrays(images=np.full((8, 12, 12), "x")), r"found an array of <U1 in {path}; save them as uint8"),
+        (arrays(split=np.array(["train"] * 7 + ["hold"])), r"found 'hold' in the split column of {path}; rename"),
+        ({"x": noise(8, 12, 12)}, r"MedMNIST-layout .* was wanted, found the arrays x in {path}; rename"),
+        ({}, r"was wanted, found nothing in {path}; rename"),
+    ],
+)
+def test_npz(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, allow_pickle=False, **content)
+    with pytest.raises(UserError, match=message.format(path=path)):
+        open_data(path)
+
+
+def test_an_object_array_is_refused_and_never_unpickled(tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+
+    class Trap:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (trap,)
+
+    images = np.empty(1, dtype=object)
+    images[0] = Trap()
+    path = tmp_path / "set.npz"
+    np.savez(path, images=images, labels=np.zeros(1))
+    with pytest.raises(UserError, match=rf"found an object array in {path}, .*; save it as one numeric array"):
+        open_data(path)
+    assert not trap.exists()
+    pickle.loads(pickle.dumps(images))
+    assert trap.exists()  # the trap works
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_npz(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "set.npz"
+    np.savez_compressed(path, **arrays())
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(UserError, match=rf"truncated or damaged at {path} .*; copy or download it again"):
+        open_data(path)
+
+
+def test_a_damaged_npz_member(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, allow_pickle=False, **arrays())
+    content = bytearray(path.read_bytes())
+    content[500] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="truncated or damaged"):
+        open_data(path)
+
+
+def test_official_parts_of_different_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(
+        path, train_images=noise(4, 12, 12), test_images=noise(4, 14, 14), train_labels=np.arange(4) % 2,
+        test_labels=np.arange(4) % 2,
+    )  # fmt: skip
+    with pytest.raises(UserError, match=rf"train_images \(4, 12, 12, 1\) uint8, test_images .* in {path}; save"):
+        open_data(path)
+
+
+def test_nan_pixels_are_refused_with_their_row() -> None:
+    images = RANDOM.random((8, 12, 12))
+    images[5, 3, 3] = np.nan
+    with pytest.raises(UserError, match="NaN or infinity in 1 of 8 rows of the given array, the first at row 5"):
+        open_data(images, labels=np.arange(8) % 2)
+
+
+def table(tmp_path: Path, text: str) -> Path:
+    write_classes(tmp_path / "files")
+    (tmp_path / "list.csv").write_text(text)
+    return tmp_path / "list.csv"
+
+
+ROWS = [f"files/{name}/{at}.png" for name in "ab" for at in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "options", "message"),
+    [
+        ("file,label", "x", {}, r"found the columns file, label in {path}; rename"),
+        ("image,label", "", {}, r"found 8 images without a label in {path}; give labels="),
+        ("image,kind", "x", {}, r"a column label was wanted, found only image, kind in {path}; choose by --label-col"),
+        ("image,label", "x", {"label_column": "grade"}, r"'grade' of --label-column .*image, label in {path}; name"),
+        ("image,label", "x", {"patient_column": "case"}, r"'case' of --patient-column .* in {path}; name one"),
+        ("image,label,patient,patient_id", "x,1,2", {}, r"found patient and patient_id in {path}; choose"),
+        ("image,label", "x", {"label_column": "image"}, r"found file names in the column 'image' of {path}; name"),
+        ("image,label", "x,y", {}, r"2 cells in every row were wanted, found 3 in row 2 of {path}; quote"),
+        ("image,label,split", "x,later", {}, r"found 'later' in the split column of {path}"),
+    ],
+)
+def test_manifests(tmp_path: Path, header: str, cells: str, options: dict[str, str], message: str) -> None:
+    path = table(tmp_path, "\n".join([header, *(f"{row},{cells}" for row in ROWS)]))
+    with pytest.raises(UserError, match=message.format(path=path)):
+        open_data(path, **options)
+
+
+@pytest.mark.parametrize("form", ["files/{name}/{at}.png", "{at}.png", "case {name}{at}"])
+def test_a_label_column_that_is_the_file_name(tmp_path: Path, form: str) -> None:
+    cells = [form.format(name=name, at=at) for name in "ab" for at in range(4)]
+    path = table(tmp_path, "\n".join(["image,label", *map(",".join, zip(ROWS, cells, strict=True))]))
+    with pytest.raises(UserError, match=rf"class labels were wanted, found .* in the column 'label' of {path}; name"):
+        open_data(path)
+
+
+def test_images_of_a_manifest_that_are_not_there(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,label\nelsewhere/0.png,x\nelsewhere/1.png,y\n")
+    message = rf"found none of 2, the first looked for at {tmp_path}/elsewhere/0.png; write paths"
+    with pytest.raises(UserError, match=message):
+        open_data(path)
+    path = table(tmp_path, "image,label\n" + "\n".join(f"{row},x" for row in [*ROWS, "gone/1.png", "gone/2.png"]))
+    with pytest.raises(UserError, match=rf"found 8 of 10, the first absent one at {tmp_path}/gone/1.png; copy"):
+        open_data(path)
+
+
+def test_a_manifest_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes("image,label\ngrün.png,x\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"found another encoding in .*list.csv; save it as UTF-8"):
+        open_data(tmp_path / "list.csv")
+
+
+def test_labels_that_match_no_image(tmp_path: Path) -> None:
+    root = no_class_folders(tmp_path)
+    (tmp_path / "labels.csv").write_text("image,label\nother.png,x\n")
+    message = r"found 1 rows in .*labels.csv of which none matches one of 1 files .*'other.png'.*one.png.*; write"
+    with pytest.raises(UserError, match=message):
+        open_data(root, labels=tmp_path / "labels.csv")
+    with pytest.raises(UserError, match=r"found nothing at .*absent.csv; check labels="):
+        open_data(root, labels=tmp_path / "absent.csv")
+    with pytest.raises(UserError, match="found list as labels= of a folder; write the labels into a CSV"):
+        open_data(root, labels=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("nowhere/at all", r"found nothing at nowhere/at all; check the path"),
+        ("sample:stars", r"built-in sample \(sample:cells\) was wanted, found sample:stars as data; use"),
+        ([[1, 2], [3, 4]], r"found list as data; pass one of these"),
+        ({"a": 1}, r"found no item 0 in the given dict \(KeyError\); pass"),
+        (np.empty(3, dtype=object), r"found an object array in the given array; bring the images to one size"),
+    ],
+)
+def test_what_is_no_data(data: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        open_data(data)
+
+
+def test_a_file_of_another_type(tmp_path: Path) -> None:
+    (tmp_path / "set.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match=r"found a file of type .parquet at .*set.parquet; convert it"):
+        open_data(tmp_path / "set.parquet")
+
+
+def test_a_single_array_in_a_file(tmp_path: Path) -> None:
+    with open(tmp_path / "set.npz", "wb") as file:
+        np.save(file, noise(4, 12, 12))
+    with pytest.raises(UserError, match=r"found a single array in .*set.npz; pass it"):
+        open_data(tmp_path / "set.npz")
+
+
+def test_medmnist_without_its_package() -> None:
+    if importlib.util.find_spec("medmnist") is not None:
+        pytest.skip("the package medmnist is installed")
+    with pytest.raises(UserError, match=r"medmnist:bloodmnist, found none .*pip install 'autossl-imaging\[medmnist\]'"):
+        open_data("medmnist:bloodmnist")
+
+
+def test_a_class_of_one_patient(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "set.npz", images=noise(12, 12, 12), labels=np.array([0] * 8 + [1] * 4),
+        patients=np.array([*range(8), 9, 9, 9, 9]),
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"two patients of every class.*found 1 of class '1' \(4 images\)"):
+        open_data(tmp_path / "set.npz")
+
+
+def test_too_few_patients_for_three_parts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two classes at least were wanted in the selection part, found 0 in"):
+        prepare(open_data(noise(4, 12, 12), labels=[0, 1, 0, 1]), tmp_path)
+
+
+def test_too_few_labels_asked_for(tmp_path: Path) -> None:
+    source = open_data(noise(80, 12, 12), labels=np.arange(80) % 4)
+    with pytest.raises(UserError, match="found --max-labels 0; leave it out"):
+        prepare(source, tmp_path, max_labels=0)
+    with pytest.raises(UserError, match=r"found --max-labels 7 .*give --max-labels 8 or more"):
+        prepare(source, tmp_path, max_labels=7)
+
+
+def test_unlabelled_images_with_other_channels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 3))
+    with pytest.raises(UserError, match=r"unlabelled images with 1 channels, .* found 3 in .*more.npz; convert"):
+        open_data(noise(8, 12, 12), labels=np.arange(8) % 2, unlabeled=tmp_path / "more.npz")
+
+
+def test_every_message_is_one_sentence_without_a_line_break(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        open_data(tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert not message.endswith(".")
+    assert json.dumps(message)

@@ -1,0 +1,138 @@
+"""One small study through the Python call, and everything that can be done with it afterwards."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import autossl
+from autossl.cli import main
+from autossl.context import open_context
+from autossl.data import PROBE, SELECTION, TEST
+from autossl.errors import UserError
+from autossl.study import Study
+
+SETTINGS = {
+    "time_limit": None, "max_candidates": 2, "methods": "vicreg,denoising", "backbone": "test_resnet",
+    "adaptation": "frozen", "seed": 5,
+}  # fmt: skip
+
+
+def textures() -> tuple[np.ndarray, np.ndarray]:
+    """240 noisy waves in four directions, 16 px, two channels' worth of grey as uint8."""
+    rng = np.random.default_rng(0)
+    y = np.arange(240) % 4
+    angle = y * np.pi / 4
+    row, column = np.mgrid[:16, :16]
+    along = row * np.cos(angle)[:, None, None] + column * np.sin(angle)[:, None, None]
+    x = 127 + 50 * np.sin(along + rng.uniform(0, 6, (240, 1, 1))) + rng.normal(0, 50, (240, 16, 16))
+    return np.clip(x, 0, 255).astype(np.uint8), y
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    images, labels = textures()
+    out = tmp_path_factory.mktemp("study") / "run"
+    return autossl.search(images, labels=labels, out=out, **SETTINGS)  # type: ignore[arg-type]
+
+
+def test_the_leaderboard_has_candidates_and_baselines(study: Study) -> None:
+    rows = study.leaderboard()
+    candidates = [r for r in rows if r["paradigm"] != "baseline"]
+    assert {r["method"] for r in candidates} == {"vicreg", "denoising"}
+    assert [r["method"] for r in rows if r["paradigm"] == "baseline"] == ["untrained"]
+    keys = [(-r["rung"], -r["score"]) for r in candidates]
+    assert keys == sorted(keys)
+    assert "untrained" not in {t.params.get("method") for t in study.optuna.trials}
+    assert "baseline untrained" in study.optuna.user_attrs
+
+
+def test_the_result_is_whole(study: Study) -> None:
+    assert study.result is not None
+    test = study.result["test"]
+    assert {"winner", "untrained", "supervised", "supervised, frozen"} <= set(test["entrants"])
+    for name, found in test["differences"].items():
+        assert found["low"] <= found["value"] <= found["high"], name
+    assert study.result["tests"] == 1
+    assert study.status()["finished"]
+    assert study.best is not None
+    assert study.best.number == study.result["candidate"]["number"]
+
+
+def test_parts_do_not_share_images(study: Study) -> None:
+    data = open_context(study.folder).data
+    parts = [set(np.flatnonzero(data.part == part)) for part in (PROBE, SELECTION, TEST)]
+    assert all(parts)
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_the_encoder_embeds_and_exports(study: Study, tmp_path: Path) -> None:
+    images, _ = textures()
+    z = study.embed(images[:7])
+    assert z.shape == (7, study.encoder().dim)
+    for candidate in ("best", "model", "supervised"):
+        assert autossl.load(study.export(tmp_path / candidate, candidate)).embed(images[:2, ..., None]).shape[0] == 2
+    metrics = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    assert metrics["candidate"]["method"] == study.result["candidate"]["method"]  # type: ignore[index]
+    with pytest.raises(UserError, match="empty or new"):
+        study.export(tmp_path / "best")
+    with pytest.raises(UserError, match="nonsense"):
+        study.export(tmp_path / "other", "nonsense")
+
+
+def test_the_same_call_goes_on_and_another_is_refused(study: Study) -> None:
+    images, labels = textures()
+    again = autossl.search(images, labels=labels, out=study.folder.root, **SETTINGS)  # type: ignore[arg-type]
+    assert again.leaderboard() == study.leaderboard()
+    with pytest.raises(UserError, match="seed = 5, found seed = 6"):
+        autossl.search(images, labels=labels, out=study.folder.root, **{**SETTINGS, "seed": 6})  # type: ignore[arg-type]
+
+
+def test_a_plan_repeats_the_study(study: Study, tmp_path: Path) -> None:
+    images, labels = textures()
+    options = {k: v for k, v in SETTINGS.items() if k != "max_candidates"}
+    again = autossl.search(images, labels=labels, out=tmp_path / "again", plan=study.folder.root, **options)  # type: ignore[arg-type]
+    first = {(r["candidate"], r["rung"]): (r["method"], r["score"]) for r in study.leaderboard()}
+    second = {(r["candidate"], r["rung"]): (r["method"], r["score"]) for r in again.leaderboard()}
+    assert first == second
+
+
+def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
+    root, run = str(study.folder.root), CliRunner().invoke
+    assert "done" in run(main, ["status", root]).output
+    assert json.loads(run(main, ["status", root, "--json"]).output)["finished"] is True
+    assert len(json.loads(run(main, ["leaderboard", root, "--json"]).output)) == 3
+    assert run(main, ["leaderboard", root, "--csv"]).output.startswith("candidate,method")
+    assert "vicreg" in run(main, ["leaderboard", root]).output
+    counted = json.loads(run(main, ["evaluate", root]).output)
+    assert counted["images"] == study.result["test"]["images"]  # type: ignore[index]
+    assert open_context(study.folder).state("tests") == 2
+    images, labels = textures()
+    np.savez(tmp_path / "new.npz", images=images, labels=labels)
+    assert json.loads(run(main, ["evaluate", root, "--data", str(tmp_path / "new.npz")]).output)["images"] == 240
+    done = run(main, ["embed", root, str(tmp_path / "new.npz"), "-o", str(tmp_path / "z.npy")])
+    assert done.exit_code == 0, done.output
+    assert len(np.load(tmp_path / "z.npy")) == 240
+    done = run(main, ["train", root, "--time-limit", "1s", "-o", str(tmp_path / "longer")])
+    assert done.exit_code == 0, done.output
+    assert autossl.load(tmp_path / "longer").dim == study.encoder().dim
+    assert run(main, ["train", root, "--candidate", "77", "-o", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
+    images, labels = textures()
+    table = ["image,label,patient_id"]
+    for k in range(60):
+        Image.fromarray(images[k]).save(tmp_path / f"DOE_JANE_{k}.png")
+        table.append(f"DOE_JANE_{k}.png,{labels[k]},PID-{k // 2:03d}")
+    (tmp_path / "table.csv").write_text("\n".join(table))
+    out = tmp_path / "run"
+    autossl.search(tmp_path / "table.csv", out=out, **SETTINGS)  # type: ignore[arg-type]
+    for path in out.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"DOE_JANE" not in content, path
+            assert b"PID-0" not in content, path
