@@ -54,7 +54,7 @@ def _baseline(name: str, found: dict[str, Any]) -> dict[str, Any]:
 def as_csv(found: Sequence[dict[str, Any]]) -> str:
     """The rows as CSV."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS)
+    writer = csv.DictWriter(out, list[str](COLUMNS))
     writer.writeheader()
     for row in found:
         writer.writerow({**row, "hyperparameters": json.dumps(row["hyperparameters"])})

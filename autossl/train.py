@@ -153,7 +153,9 @@ def _average(run: Run, window: float = 1.0) -> None:
     if run.averaged == 1:
         run.mean = [p.clone() for p in now]
     else:
-        torch._foreach_lerp_(run.mean, now, min(1.0, 1 / (window * run.averaged)))
+        weight = min(1.0, 1 / (window * run.averaged))
+        for mean, value in zip(run.mean, now, strict=True):
+            mean.lerp_(value, weight)
 
 
 @torch.no_grad()

@@ -137,8 +137,8 @@ def arrays(**more: Any) -> dict[str, Any]:
         (arrays(images=np.full((8, 12, 12), 7.5)), r"found 7.5 to 7.5 in {path}; divide by the white value"),
         (arrays(images=np.full((8, 12, 12), "x")), r"found an array of <U1 in {path}; save them as uint8"),
         (arrays(split=np.array(["train"] * 7 + ["hold"])), r"found 'hold' in the split column of {path}; rename"),
-        ({"x": noise(8, 12, 12)}, r"MedMNIST-layout .* was wanted, found the arrays x in {path}; rename"),
-        ({}, r"was wanted, found nothing in {path}; rename"),
+        ({"x": noise(8, 12, 12)}, r"MedMNIST-layout .* was wanted, found the arrays x in {path}; save"),
+        ({}, r"was wanted, found no array in {path}; save"),
     ],
 )
 def test_npz(tmp_path: Path, content: dict[str, Any], message: str) -> None:

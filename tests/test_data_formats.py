@@ -129,7 +129,7 @@ def test_the_header_agrees_with_a_jpeg_that_was_turned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_fit_keeps_the_whole_image_its_aspect_ratio_and_its_range(dtype: type) -> None:
-    image = np.full((40, 80, 1), 1000 if dtype is np.uint16 else 100).astype(dtype)
+    image: NDArray[np.uint8 | np.uint16] = np.full((40, 80, 1), 1000 if dtype is np.uint16 else 100, dtype=dtype)
     image[10:30, 20:60] *= 2
     small = fit(image, 20)
     assert small.shape == (20, 20, 1)

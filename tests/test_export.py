@@ -88,7 +88,9 @@ def test_an_encoder_without_head_has_no_class_scores(tmp_path: Path) -> None:
         autossl.load(tmp_path / "encoder").logits(np.zeros((1, 28, 28, 3), np.uint8))
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("resnet10t", 28), ("resnet18", 16), ("convnext_atto", 28), ("vit_tiny_patch16_224", 64)])
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("resnet10t", 28), ("resnet18", 16), ("convnext_atto", 28), ("vit_tiny_patch16_224", 64)]
+)
 def test_small_images_keep_more_than_one_cell(backbone: str, size: int) -> None:
     model_args, upsample = fit_to_size(backbone, 1, size)
     encoder = Encoder(backbone, 1, size, model_args=model_args, upsample=upsample).eval()

@@ -22,7 +22,12 @@ def test_public_names_are_these() -> None:
 
 def test_nothing_called_proxies_reaches_site_packages(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=root, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"autossl"}
@@ -32,12 +37,17 @@ def test_nothing_called_proxies_reaches_site_packages(tmp_path: Path) -> None:
 
 def test_the_folder_proxies_refuses_to_be_imported_by_itself() -> None:
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", "import proxies"], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "import proxies"], cwd=root, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "autossl.proxies" in done.stderr
 
 
-@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("45m", 2700), ("1h30m", 5400), ("8h", 28800), ("120", 120), (5, 5), ("none", None)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("90s", 90), ("45m", 2700), ("1h30m", 5400), ("8h", 28800), ("120", 120), (5, 5), ("none", None)],
+)
 def test_time_limits(text: str | int, value: float | None) -> None:
     assert seconds(text) == value
 

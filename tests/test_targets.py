@@ -38,7 +38,9 @@ def test_patients_are_left_out_together() -> None:
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(40), 5)
     y = (np.arange(40) % 2)[patients]
-    z = (rng.normal(size=(40, 30))[patients] + 0.05 * rng.normal(size=(200, 30))).astype(np.float32)  # only who, not what
+    z = (rng.normal(size=(40, 30))[patients] + 0.05 * rng.normal(size=(200, 30))).astype(
+        np.float32
+    )  # only who, not what
     target = Classification("ab")
     assert target.score(z, y, patients).value < 0.7
     assert target.score(z, y, None).value > 0.9  # the leak that grouping closes

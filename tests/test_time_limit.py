@@ -25,9 +25,9 @@ def shares(most: float) -> st.SearchStrategy[tuple[tuple[float, float], ...]]:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Studies of 3 minutes to 48 hours, from a slow pair of cores to a GPU a hundred times as fast."""
-    limit = round(180 * 960 ** draw(st.floats(0, 1)))
-    speed = 100 ** draw(st.floats(-0.1, 1))
+    """Studies of 90 seconds to 48 hours, from a slow pair of cores to a GPU a hundred times as fast."""
+    limit = round(90 * 1920 ** draw(st.floats(0, 1)))
+    speed = 100 ** draw(st.floats(-0.3, 1))
     workers = draw(st.integers(1, 4))
     images = draw(st.integers(300, 60000))
     costs = Costs(

@@ -29,8 +29,8 @@ def read_npz(path: Path) -> Found:
     if official:
         return _medmnist(arrays, official, path)
     if "images" not in arrays:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise UserError(f"{LAYOUT} was wanted, found the arrays {found} in {place}; rename them")
+        found = f"the arrays {', '.join(sorted(arrays))}" if arrays else "no array"
+        raise UserError(f"{LAYOUT} was wanted, found {found} in {place}; save the arrays under these names")
     pixels, white = to_pixels(_stack(arrays["images"], place), place)
     patients = arrays.get("patients", arrays.get("groups"))
     split = arrays.get("split")

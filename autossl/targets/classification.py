@@ -163,7 +163,8 @@ class Classification:
 def _logistic(z: Floats, y: Ints, c: float, start: LogisticRegression | None = None) -> LogisticRegression:
     model = LogisticRegression(C=c, class_weight="balanced", max_iter=100, tol=1e-3, warm_start=start is not None)
     if start is not None:
-        model.coef_, model.intercept_, model.classes_ = start.coef_.copy(), start.intercept_.copy(), start.classes_
+        model.coef_, model.intercept_ = np.array(start.coef_), np.array(start.intercept_)
+        model.classes_ = start.classes_
     with warnings.catch_warnings():
         # a hundred steps on a warm path are enough for a head; the fold decides
         warnings.simplefilter("ignore", ConvergenceWarning)

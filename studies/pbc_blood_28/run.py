@@ -1,4 +1,4 @@
-"""Repeat the searches on pbc_blood_28 that the README quotes: `python studies/pbc_blood_28/run.py DATA.npz [MINUTES]`."""
+"""Repeat the searches on pbc_blood_28 that the README quotes: `python studies/pbc_blood_28/run.py DATA.npz`."""
 
 import json
 import sys
@@ -7,15 +7,14 @@ from pathlib import Path
 import autossl
 
 HERE = Path(__file__).parent
-SETTINGS = {"250-labels": {"max_labels": 250}, "all-labels": {"max_labels": None}}
+LABELS = {"250-labels": 250, "all-labels": None}
 
 
 def main(data: str, minutes: str = "10") -> None:
     """Search with 250 labels and with all, and write what came out beside this file."""
-    for name, settings in SETTINGS.items():
-        study = autossl.search(
-            data, adaptation="frozen", time_limit=f"{minutes}m", out=f"runs/pbc-{name}-{minutes}m", seed=0, **settings
-        )
+    for name, labels in LABELS.items():
+        out = f"runs/pbc-{name}-{minutes}m"
+        study = autossl.search(data, max_labels=labels, adaptation="frozen", time_limit=f"{minutes}m", out=out)
         assert study.result is not None
         found = {"result": study.result, "leaderboard": study.leaderboard(), "status": study.status()}
         (HERE / f"{name}-{minutes}m.json").write_text(json.dumps(found, indent=1) + "\n")
