@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autossl.context import SELECTION, Context
+from autossl.context import PROBE, SELECTION, Context
 from autossl.encoder import Encoder
 from autossl.errors import UserError
 from autossl.pool import Pool
@@ -57,7 +57,7 @@ class Trained:
 
     encoder: Encoder
     head: Head
-    selection: float
+    selection: float | None  # None: no search, one default run
     settings: dict[str, float]
     seconds: float
 
@@ -113,23 +113,23 @@ def supervised(
     best setting on every label outside the test part. None if time ran out before anything was trained.
     """
     started = time.time()
-    search_rows = context.rows(0, labelled=True)
-    every_row = context.rows(0, SELECTION, labelled=True)
-    tried: list[tuple[float, int]] = []
+    rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+    found: list[tuple[float, int, tuple[Encoder, Head]]] = []
     for index in range(trials if trials > 1 else 0):
         share = None if budget is None else budget / 2 / trials
-        model = fit(context, search_rows, untrained(context), SEARCHED[index], share, out_of_time)
+        model = fit(context, rows, untrained(context), SEARCHED[index], share, out_of_time)
         if model is None:
             break
-        tried.append((selection_value(context, *model), index))
-    best = max(tried)[1] if tried else 0
+        found.append((selection_value(context, *model), index, model))
+    value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
     rest = None if budget is None else budget - (time.time() - started)
-    model = fit(context, every_row, untrained(context), SEARCHED[best], rest, out_of_time)
-    if model is None:
+    # where the search took all the time, its best network stands, trained on fewer labels
+    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest, out_of_time) or tried
+    if chosen is None:
         return None
     lr, crop, jitter = SEARCHED[best]
-    settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(tried)}
-    return Trained(*model, max(tried)[0] if tried else float("nan"), settings, time.time() - started)
+    settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(found)}
+    return Trained(*chosen, value, settings, time.time() - started)
 
 
 def fit(

@@ -89,7 +89,9 @@ def scores(rows: Sequence[dict[str, Any]], winner: int | None) -> str:
         for row in rows:
             if row["paradigm"] == "baseline" and row["score"] is not None:
                 ax.axvline(row["score"], color=COLOURS["baseline"], linestyle="--", linewidth=1)
-                ax.annotate(row["method"], (row["score"], 1), (3, -9), "data", ax.get_xaxis_transform(), "offset points")
+                ax.annotate(
+                    row["method"], (row["score"], 1), (3, -9), "data", ax.get_xaxis_transform(), "offset points"
+                )
         ax.set_yticks(range(len(methods)), methods)
         ax.set(ylim=(len(methods) - 0.5, -0.7), xlabel="aligned score ± standard error")
         _paradigms(ax, {r["paradigm"] for r in candidates})
@@ -208,7 +210,9 @@ def _svg(figure: Figure, name: str) -> str:
     FigureCanvasSVG(figure)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that only the reader's browser has
-        figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)

@@ -12,6 +12,7 @@ FLOOR_SECONDS = 60.0  # no machine gets through start-up, two paradigms, evaluat
 MARGIN = 1.25  # what must follow the final training is reserved at its estimated cost times this
 PAUSE = 2.0  # seconds kept free at the very end
 WRONG = 3.0  # training and scoring may cost so many times their estimate: the least answer must still fit
+RESTART = 30.0  # seconds of another start-up, for a study that is refused and taken up with more time
 PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
 REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
 SUPERVISED_EPOCHS = 10  # one run of the supervised search should see the labels so often
@@ -143,7 +144,7 @@ def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: 
     known = Ladder(plan.rungs, plan.candidates, answered)
     found = _best(limit, now, needs, known)
     if found is None:
-        more = _least(limit, now, needs, known) - math.floor(plan.limit or now)
+        more = _least(limit, now + RESTART, needs, known) - math.floor(plan.limit or now)
         raise UserError(
             f"time for two paradigms, evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
             f"{limit:.0f}s; give --time-limit +{more}s"
@@ -186,7 +187,7 @@ def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
     seconds = plan.limit - plan.until["rescue"] if needed is None else needed
     if now + seconds <= hard_end(plan.limit):
         return
-    more = 10 * math.ceil((now + 1.3 * seconds + 30 - plan.limit) / 10)  # 30: another start-up
+    more = 10 * math.ceil((now + 1.3 * seconds + RESTART - plan.limit) / 10)
     raise UserError(
         f"{seconds:.0f}s were wanted for evaluation, export and report, found {max(0.0, plan.limit - now):.0f}s left "
         f"of --time-limit {plan.limit:g}s; resume with --time-limit +{more}s"

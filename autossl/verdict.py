@@ -45,7 +45,9 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
         told = _sentence(reached, why, more, _tuned(test))
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
     rest = "" if "supervised" in gaps else "training on the labels alone did not fit, so that comparison is missing"
-    return Verdict("helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _tuned(test)))
+    return Verdict(
+        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _tuned(test))
+    )
 
 
 def _lost(test: dict[str, Any], lost: list[str], who: str) -> str:

@@ -107,6 +107,24 @@ def test_shares_are_kept_by_patient(seed: int) -> None:
         assert abs(out[labels == index].mean() - 0.2) < 0.05
 
 
+@given(image_sets(), st.floats(0.1, 0.9), st.integers(0, 1000))
+def test_of_no_class_is_the_last_patient_taken_out(images: Images, share: float, seed: int) -> None:
+    labels, groups, _ = images
+    labels = np.where((labels == 2) & (groups > 1), 0, labels)  # two patients at most have class 2
+    out = draw(labels, groups, 3, share, np.random.default_rng(seed))
+    whole = groups_per_class(labels, groups, 3)
+    left = groups_per_class(labels[~out], groups[~out], 3)
+    assert (left[whole > 0] > 0).all()
+
+
+@given(st.integers(0, 1000), st.integers(1, 30))
+def test_a_class_of_two_patients_is_on_both_sides(seed: int, images: int) -> None:
+    groups = np.repeat(np.arange(12), images)
+    labels = np.array([0, 0, 1, 1, *[2] * 8])[groups]
+    out = draw(labels, groups, 3, 0.15, np.random.default_rng(seed))
+    assert groups_per_class(labels[out], groups[out], 3).tolist()[:2] == [1, 1]
+
+
 @given(image_sets(), st.integers(0, 2**31))
 def test_the_same_seed_gives_the_same_parts(images: Images, seed: int) -> None:
     first, second = parts_of(images, 3, seed=seed), parts_of(images, 3, seed=seed)

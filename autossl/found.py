@@ -1,0 +1,60 @@
+"""What lies in a study folder, read at any stage and never made: the report's facts."""
+
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from autossl import leaderboard
+from autossl.folder import Folder, read_json, read_toml
+from autossl.journal import entries, open_storage
+from autossl.scheduler import best
+
+
+class Found(NamedTuple):
+    """What lies in a study folder; parts that are not there yet are empty."""
+
+    folder: Folder
+    config: dict[str, Any]
+    state: dict[str, Any]
+    data: dict[str, Any]
+    runs: list[dict[str, Any]]
+    trials: list[FrozenTrial]
+    rows: list[dict[str, Any]]
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.state.get("result")
+        return found
+
+    @property
+    def winner(self) -> int | None:
+        """The number of the candidate that won, or leads so far."""
+        if self.result:
+            return int(self.result["candidate"]["number"])
+        leader = best(entries(self.trials))
+        return None if leader is None else leader.candidate
+
+    def row(self, number: int | None) -> dict[str, Any] | None:
+        return next((row for row in self.rows if row["candidate"] == number), None)
+
+
+def read(folder: Folder) -> Found:
+    """The study in this folder as it stands; it may be at work."""
+    config = read_toml(folder.config) if folder.config.is_file() else {}
+    state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
+    study = _study(folder, config)
+    trials = study.get_trials(deepcopy=False) if study else []
+    rows = leaderboard.rows(study, state.get("baselines")) if study else []
+    return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)
+
+
+def _study(folder: Folder, config: dict[str, Any]) -> optuna.Study | None:
+    """The Optuna study, never made here."""
+    if "study_name" not in config or not (config.get("storage") or folder.journal.is_file()):
+        return None
+    storage = open_storage(folder, config.get("storage"))
+    try:
+        return optuna.load_study(study_name=config["study_name"], storage=storage)
+    except KeyError:
+        return None
