@@ -13,6 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -34,7 +35,7 @@ WIDTH = 7.2  # inches
 POINTS = 600  # of the embedding map
 SHOWN = 6  # images on the contact sheet
 VIEWS = 5  # views of each
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names of classes are data
     "font.size": 9.5,
@@ -68,6 +69,7 @@ def intervals(name: str, found: Sequence[Interval], xlabel: str, zero: bool = Fa
             ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")
         ax.set_yticks(range(len(found)), [one.name for one in found])
         ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel)
+        ax.locator_params(axis="x", nbins=6)
         return _svg(figure, name)
 
 
@@ -89,9 +91,8 @@ def scores(rows: Sequence[dict[str, Any]], winner: int | None) -> str:
         for row in rows:
             if row["paradigm"] == "baseline" and row["score"] is not None:
                 ax.axvline(row["score"], color=COLOURS["baseline"], linestyle="--", linewidth=1)
-                ax.annotate(
-                    row["method"], (row["score"], 1), (3, -9), "data", ax.get_xaxis_transform(), "offset points"
-                )
+                name = f" {row['method']}"
+                ax.text(row["score"], 1, name, va="top", transform=ax.get_xaxis_transform(), fontsize=8.5)
         ax.set_yticks(range(len(methods)), methods)
         ax.set(ylim=(len(methods) - 0.5, -0.7), xlabel="aligned score ± standard error")
         _paradigms(ax, {r["paradigm"] for r in candidates})
@@ -170,7 +171,8 @@ def embedding_map(z: NDArray[np.floating], labels: NDArray[np.int64], classes: S
         for place, index in enumerate(sorted(set(y.tolist()))):
             name = classes[index] if 0 <= index < len(classes) else str(index)
             marker = "o^sDvP"[place // len(MANY) % 6]
-            ax.scatter(*at[y == index].T, s=11, marker=marker, color=MANY[place % len(MANY)], label=name, linewidth=0)
+            own, colour = at[y == index], MANY[place % len(MANY)]
+            ax.scatter(own[:, 0], own[:, 1], s=11, marker=marker, color=colour, label=name, linewidth=0)
         ax.set(xticks=[], yticks=[])
         for side in ("left", "bottom"):
             ax.spines[side].set_visible(False)
@@ -200,7 +202,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 def _paradigms(ax: Axes, present: set[str]) -> None:
     """A legend of the paradigms above the axes."""
     names = [name for name in COLOURS if name in present]
-    handles = [mpl.lines.Line2D([], [], color=COLOURS[n], marker="o", linestyle="", label=n) for n in names]
+    handles = [Line2D([], [], color=COLOURS[n], marker="o", linestyle="", label=n) for n in names]
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), fontsize=8.5, borderpad=0)
 
 
@@ -240,7 +242,7 @@ def view_sheet(context: Context, method: str, hyperparameters: dict[str, Any]) -
     columns = [images]
     for seen in _shown(context, method, hyperparameters, images):
         if seen.shape[-1] == images.shape[-1]:
-            columns += (seen * std + mean).split(len(rows))
+            columns += torch.split(seen * std + mean, len(rows))
         else:  # tiles, image by image, each standardised by itself
             columns += (0.5 + seen / 5).view(len(rows), -1, *seen.shape[1:]).unbind(1)
     return _sheet(columns[: 1 + VIEWS])

@@ -63,10 +63,11 @@ def start(
     with only_process(folder), Clocked(folder, asked.limit, started, quiet) as run:
         try:
             run.display.say("opening the images")
-            found = prepare(
-                source, folder.cache, image_size=config["image_size"], max_labels=asked.max_labels,
-                seed=asked.seed, progress=run.display.progress,
-            )  # fmt: skip
+            with machine_faults():
+                found = prepare(
+                    source, folder.cache, image_size=config["image_size"], max_labels=asked.max_labels,
+                    seed=asked.seed, progress=run.display.progress,
+                )  # fmt: skip
         except UserError:
             if fresh and not folder.config.is_file():
                 _remove(folder)

@@ -1,8 +1,7 @@
-"""Optuna's dashboard on a study, for this machine only."""
+"""Optuna's dashboard on a study: on this machine only, and read-only unless asked otherwise."""
 
-import errno
-import socketserver
 from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -10,61 +9,80 @@ from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
 from autossl.journal import open_storage
 
-HOST = "127.0.0.1"  # the dashboard has no authentication
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+HOST = "127.0.0.1"  # the dashboard asks nobody for a password
+READING = ("GET", "HEAD")
+
+Start = Callable[..., Any]
+App = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
-class _Threaded(socketserver.ThreadingMixIn, WSGIServer):
+class Server(ThreadingMixIn, WSGIServer):
+    """A server that answers several requests at a time; the journal is read anew for each."""
+
     daemon_threads = True
+    allow_reuse_address = True
 
 
-class _Silent(WSGIRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """One line per request would bury the address."""
+class Quiet(WSGIRequestHandler):
+    """A handler that does not print a line for every poll of the page."""
 
-
-def server(folder: Folder, port: int = 8080, read_only: bool = True) -> WSGIServer:
-    """The dashboard's server, bound to 127.0.0.1. UserError if it is not installed or the port is taken."""
-    try:
-        from optuna_dashboard import wsgi
-    except ImportError:
-        raise UserError(
-            "the dashboard was wanted, but optuna-dashboard is not installed here; pip install 'autossl-imaging[dashboard]'"
-        ) from None
-    application: Any = wsgi(open_storage(folder, read_toml(folder.config).get("storage")))
-    try:
-        return make_server(
-            HOST,
-            port,
-            guarded(application) if read_only else application,
-            server_class=_Threaded,
-            handler_class=_Silent,
-        )
-    except OSError as fault:
-        if fault.errno != errno.EADDRINUSE:
-            raise
-        raise UserError(f"a free port was wanted, but {port} is taken on this machine; give another --port") from None
-
-
-def guarded(application: Application) -> Application:
-    """Answers 405 to everything that could change or delete."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            return application(environ, start_response)
-        start_response("405 Method Not Allowed", [("Content-Type", "text/plain"), ("Allow", "GET, HEAD")])
-        return [b"this dashboard is read-only; start it with --read-write to change the study\n"]
-
-    return answer
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
 
 def serve(folder: Folder, port: int = 8080, read_only: bool = True) -> None:
-    """Serve the dashboard until interrupted; works while a search runs."""
-    found = server(folder, port, read_only)
-    print(f"http://{HOST}:{port}/dashboard  (Ctrl-C ends it)")
-    print(f"from another machine: ssh -L {port}:{HOST}:{port} THIS_MACHINE, then the same address there")
-    with found:
+    """Serve Optuna's dashboard on the study in `folder` until Ctrl-C; the study may be at work.
+
+    Raises UserError if the extra is not installed, the study has no trials to show yet, or the port is taken.
+    """
+    with open_server(folder, port, read_only) as server:
+        number = server.server_port
+        print(f"Optuna's dashboard: http://{HOST}:{number}/   (Ctrl-C ends it)")
+        print(f"from another machine: ssh -L {number}:{HOST}:{number} USER@HERE, then open the same address there")
+        if not read_only:
+            print("whoever reaches this address can change and delete the study")
         try:
-            found.serve_forever()
+            server.serve_forever()
         except KeyboardInterrupt:
-            print("closed")
+            print("ended; the study is as it was")
+
+
+def open_server(folder: Folder, port: int, read_only: bool) -> WSGIServer:
+    """The server, bound to 127.0.0.1 and not yet serving; port 0 takes a free one. Raises UserError as `serve`."""
+    app = _application(folder)
+    try:
+        return make_server(HOST, port, reading_only(app) if read_only else app, Server, Quiet)
+    except (OSError, OverflowError) as fault:
+        raise UserError(
+            f"a free port between 1024 and 65535 was wanted, but {port} cannot be used ({fault}); "
+            "give another with --port"
+        ) from None
+
+
+def _application(folder: Folder) -> App:
+    try:
+        from optuna_dashboard import wsgi
+    except ModuleNotFoundError:
+        raise UserError(
+            "the dashboard was wanted, but optuna-dashboard is not installed; "
+            "pip install 'autossl-imaging[dashboard]', or use autossl report"
+        ) from None
+    url = read_toml(folder.config).get("storage") if folder.config.is_file() else None
+    if url is None and not folder.journal.is_file():
+        raise UserError(
+            f"a study was wanted, found none at {folder.root} (no study.journal); start one with autossl search"
+        )
+    app: App = wsgi(open_storage(folder, url))
+    return app
+
+
+def reading_only(app: App) -> App:
+    """The same application, answering 405 to every request that could change something."""
+
+    def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in READING:
+            return app(environ, start)
+        start("405 Method Not Allowed", [("Allow", ", ".join(READING)), ("Content-Type", "text/plain; charset=utf-8")])
+        return [b"this dashboard is read-only; start it with --read-write to change the study\n"]
+
+    return guarded

@@ -49,14 +49,14 @@ def _guarded(name: str, draw: Callable[[Found], Drawn], found: Found) -> Drawn:
         return Drawn(missing=f"The figure “{name}” could not be drawn ({type(fault).__name__}).")
 
 
-def _test_figure(found: Found) -> Drawn:
-    if not found.result:
+def _test_figure(study: Found) -> Drawn:
+    if not study.result:
         return Drawn(missing="Nothing has been tested yet.")
-    test = found.result["test"]
+    test = study.result["test"]
     metric = test["metric"]
     dots = [
-        charts.Interval(NAMES.get(name, name), entrant[metric], *entrant["interval"][metric])
-        for name, entrant in test["entrants"].items()
+        charts.Interval(str(NAMES.get(name, name)), found[metric], *found["interval"][metric])
+        for name, found in test["entrants"].items()
     ]
     return Drawn(charts.intervals("test", dots, f"{metric_name(test)} on the test part, 95 % interval"))
 
@@ -67,7 +67,7 @@ def _difference_figure(found: Found) -> Drawn:
     test = found.result["test"]
     gaps = {name: gap for name, gap in test["differences"].items() if name in BASELINES}
     dots = [charts.Interval(f"against {NAMES[n]}", g["value"], g["low"], g["high"]) for n, g in gaps.items()]
-    label = f"winner minus baseline, {metric_name(test)}; right of 0 the winner is better"
+    label = f"{metric_name(test)}: winner minus baseline"
     return Drawn(charts.intervals("differences", dots, label, zero=True)) if dots else Drawn()
 
 
@@ -107,12 +107,19 @@ def _loss_figure(found: Found) -> Drawn:
 
 
 def _label_figure(found: Found) -> Drawn:
-    points = found.result["test"].get("label_curve") if found.result else None
+    points = _whole(found.result["test"].get("label_curve", [])) if found.result else []
     if not found.result or not points:
         return Drawn(missing="The label curve was not drawn: there was no time, or there are too few labels.")
     test = found.result["test"]
     scratch = test["entrants"].get("supervised", {}).get(test["metric"])
     return Drawn(charts.label_curve(points, NAMES, metric_name(test), scratch))
+
+
+def _whole(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points at numbers of labels that every network has; time may have run out within one."""
+    names = {point["name"] for point in points}
+    at = {n: {p["name"] for p in points if p["labels"] == n} for n in {p["labels"] for p in points}}
+    return [point for point in points if at[point["labels"]] == names]
 
 
 def _map_figure(found: Found) -> Drawn:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from autossl.clock import in_words
 from autossl.errors import UserError
@@ -30,7 +31,8 @@ def write_report(folder: Folder, path: Path) -> Path:
     loader = jinja2.PackageLoader("autossl")
     page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters.update(three=_three, duration=in_words)
-    text = page.get_template("report.html.j2").render(_facts(found))
+    with threadpool_limits(1):  # small problems; threads that wait for each other on a busy machine took a minute
+        text = page.get_template("report.html.j2").render(_facts(found))
     replace_file(path, lambda file: file.write(text.encode()))
     return path
 

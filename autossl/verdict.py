@@ -9,7 +9,7 @@ NAMES = {  # as a sentence has them
     "untrained": "the untrained encoder",
     "weights": "the given weights",
     "supervised": "training on the same labels alone",
-    "supervised, frozen": "the encoder trained on the same labels, frozen",
+    "supervised, frozen": "the encoder trained on the same labels (frozen)",
 }
 BASELINES = ("supervised", "supervised, frozen", "weights", "untrained")
 EXPORT = "autossl export RUN PATH --candidate supervised"
@@ -35,7 +35,9 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
     reached = f"{who} reaches a {metric_name(test)} of {_scored(test, 'winner')} on the test part"
     lost = [name for name in gaps if gaps[name]["high"] < 0]
     if lost:
-        return Verdict("hurt", "Self-supervision did not help: " + _sentence(_lost(test, lost, who), _tuned(test)))
+        return Verdict(
+            "hurt", "A baseline beats self-supervision here: " + _sentence(_lost(test, lost, who), _tuned(test))
+        )
     unclear = [name for name in gaps if gaps[name]["low"] <= 0]
     gains = [f"{_signed(gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
     if unclear or not gaps:
@@ -66,7 +68,7 @@ def _tuned(test: dict[str, Any]) -> str:
     """A remark on the fine-tuned winner, which is an adaptation and no baseline."""
     if "winner, fine-tuned" not in test["entrants"]:
         return ""
-    return f"fine-tuned on the labels, the winner reaches {_scored(test, 'winner, fine-tuned')}"
+    return f"fine-tuned on the labels, the winner reaches {_scored(test, 'winner, fine-tuned')}, not compared in pairs"
 
 
 def metric_name(test: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ class World:
     start: float
     step: float  # seconds of one training step
     wrong: dict[str, float] = field(default_factory=dict)
-    freezes: tuple[tuple[float, float], ...] = ()  # when (as a share of the time to the final training's end), seconds
+    freezes: tuple[tuple[float, float], ...] = ()  # when (as a share of the time up to the rescue), seconds
     late: tuple[tuple[float, float], ...] = ()  # freezes at any time, small: when (as a share of the limit), seconds
     kills: tuple[float, ...] = ()  # when, as a share of the limit
     broken: frozenset[str] = frozenset()  # methods whose candidates collapse
@@ -135,14 +135,14 @@ def _named(refusal: UserError, pattern: str) -> float:
 
 
 def _freeze(study: Study, plan: Plan) -> None:
-    """Long freezes end before the final training does; small ones come at any time, within the tolerance in all."""
-    world, trained, free = study.world, plan.until["final training"], study.now
+    """Long freezes end before the last moment for the search; the others stay within the tolerance together."""
+    world, last, free = study.world, plan.until["rescue"], study.now
     spare = hard_end(study.limit) - study.limit - world.step
-    wanted = [(share * trained, seconds, True) for share, seconds in world.freezes]
+    wanted = [(share * last, seconds, True) for share, seconds in world.freezes]
     wanted += [(share * study.limit, seconds, False) for share, seconds in world.late]
     for at, seconds, long in sorted(wanted):
         begin = max(at, free)
-        length = max(0.0, min(seconds, trained - begin if long else spare))
+        length = max(0.0, min(seconds, last - begin if long else spare))
         spare -= 0.0 if long else length
         free = begin + length
         study.freezes.append((begin, length))

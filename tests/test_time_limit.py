@@ -9,24 +9,30 @@ least 10 s) after the limit; and if freezes and kills leave the time of the leas
 import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autossl.plan import MARGIN, hard_end
+from autossl.plan import MARGIN, Plan, hard_end
 from autossl.rungs import Costs, Needs
 from autossl.scheduler import enough
 from tests.simulated_study import TABLE, Refused, Study, World, run
 
 
-def shares(most: float) -> st.SearchStrategy[tuple[tuple[float, float], ...]]:
-    """Up to three freezes of at most so many seconds."""
-    return st.lists(st.tuples(st.floats(0, 1), st.floats(0, most)), max_size=3).map(tuple)
+def extremes(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers of a range, often its ends."""
+    return st.sampled_from((low, high)) | st.floats(low, high)
+
+
+def freezes(first: float, most: float) -> st.SearchStrategy[tuple[tuple[float, float], ...]]:
+    """Up to three: when, as a share of the time (from `first` on), and at most so many seconds."""
+    return st.lists(st.tuples(st.floats(first, 1), extremes(0, most)), max_size=3).map(tuple)
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Studies of 90 seconds to 48 hours, from a slow pair of cores to a GPU a hundred times as fast."""
-    limit = round(90 * 1920 ** draw(st.floats(0, 1)))
+    limit = round(90 * 1920 ** (draw(st.floats(0, 1)) * draw(st.sampled_from((0.2, 1.0)))))
     speed = 100 ** draw(st.floats(-0.3, 1))
     workers = draw(st.integers(1, 4))
     images = draw(st.integers(300, 60000))
@@ -40,16 +46,16 @@ def worlds(draw: st.DrawFn) -> World:
     most = draw(st.sampled_from([None, 2, 5, 40]))
     if limit * workers * speed > 1e5:  # thousands of simulated segments would take minutes
         most = most or 120
-    wrong = st.floats(-1, 1).map(lambda power: 3**power)
+    wrong = extremes(-1, 1).map(lambda power: 3**power)
     return World(
         limit=limit,
         needs=Needs(costs, TABLE, images // 2, images, images // 2, most, workers, finetune=draw(st.booleans())),
         start=draw(st.floats(8, 30)),
-        step=draw(st.floats(0.05, 5)),
+        step=draw(extremes(0.05, 5)),
         wrong={name: draw(wrong) for name in [row.name for row in TABLE] + ["score"]}
-        | {"end": draw(st.floats(1 / 3, MARGIN))},
-        freezes=draw(shares(0.3 * limit)),
-        late=draw(shares(60)),
+        | {"end": draw(extremes(1 / 3, MARGIN))},
+        freezes=draw(freezes(0, 0.3 * limit)),
+        late=draw(freezes(0.5, 60)),
         kills=tuple(draw(st.lists(st.floats(0, 1), max_size=2))),
         broken=draw(st.frozensets(st.sampled_from([row.name for row in TABLE]), max_size=2)),
     )
@@ -84,3 +90,25 @@ def refused(world: World) -> float | None:
     except Refused as refusal:
         return float(refusal.args[0])
     return None
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("limit", [170, 180, 600])
+def test_the_worst_of_everything_at_once(limit: int, workers: int) -> None:
+    """Everything three times as dear, the longest steps, a freeze of any length early, the tolerance used up late."""
+    costs = Costs({row.name: row.per_image * 1e-3 for row in TABLE})
+    needs = Needs(costs, TABLE, 8400, 17000, 12000, workers=workers)
+    wrong = {**{row.name: 3.0 for row in TABLE}, "score": 3.0, "end": MARGIN}
+    answered = 0
+    for seconds in range(0, limit, 3):
+        world = World(limit, needs, 22, 4, wrong, ((0.2, float(seconds)),), ((0.97, 60.0),))
+        study = run(world)
+        check(study)
+        answered += enough(study.entries(math.inf), needs_plan(study))
+    assert answered >= limit / 10
+
+
+def needs_plan(study: Study) -> Plan:
+    """The plan that the study was given."""
+    assert study.plan is not None
+    return study.plan
