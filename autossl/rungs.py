@@ -173,12 +173,21 @@ def _higher(seconds: float, needs: Needs, names: Sequence[str], known: Ladder) -
 
 
 def _first(seconds: float, needs: Needs, names: Sequence[str], number: int, rungs: int) -> float:
-    """Images of the first rung when so many candidates share the time: each rung above keeps one of ETA."""
-    share = min(seconds, seconds * needs.workers / number) - needs.costs.score * sum(
-        float(ETA) ** -k for k in range(rungs)
-    )
-    steps = 1 + (1 - 1 / ETA) * (rungs - 1)
-    return min(share / (needs.mean(names[:number]) * steps), needs.longest_first)
+    """Images of the first rung when so many candidates share the time of all workers, or one has that of its own."""
+    segments = [float(number)]
+    if rungs > 1:  # one of ETA goes up, and the best prior of each paradigm, half of which would have gone up anyway
+        segments.append(number / ETA + needs.paradigms / 2)
+    segments += [segments[-1] / float(ETA) ** k for k in range(1, rungs - 1)]
+    trained = sum(count * (images - below) for count, images, below in zip(segments, *_spans(rungs), strict=True))
+    shared = (seconds * needs.workers - sum(segments) * needs.costs.score) / trained
+    alone = seconds - needs.costs.score
+    return min(min(shared, alone) / needs.mean(names[:number]), needs.longest_first)
+
+
+def _spans(rungs: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where segments end and begin, in first rungs."""
+    ends = climb(1, rungs)
+    return ends, (0, *ends[:-1])
 
 
 def _wanted(needs: Needs, names: Sequence[str], number: int) -> float:

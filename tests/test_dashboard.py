@@ -10,7 +10,7 @@ from wsgiref.simple_server import WSGIServer
 
 import pytest
 
-from autossl.dashboard import server
+from autossl.dashboard import open_server
 from autossl.errors import UserError
 from autossl.folder import Folder, write_toml
 from autossl.journal import open_study
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def running(folder: Folder) -> Iterator[WSGIServer]:
-    found = server(folder, port=0)
+    found = open_server(folder, 0, read_only=True)
     thread = threading.Thread(target=found.serve_forever)
     thread.start()
     yield found
@@ -62,4 +62,4 @@ def test_it_listens_on_this_machine_only(running: WSGIServer) -> None:
 
 def test_a_port_that_is_taken_is_one_sentence(running: WSGIServer, folder: Folder) -> None:
     with pytest.raises(UserError, match=str(running.server_port)):
-        server(folder, port=running.server_port)
+        open_server(folder, running.server_port, read_only=True)

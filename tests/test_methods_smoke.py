@@ -43,7 +43,7 @@ def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int, channels:
     loss = run.method.train().loss(run.pool.batch(np.arange(32)), run.pool.groups_at(np.arange(32)))
     assert loss.shape == ()
     assert torch.isfinite(loss)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in run.method.encoder.parameters() if p.grad is not None]
     assert all(torch.isfinite(g).all() for g in gradients)
     # the network starts with its residual branches at zero, so their inner weights get no gradient in the first step
