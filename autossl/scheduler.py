@@ -207,9 +207,9 @@ class _Search:
         rungs = self.plan.rungs
         if len(rungs) < 2 or self.time == math.inf:
             return
-        if self.time >= sum(
-            max(self.cost(row.name, n) for row in self.plan.table) for n in (rungs[0], rungs[1] - rungs[0])
-        ):
+        rows = self.plan.table
+        climbing = sum(self.cost(row.name, n) for row in rows for n in (rungs[0], rungs[1] - rungs[0])) / len(rows)
+        if self.time >= climbing:
             return
         for rung in range(len(rungs) - 2, -1, -1):
             yield from (Promote(e.candidate, rung + 1) for e in self._open(self.scored(rung)))
