@@ -175,8 +175,9 @@ class _Search:
 
     def _halving(self, rung: int) -> Iterator[Promote]:
         """The top 1/eta of a rung, and one more that the cut does not separate; of two equals the cheaper first."""
-        here = self.scored(rung)
-        quota = len(here) // self.plan.eta
+        here, eta = self.scored(rung), self.plan.eta
+        # what the floor sent up to a rung must not by itself send more to the next
+        quota = min(len(here) // eta, math.ceil(len(self.scored(0)) / eta ** (rung + 1)))
         if quota == 0:
             return
         promotable = self._open(here[:quota])

@@ -1,7 +1,7 @@
 """The time limit is kept: planner and scheduler drive simulated studies whose costs, stalls and kills they cannot know.
 
 What is shown. Training costs per image and scoring are wrong by a factor of three either way, by method; steps are up
-to five seconds long; the machine is killed at any moment and freezes: for any time before the last moment for the search
+to five seconds long; the machine is killed at any moment and freezes: for any time before the search's last moment
 (`until["rescue"]`), after it for the tolerance of the limit less one step in all, or not at all if a kill came so late.
 What follows the final training costs at most MARGIN times its estimate. Then no study ends later than 3 % (at least
 10 s) after its limit. If freezes and kills leave the time of the least answer at three times its estimated cost, that
