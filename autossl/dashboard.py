@@ -38,7 +38,7 @@ def serve(folder: Folder, port: int = 8080, read_only: bool = True) -> None:
     with open_server(folder, port, read_only) as server:
         number = server.server_port
         print(f"Optuna's dashboard: http://{HOST}:{number}/   (Ctrl-C ends it)")
-        print(f"from another machine: ssh -L {number}:{HOST}:{number} USER@HERE, then open the same address there")
+        print(f"from another machine: ssh -L {number}:{HOST}:{number} USER@HERE, then open it there", flush=True)
         if not read_only:
             print("whoever reaches this address can change and delete the study")
         try:

@@ -33,6 +33,7 @@ class Plan:
     limit: float | None = None
     until: Mapping[str, float] = field(default_factory=dict)  # when a Step must be over; empty without a limit
     candidates: int = 0  # so many the rungs were sized for
+    workers: int = 1
     supervised_seconds: float = 0.0
     supervised_least: float = 0.0  # one short run, which every study gets
     supervised_runs: int = 1
@@ -249,6 +250,7 @@ def _written(
         limit=limit,
         until=until,
         candidates=sized.candidates,
+        workers=needs.workers,
         supervised_seconds=supervised,
         supervised_least=MIN_RUNG * needs.costs.supervised,
         supervised_runs=max(1, min(8, int(supervised / run))),

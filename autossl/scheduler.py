@@ -13,6 +13,7 @@ Paired = Callable[[int, int, int], tuple[float, float]]  # candidates a and b at
 
 VOID = frozenset({"double", "out of time"})  # failures that say nothing about a candidate
 HOPELESS = 12  # when so many candidates failed and none was ever scored, something else is wrong
+BREADTH = 0.9  # of the planned candidates are started, whatever promotions turn out to cost
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,10 @@ class _Search:
         self.candidates = {e.candidate for e in self.entries}
         self.broken = {e.candidate for e in self.entries if e.state == "failed"}
         self.tried = {(e.method, e.prior_index) for e in entries if e.reason != "out of time"}
+        self._scored: dict[int, list[Entry]] = {}
+        for entry in sorted(self.entries, key=lambda e: (-e.value, e.candidate)):
+            if entry.state == "scored":
+                self._scored.setdefault(entry.rung, []).append(entry)
 
     @property
     def full(self) -> bool:
@@ -121,7 +126,7 @@ class _Search:
 
     @property
     def hopeless(self) -> bool:
-        return len(self.broken) >= max(HOPELESS, 2 * len(self.plan.table)) and not self.scored()
+        return len(self.broken) >= max(HOPELESS, 2 * len(self.plan.table)) and not self._scored
 
     @property
     def may_promote(self) -> bool:
@@ -136,8 +141,8 @@ class _Search:
             yield from (Sample(name, 0) for name in self.plan.methods if (name, 0) not in self.tried)
         yield from self._floor()
         for rung in range(len(self.plan.rungs) - 2, -1, -1):
-            yield from self._halving(rung)
-        yield from self._last_promotions()
+            yield from filter(self._leaves_breadth, self._halving(rung))
+        yield from filter(self._leaves_breadth, self._last_promotions())
         if not self.full:
             yield from self._further_priors()
             yield Sample()
@@ -152,10 +157,9 @@ class _Search:
             return self.cost(wish.method, rungs[0])
         return max(self.cost(row.name, rungs[0]) for row in self.plan.table)
 
-    def scored(self, rung: int | None = None) -> list[Entry]:
-        """Scored entries of a rung (of all), best first; ties by number."""
-        found = [e for e in self.entries if e.state == "scored" and rung in (None, e.rung)]
-        return sorted(found, key=lambda e: (-e.value, e.candidate))
+    def scored(self, rung: int) -> list[Entry]:
+        """Scored entries of a rung, best first; ties by number."""
+        return self._scored.get(rung, [])
 
     def _open(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those that nobody promoted yet, and may be."""
@@ -173,11 +177,17 @@ class _Search:
             wish = [Promote(e.candidate, 1) for e in best]
             yield from (w for w in wish if self.seconds(w) <= self.time / self.plan.eta)
 
+    def _leaves_breadth(self, wish: Promote) -> bool:
+        """Whether the candidates that the rungs were sized for can still start after this promotion."""
+        missing = math.ceil(BREADTH * self.plan.candidates) - len(self.candidates)
+        rows = self.plan.table
+        starting = missing * sum(self.cost(row.name, self.plan.rungs[0]) for row in rows) / len(rows)
+        return missing <= 0 or self.time - self.seconds(wish) >= starting / self.plan.workers
+
     def _halving(self, rung: int) -> Iterator[Promote]:
         """The top 1/eta of a rung, and one more that the cut does not separate; of two equals the cheaper first."""
-        here, eta = self.scored(rung), self.plan.eta
-        # what the floor sent up to a rung must not by itself send more to the next
-        quota = min(len(here) // eta, math.ceil(len(self.scored(0)) / eta ** (rung + 1)))
+        here = self.scored(rung)
+        quota = len(here) // self.plan.eta
         if quota == 0:
             return
         promotable = self._open(here[:quota])

@@ -69,6 +69,7 @@ class Study:
     queue: list[Entry] = field(default_factory=list)
     freezes: list[tuple[float, float]] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
+    measured: set[str] = field(default_factory=set)
     exported: list[str] = field(default_factory=list)
     lost: float = 0.0  # seconds that freezes and kills took
     spare: float = 0.0  # seconds that may be lost before the least answer is
@@ -92,6 +93,11 @@ class Study:
             self.now = max(self.now, self.kills.pop(0))
             raise Killed
         self.now = end
+
+    def cost(self, method: str, images: int) -> float:
+        """Seconds of a segment: as estimated, or as measured once the method was trained."""
+        world, costs = self.world, self.world.needs.costs
+        return costs.image(method) * images * (world.off(method) if method in self.measured else 1.0) + costs.score
 
     def entries(self, now: float) -> list[Entry]:
         """The trials as they stand at this moment."""
@@ -200,8 +206,7 @@ def _search(study: Study, plan: Plan) -> None:
             raise Killed
         seconds = search_left(study.entries(now), plan, now)
         assert seconds is not None
-        costs = study.world.needs.costs
-        step = study.queue[0] if study.queue else next_step(study.entries(now), plan, seconds, costs.segment)
+        step = study.queue[0] if study.queue else next_step(study.entries(now), plan, seconds, study.cost)
         if seconds == 0 or isinstance(step, Stop):
             over = max(over, now)
         elif isinstance(step, Wait):
@@ -222,6 +227,7 @@ def _segment(study: Study, plan: Plan, step: Entry | Promote | Sample, now: floa
         study.segments.append(Segment(replace(entry, state="failed", reason="out of time"), now, end))
         return end
     end, _ = study.after(end, costs.score * world.off("score"))
+    study.measured.add(entry.method)
     quality = (entry.candidate * 37 % 101) / 101
     told = replace(entry, state="scored", score=quality)
     if entry.method in world.broken:

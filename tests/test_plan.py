@@ -80,7 +80,7 @@ def test_more_time_never_takes_away_what_is_planned_away_first(limit: float, lon
         if len({PARADIGM[name] for name in found.methods}) < 4:
             assert found.supervised_seconds < 0.02 * (found.limit or 0)
     assert len(long.methods) >= len(short.methods) or long.rungs[0] > short.rungs[0]
-    assert long.candidates * long.rungs[0] >= 0.9 * short.candidates * short.rungs[0]
+    assert long.candidates * long.rungs[-1] >= 0.8 * short.candidates * short.rungs[-1]
 
 
 def test_what_was_planned_away_is_said() -> None:
@@ -167,7 +167,7 @@ def test_a_bound_on_candidates_is_kept(most: int) -> None:
     found = plan(1800, max_candidates=most)
     assert found.candidates <= most
     assert len(found.methods) <= most
-    assert found.rungs[0] >= plan(1800).rungs[0] or most > plan(1800).candidates
+    assert found.rungs[0] >= 0.8 * plan(1800).rungs[0]
 
 
 def test_an_extended_study_keeps_its_rungs_and_may_get_more() -> None:

@@ -197,11 +197,20 @@ def test_what_does_not_fit_is_not_started() -> None:
 def test_the_last_minutes_go_to_candidates_that_are_there() -> None:
     """A new candidate that could not climb any more is worth less than one more promotion."""
     two = drawn([0.5, 0.9])
-    plan = after_priors()
+    plan = after_priors(replace(PLAN, candidates=2))
     assert next_step(two, plan, 301, one_second_each) == Sample()
     assert next_step(two, plan, 299, one_second_each) == Promote(1, 1)
     assert next_step(promoted(two[1:]) + two[:1], plan, 299, one_second_each) == Promote(0, 1)
     assert next_step(promoted(two), plan, 299, one_second_each) == Sample()
+
+
+def test_promotions_leave_the_time_in_which_the_planned_candidates_start() -> None:
+    three = drawn([0.5, 0.9, 0.7])
+    plan = after_priors(replace(PLAN, candidates=8))  # five more, of which one may be lost: 100 seconds each
+    assert next_step(three, plan, 200 + 5 * 100, one_second_each) == Promote(1, 1)
+    assert next_step(three, plan, 199 + 5 * 100, one_second_each) == Sample()
+    assert next_step(three, replace(plan, workers=2), 450, one_second_each) == Promote(1, 1)
+    assert next_step(three, replace(plan, candidates=3), 200, one_second_each) == Promote(1, 1)
 
 
 def test_a_worker_waits_only_for_what_may_be_promoted() -> None:

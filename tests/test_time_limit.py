@@ -47,7 +47,7 @@ def worlds(draw: st.DrawFn) -> World:
     )
     most = draw(st.sampled_from([None, 2, 5, 40]))
     if limit * workers * speed > 1e5:  # thousands of simulated segments would take minutes
-        most = most or 120
+        most = most or 80
     wrong = extremes(-1, 1).map(lambda power: 3**power)
     return World(
         limit=limit,
@@ -76,7 +76,7 @@ def check(study: Study) -> None:
     assert len(claims) == len(set(claims))
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(worlds())
 def test_never_late_and_never_empty_handed(world: World) -> None:
     limit = refused(world)

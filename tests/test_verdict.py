@@ -1,0 +1,96 @@
+"""The answer in words follows the paired intervals of the test."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autossl.report import headline
+from autossl.verdict import verdict
+
+CONFIG: dict[str, Any] = {"task": "classification"}
+
+
+def outcome(gaps: dict[str, tuple[float, float, float]], tuned: bool = False) -> dict[str, Any]:
+    """A result as the end of a study writes it, with these differences of the winner to others."""
+    if tuned:
+        gaps = {**gaps, "winner, fine-tuned": (-0.05, -0.07, -0.03)}
+    values = {"winner": 0.8, **{name: 0.8 - gap[0] for name, gap in gaps.items()}}
+    entrants = {
+        name: {
+            "balanced_accuracy": value, "macro_auroc": 0.9, "accuracy": value,
+            "interval": {"balanced_accuracy": [value - 0.02, value + 0.02], "macro_auroc": [0.88, 0.92]},
+        }
+        for name, value in values.items()
+    }  # fmt: skip
+    curve = [
+        {"labels": n, "name": name, "mean": 0.5, "sd": 0.1} for n in (10, 30, 60) for name in ("winner", "untrained")
+    ]
+    return {
+        "candidate": {
+            "number": 1, "method": "rotation", "paradigm": "non-contrastive and predictive", "rung": 1,
+            "hyperparameters": {"lr": 1e-3, "crop_min": 0.5, "jitter": 0.3}, "aligned_score": 0.75, "se": 0.01,
+        },
+        "selection": [0.77],
+        "final_training": {"kept": True, "selection_before": 0.77, "selection_after": 0.78, "images": 1000},
+        "adaptation": {"chosen": "finetune" if tuned else "frozen", "why": "60 labels"},
+        "supervised": {"lr": 2e-3, "tried": 3, "seconds": 9.0, "selection": 0.7} if "supervised" in gaps else None,
+        "test": {
+            "entrants": entrants, "metric": "balanced_accuracy", "images": 45, "labels": 60, "label_curve": curve,
+            "differences": {n: dict(zip(("value", "low", "high"), gap, strict=True)) for n, gap in gaps.items()},
+        },
+        "tests": 1,
+    }  # fmt: skip
+
+
+GOOD = {"untrained": (0.1, 0.05, 0.15), "supervised": (0.2, 0.15, 0.25), "supervised, frozen": (0.06, 0.01, 0.1)}
+
+
+def test_a_baseline_that_wins_comes_first_with_what_to_do() -> None:
+    first = headline(outcome({**GOOD, "supervised": (-0.1, -0.15, -0.05)}), CONFIG)
+    assert first.startswith(
+        "A baseline beats self-supervision here: training on the same labels alone beats the winner (rotation) by "
+        "0.100 [0.050, 0.150] balanced accuracy on the test part (0.900 to 0.800)"
+    )
+    assert "autossl export RUN PATH --candidate supervised" in first
+
+
+def test_other_baselines_that_win_do_not_send_to_the_supervised_one() -> None:
+    first = headline(outcome({**GOOD, "weights": (-0.1, -0.15, -0.05)}), CONFIG)
+    assert first.startswith("A baseline beats self-supervision here: the given weights")
+    assert "--candidate" not in first
+
+
+def test_an_interval_that_holds_zero_cannot_tell() -> None:
+    result = outcome({**GOOD, "supervised": (0.01, -0.02, 0.04)}, tuned=True)
+    first = headline(result, CONFIG)
+    assert first.startswith("Cannot tell whether self-supervision helped: ")
+    assert "training on the same labels alone, +0.010 [-0.020, +0.040], includes zero" in first
+    assert "it does gain" in first
+    assert "fine-tuned on the labels, the winner reaches 0.850" in first
+
+
+def test_a_missing_supervised_baseline_is_said() -> None:
+    first = headline(outcome({"untrained": (0.1, 0.05, 0.15)}), CONFIG)
+    assert first.startswith("Self-supervision helped")
+    assert "training on the labels alone did not fit" in first
+
+
+gap = st.tuples(st.floats(-0.4, 0.4), st.floats(0.001, 0.2), st.floats(0.001, 0.2)).map(
+    lambda g: (g[0], g[0] - g[1], g[0] + g[2])
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["untrained", "supervised", "supervised, frozen", "weights"]), gap), st.booleans()
+)
+def test_the_verdict_follows_the_intervals(gaps: dict[str, tuple[float, float, float]], tuned: bool) -> None:
+    found = verdict(outcome(gaps, tuned), CONFIG)
+    if any(high < 0 for _, _, high in gaps.values()):
+        assert found.kind == "hurt"
+    elif gaps and all(low > 0 for _, low, _ in gaps.values()):
+        assert found.kind == "helped"
+    else:
+        assert found.kind == "unclear"
+    assert "\n" not in found.first
+    assert found.first.endswith(".")
