@@ -13,6 +13,7 @@ from autossl.proxies import bootstrap, interval, paired
 from autossl.targets import Head
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
+ADAPTED = "winner, fine-tuned"  # the entrant that model/ holds when the adaptation is fine-tuning
 CURVE_DRAWS = 3  # label subsets per point
 Floats = NDArray[np.float32]
 
@@ -55,17 +56,17 @@ class Outcome:
         intervals = {metric: [round(float(v), 5) for v in interval(found)] for metric, found in draws.items()}
         self.facts["entrants"][name] = {**{k: round(v, 5) for k, v in values.items()}, "interval": intervals}
         self.scores[name] = scores
+        if name == ADAPTED:
+            others = [other for other in self.scores if other not in ("winner", ADAPTED)]
+            self.facts["adapted_differences"] = {other: self._gap(name, other, context, rows) for other in others}
         if name != "winner":
-            self._compare("winner", name, context, rows)
+            self.facts["differences"][name] = self._gap("winner", name, context, rows)
 
-    def _compare(self, a: str, b: str, context: Context, rows: NDArray[np.int64]) -> None:
+    def _gap(self, a: str, b: str, context: Context, rows: NDArray[np.int64]) -> dict[str, float]:
+        """Metric of a minus metric of b on the same patients, with its 95 % interval."""
         y, groups = context.data.labels[rows], context.groups(rows)
         gap = paired(y, self.scores[a], self.scores[b], groups, context.target.metric, draws=1000)
-        self.facts["differences"][b] = {
-            "value": round(gap.value, 5),
-            "low": round(gap.low, 5),
-            "high": round(gap.high, 5),
-        }
+        return {"value": round(gap.value, 5), "low": round(gap.low, 5), "high": round(gap.high, 5)}
 
 
 def test(context: Context, entrants: list[Entrant]) -> Outcome:

@@ -14,7 +14,7 @@ from autossl import baselines, export
 from autossl.context import PROBE, SELECTION, TEST, Context
 from autossl.encoder import Encoder
 from autossl.errors import NoCandidate
-from autossl.evaluate import Entrant, label_curve, test
+from autossl.evaluate import ADAPTED, Entrant, label_curve, test
 from autossl.folder import replace_file
 from autossl.journal import entries
 from autossl.plan import Step
@@ -275,7 +275,7 @@ class Finish:
         tuned = baselines.fit(context, rows, copy, FINETUNE, seconds, lambda: False, head)
         if tuned is None:
             return encoder, head
-        outcome.add(context, Entrant("winner, fine-tuned", *tuned))
+        outcome.add(context, Entrant(ADAPTED, *tuned))
         return tuned
 
     def _hyperparameters(self, entry: Entry) -> dict[str, Any]:

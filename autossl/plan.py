@@ -3,10 +3,24 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from autossl.errors import UserError
-from autossl.rungs import ETA, MIN_RUNG, ROUND, Ladder, Method, Needs, climb, depth, ladder, order, tried_first
+from autossl.rungs import (
+    AMBITIONS,
+    ETA,
+    MIN_RUNG,
+    ROUND,
+    Ambition,
+    Ladder,
+    Method,
+    Needs,
+    climb,
+    depth,
+    ladder,
+    order,
+    tried_first,
+)
 
 FLOOR_SECONDS = 60.0  # no machine gets through start-up, two paradigms, evaluation and export in less
 MARGIN = 1.25  # what must follow the final training is reserved at its estimated cost times this
@@ -65,30 +79,6 @@ class Plan:
         """The plan that `to_dict` wrote."""
         lists = {name: tuple(values[name]) for name in ("rungs", "methods", "skipped", "planned_away")}
         return cls(**{**values, **lists, "table": tuple(Method(*row) for row in values["table"])})
-
-
-class Ambition(NamedTuple):
-    """One level of what a study hopes for; supervised, finetune and final are shares of the limit."""
-
-    finalists: int
-    replicates: int
-    supervised: float
-    finetune: float
-    final: float
-    candidates: int  # fewer than these: planned away to the next level
-
-
-AMBITIONS = (  # what goes first: replicates, second finalist, supervised search, upper rungs, methods
-    Ambition(3, 2, 0.10, 0.06, 1 / 3, 24),
-    Ambition(3, 1, 0.10, 0.06, 1 / 3, 18),
-    Ambition(2, 1, 0.10, 0.06, 1 / 3, 14),
-    Ambition(2, 0, 0.10, 0.06, 1 / 3, 8),
-    Ambition(1, 0, 0.10, 0.06, 1 / 3, 6),
-    Ambition(1, 0, 0.05, 0.04, 1 / 3, 4),
-    Ambition(1, 0, 0.05, 0.00, 1 / 4, 4),
-    Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
-    Ambition(1, 0, 0.00, 0.00, 0.00, 2),
-)
 
 
 def check_limit(limit: float | None) -> None:

@@ -95,6 +95,30 @@ class Needs:
         return sum(map(self.costs.image, names)) / len(names)
 
 
+class Ambition(NamedTuple):
+    """One level of what a study hopes for; supervised, finetune and final are shares of the limit."""
+
+    finalists: int
+    replicates: int
+    supervised: float
+    finetune: float
+    final: float
+    candidates: int  # fewer than these: planned away to the next level
+
+
+AMBITIONS = (  # what goes first: replicates, second finalist, supervised search, upper rungs, methods
+    Ambition(3, 2, 0.10, 0.06, 1 / 3, 24),
+    Ambition(3, 1, 0.10, 0.06, 1 / 3, 18),
+    Ambition(2, 1, 0.10, 0.06, 1 / 3, 14),
+    Ambition(2, 0, 0.10, 0.06, 1 / 3, 8),
+    Ambition(1, 0, 0.10, 0.06, 1 / 3, 6),
+    Ambition(1, 0, 0.05, 0.04, 1 / 3, 4),
+    Ambition(1, 0, 0.05, 0.00, 1 / 4, 4),
+    Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
+    Ambition(1, 0, 0.00, 0.00, 0.00, 2),
+)
+
+
 class Ladder(NamedTuple):
     """Rungs, and how many candidates they were sized for."""
 

@@ -11,6 +11,7 @@ NAMES = {  # as a sentence has them
     "supervised": "training on the same labels alone",
     "supervised, frozen": "the encoder trained on the same labels (frozen)",
 }
+TUNED = "winner, fine-tuned"
 BASELINES = ("supervised", "supervised, frozen", "weights", "untrained")
 EXPORT = "autossl export RUN PATH --candidate supervised"
 
@@ -28,15 +29,22 @@ def headline(result: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
-    """Judge the winner by its paired differences to the baselines; one that beats it is named first."""
+    """Judge the winner by its paired differences to the baselines; one that beats it is named first.
+
+    What is judged is what `model/` holds: the fine-tuned winner where it was fine-tuned.
+    """
     test = result["test"]
-    gaps = {name: test["differences"][name] for name in BASELINES if name in test["differences"]}
-    who = f"the winner ({result['candidate']['method']})"
-    reached = f"{who} reaches a {metric_name(test)} of {_scored(test, 'winner')} on the test part"
+    tuned = "adapted_differences" in test
+    differences = test["adapted_differences"] if tuned else test["differences"]
+    gaps = {name: differences[name] for name in BASELINES if name in differences}
+    judged = TUNED if tuned else "winner"
+    who = f"the winner ({result['candidate']['method']}{', fine-tuned' if tuned else ''})"
+    reached = f"{who} reaches a {metric_name(test)} of {_scored(test, judged)} on the test part"
     lost = [name for name in gaps if gaps[name]["high"] < 0]
     if lost:
         return Verdict(
-            "hurt", "A baseline beats self-supervision here: " + _sentence(_lost(test, lost, who), _tuned(test))
+            "hurt",
+            "A baseline beats self-supervision here: " + _sentence(_lost(test, gaps, lost, judged, who), _frozen(test)),
         )
     unclear = [name for name in gaps if gaps[name]["low"] <= 0]
     gains = [f"{_signed(gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
@@ -44,31 +52,29 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
         why = _joined([f"{NAMES[name]}, {_signed(gaps[name])}" for name in unclear])
         why = f"its difference to {why}, includes zero" if unclear else "there is nothing to compare it with"
         more = f"it does gain {_joined(gains)}" if gains else ""
-        told = _sentence(reached, why, more, _tuned(test))
+        told = _sentence(reached, why, more, _frozen(test))
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
     rest = "" if "supervised" in gaps else "training on the labels alone did not fit, so that comparison is missing"
     return Verdict(
-        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _tuned(test))
+        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _frozen(test))
     )
 
 
-def _lost(test: dict[str, Any], lost: list[str], who: str) -> str:
+def _lost(test: dict[str, Any], gaps: dict[str, Any], lost: list[str], judged: str, who: str) -> str:
     """Which baseline beats the winner, by how much, and what to do."""
-    worst = min(lost, key=lambda name: float(test["differences"][name]["value"]))
-    gap, metric = test["differences"][worst], test["metric"]
+    worst = min(lost, key=lambda name: float(gaps[name]["value"]))
+    gap, metric = gaps[worst], test["metric"]
     by = f"{-gap['value']:.3f} [{-gap['high']:.3f}, {-gap['low']:.3f}] {metric_name(test)}"
-    values = [test["entrants"][name][metric] for name in (worst, "winner")]
+    values = [test["entrants"][name][metric] for name in (worst, judged)]
     advice = "keep these weights" if worst == "weights" else "search longer, or with more images"
     if any(name.startswith("supervised") for name in lost):
         advice = f"{EXPORT} gives the encoder trained on the labels"
     return f"{NAMES[worst]} beats {who} by {by} on the test part ({values[0]:.3f} to {values[1]:.3f}); {advice}"
 
 
-def _tuned(test: dict[str, Any]) -> str:
-    """A remark on the fine-tuned winner, which is an adaptation and no baseline."""
-    if "winner, fine-tuned" not in test["entrants"]:
-        return ""
-    return f"fine-tuned on the labels, the winner reaches {_scored(test, 'winner, fine-tuned')}, not compared in pairs"
+def _frozen(test: dict[str, Any]) -> str:
+    """A remark on the frozen encoder, where the fine-tuned one was judged."""
+    return f"frozen, with a logistic probe, it reaches {_scored(test, 'winner')}" if TUNED in test["entrants"] else ""
 
 
 def metric_name(test: dict[str, Any]) -> str:

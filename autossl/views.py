@@ -67,9 +67,7 @@ def preset(modality: str, channels: int) -> Preset:
     name = ("colour" if channels == 3 else "grey") if modality == "auto" else modality
     known = modalities()
     if name not in known:
-        raise UserError(
-            f"modality wants one of auto, {', '.join(known)}, but {modality!r} was given; choose one of them"
-        )
+        raise UserError(f"a modality was wanted, found {modality!r}; choose one of auto, {', '.join(known)}")
     found = known[name]
     if channels != 3:
         found = replace(found, saturation=0.0, hue=0.0, grey=0.0)

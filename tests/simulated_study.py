@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field, replace
 
 from autossl.errors import UserError
-from autossl.plan import PARADIGMS, WRONG, Plan, ensure_time, extend, hard_end, left, make_plan
+from autossl.plan import PARADIGMS, Plan, ensure_time, extend, hard_end, left, make_plan
 from autossl.rungs import Method, Needs
 from autossl.scheduler import Entry, Promote, Sample, Stop, Wait, enough, finalists, next_step, search_left
+
+WRONG = 3.0  # what the time limit must bear: true cost over estimated cost
 
 TABLE = (
     Method("simclr", "contrastive", 3, 2.0),

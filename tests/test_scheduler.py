@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.plan import Plan, make_plan, make_untimed_plan
+from autossl.plan import Plan, make_untimed_plan
 from autossl.rungs import Costs, Method, Needs
 from autossl.scheduler import (
     Entry,
@@ -19,11 +19,9 @@ from autossl.scheduler import (
     Stop,
     Wait,
     best,
-    enough,
     finalists,
     next_step,
     order,
-    search_left,
 )
 
 TABLE = (
@@ -291,23 +289,3 @@ def test_the_leaderboard_goes_by_rung_then_score() -> None:
     assert best([entry(0, 0, state="failed", reason="nan")]) is None
     only = [entry(0, 0, 0.5), entry(1, 0, rung=1, state="failed", reason="nan")]
     assert best(only) == only[0]
-
-
-def test_an_answer_is_two_paradigms_at_one_rung() -> None:
-    one = [entry(0, 0, 0.5), entry(1, 1, 0.6, method="byol", rung=1)]
-    assert not enough(one, PLAN)
-    assert enough([*one, entry(2, 1, 0.6, method="byol")], PLAN)
-    assert enough(one[:1], replace(PLAN, table=TABLE[:1]))
-    assert enough(one[:1], replace(PLAN, max_candidates=1))
-    assert not enough([entry(0, 0, state="failed", reason="nan")], replace(PLAN, table=TABLE[:1]))
-
-
-def test_the_search_goes_on_for_the_least_answer_only() -> None:
-    plan = make_plan(600, 22, Needs(Costs(), TABLE, 4000, 9000, 5000))
-    answered = [entry(0, 0, 0.5), entry(1, 1, 0.6, method="byol")]
-    assert search_left(answered, plan, plan.until["search"] + 1) == 0
-    assert search_left(answered, plan, plan.until["search"] - 3) == pytest.approx(3)
-    late = search_left(answered[:1], plan, plan.until["search"] + 1)
-    assert late == pytest.approx(plan.until["rescue"] - plan.until["search"] - 1)
-    assert search_left(answered[:1], plan, 1e6) == 0
-    assert search_left(answered, PLAN, 1e6) is None

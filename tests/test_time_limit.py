@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autossl.plan import MARGIN, WRONG, hard_end
+from autossl.plan import MARGIN, hard_end
 from autossl.rungs import Costs, Needs
-from autossl.scheduler import enough
-from tests.simulated_study import TABLE, Refused, Study, World, run
+from autossl.scheduler import Entry, enough, search_left
+from tests.simulated_study import TABLE, WRONG, Refused, Study, World, run
 
 
 def extremes(low: float, high: float) -> st.SearchStrategy[float]:
@@ -48,7 +48,7 @@ def worlds(draw: st.DrawFn) -> World:
     most = draw(st.sampled_from([None, 2, 5, 40]))
     if limit * workers * speed > 1e5:  # thousands of simulated segments would take minutes
         most = most or 80
-    wrong = extremes(-1, 1).map(lambda power: 3**power)
+    wrong = extremes(-1, 1).map(lambda power: WRONG**power)
     return World(
         limit=limit,
         needs=Needs(costs, TABLE, images // 2, images, images // 2, most, workers, finetune=draw(st.booleans())),
@@ -123,3 +123,22 @@ def test_what_three_and_ten_minutes_give(dearer: float) -> None:
         assert len({entry.candidate for entry in scored}) >= candidates
         assert len({entry.paradigm for entry in scored if entry.rung == 0}) == 4
         assert len({entry.rung for entry in scored}) >= rungs
+
+
+def test_the_search_goes_on_for_the_least_answer_only() -> None:
+    """Two paradigms at one rung, or one where there is only one."""
+    plan = run(two_cores(600, {})).plan
+    assert plan is not None
+    one = Entry(0, 0, "simclr", "contrastive", 0, "scored", 0.5)
+    other = Entry(1, 1, "byol", "predictive", 0, "scored", 0.6)
+    assert enough([one, other], plan)
+    assert not enough([one, replace(other, rung=1)], plan)
+    assert not enough([one, replace(other, state="failed")], plan)
+    assert enough([one], replace(plan, table=TABLE[:1]))
+    assert enough([one], replace(plan, max_candidates=1))
+    end, last = plan.until["search"], plan.until["rescue"]
+    assert search_left([one, other], plan, end - 3) == pytest.approx(3)
+    assert search_left([one, other], plan, end + 1) == 0
+    assert search_left([one], plan, end + 1) == pytest.approx(last - end - 1)
+    assert search_left([one], plan, 1e6) == 0
+    assert search_left([one], replace(plan, until={}), 1e6) is None

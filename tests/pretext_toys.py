@@ -1,0 +1,70 @@
+"""Toy image sets made for what methods need, and the smallest loop that trains a method on them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autossl.pretext import Pretext
+
+SIDE = 20
+LETTERS = (
+    "11111 10000 11110 10000 10000",  # F
+    "10000 10000 10000 10000 11111",  # L
+    "11110 10001 11110 10000 10000",  # P
+    "00011 00001 00001 10001 01110",  # J
+    "11111 00010 00100 01000 10000",  # 7
+    "10010 10010 11111 00010 00010",  # 4
+)
+
+
+def glyphs(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Upright letters (n, 1, 20, 20) of six classes: place, brightness and background vary, orientation does not."""
+    generator = torch.Generator().manual_seed(seed)
+    letters = torch.tensor([[[float(dot) for dot in row] for row in letter.split()] for letter in LETTERS])
+    y = torch.arange(n) % len(LETTERS)
+    large = F.interpolate(letters[:, None], scale_factor=2.0, mode="nearest")[y, 0]
+    corner = SIDE // 2 - 5 + torch.randint(-3, 4, (n, 2), generator=generator)
+    ink = 0.2 + 0.5 * torch.rand(n, generator=generator)
+    images = torch.zeros(n, SIDE, SIDE)
+    for image, letter, (top, left), shade in zip(images, large, corner.tolist(), ink, strict=True):
+        image[top : top + 10, left : left + 10] = letter * shade
+    images += 0.1 + 0.3 * torch.rand(n, 1, 1, generator=generator)
+    images += 0.04 * torch.randn(images.shape, generator=generator)
+    return images.clamp(0, 1)[:, None], y
+
+
+def gratings(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Noisy waves (n, 1, 20, 20) in twelve directions, the classes: what is hidden follows from what is left.
+
+    Phase and wavelength vary and grey levels have a fixed meaning, as in computed tomography.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 12
+    phase, length, height = torch.rand(3, n, 1, 1, generator=generator)
+    angle = (y * math.pi / 12).view(n, 1, 1)
+    place = torch.arange(float(SIDE))
+    across = place * angle.cos() + place[:, None] * angle.sin()
+    waves = torch.sin(2 * math.pi * (across / (5 + 2 * length) + phase))
+    images = 0.5 + 0.2 * (0.7 + 0.6 * height) * waves + 0.1 * torch.randn(n, SIDE, SIDE, generator=generator)
+    return images.clamp(0, 1)[:, None], y
+
+
+def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
+    """One training step; the loss before it."""
+    method.generator.manual_seed(number)
+    loss = method.loss(images)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    method.after_step(0.0)
+    return loss.detach()
+
+
+def train(method: Pretext, images: Tensor, *, steps: int, batch: int, lr: float = 2e-3, seed: int = 0) -> list[float]:
+    """Train on random batches of the images; the losses."""
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr)
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(images), (steps, batch), generator=generator)
+    return [float(step(method, optimizer, images[chosen], 1000 * seed + i)) for i, chosen in enumerate(rows)]
