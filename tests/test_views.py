@@ -265,7 +265,7 @@ def test_a_constant_channel_and_large_images_do_no_harm() -> None:
 
 @pytest.mark.parametrize("wrong", [{"crop_min": 0.0}, {"crop_min": 1.5}, {"jitter": -0.1}, {"jitter": 1.1}])
 def test_strengths_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="was wanted.*, found"):
+    with pytest.raises(UserError, match=r"was wanted.*, found"):
         Views(STILL, (0.5,), (0.2,), **wrong)
 
 
