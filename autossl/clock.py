@@ -49,6 +49,10 @@ class Clock:
         this = {"started": self.started, "seconds": round(self.stamped - self.started, 2)}
         write_json(self.folder.clock, {"runs": [*self.earlier, this]})
 
+    def forget(self) -> None:
+        """Count the runs before this one only."""
+        write_json(self.folder.clock, {"runs": self.earlier})
+
 
 def seconds(limit: str | float | int | None) -> float | None:
     """Seconds of "90s", "45m", "8h", "1d", "1h30m" or a number; None for "none". UserError otherwise."""

@@ -16,16 +16,17 @@ from autossl.data import open_data, prepare
 from autossl.display import Display
 from autossl.errors import NoCandidate, UserError
 from autossl.executor import run_workers
-from autossl.finish import Finish
+from autossl.finish import NOT_YET, Finish
 from autossl.folder import Folder, existing, machine_faults, only_process, read_toml, write_json, write_toml
 from autossl.journal import entries, mend
 from autossl.leaderboard import rows
-from autossl.plan import Plan, Step, ensure_time, extend, left, make_plan, make_untimed_plan
+from autossl.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
 from autossl.pretext import METHODS
 from autossl.proxies import detectable_difference, warm_up
 from autossl.repeat import adopt_plan
 from autossl.report import write_report
 from autossl.rungs import Costs, Method, Needs
+from autossl.scheduler import Entry, enough, search_left
 from autossl.segments import requeue_lost
 from autossl.settings import Asked, compare, default_out, resolve
 from autossl.worker import Worker
@@ -117,10 +118,13 @@ class Clocked:
         self.clock.stamp(force=True)
         return self
 
-    def __exit__(self, *fault: Any) -> None:
-        self.display.__exit__(*fault)
+    def __exit__(self, kind: Any, fault: Any, trace: Any) -> None:
+        self.display.__exit__(kind, fault, trace)
         with machine_faults():
-            self.clock.stamp(force=True)
+            if isinstance(fault, UserError):
+                self.clock.forget()  # what is refused uses up no time of the study
+            else:
+                self.clock.stamp(force=True)
 
     def tick(self) -> None:
         """Called at every training step."""
@@ -141,13 +145,12 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
     warm_up()
     _plan(context, run, say, extended)
     _search(context, run, say)
-    if not any(e.state == "scored" for e in entries(context.study.get_trials(deepcopy=False))):
+    if not any(e.state == "scored" for e in _entries(context)):
         write_report(folder, folder.report)
         raise NoCandidate(
             "no candidate could be used: every one failed or collapsed; see autossl leaderboard and autossl.log"
         )
-    finish = Finish(context, lambda step: _left(context, run, step), say, run.tick)
-    finish.run()
+    Finish(context, run.clock.now, say, run.tick).run()
     say("writing the report")
     write_report(folder, folder.report)
     say("done")
@@ -177,11 +180,11 @@ def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: 
     if context.state("plan") is None:
         plan = make_untimed_plan(needs) if limit is None else make_plan(limit, now, needs)
     elif extended:
-        plan = extend(context.plan, limit, now, needs)
-        context.remember(finished=False, extended_after_test=bool(context.state("tests")))
+        plan = extend(context.plan, limit, now, needs, answered=enough(_entries(context), context.plan))
+        context.remember(finished=False, extended_after_test=bool(context.state("tests")), **NOT_YET)
     else:
         plan = context.plan
-        ensure_time(plan, now)
+        ensure_time(plan, now, plan.end_seconds if context.state("finalists") else None)
     context.remember(plan=plan.to_dict())
     _tell_plan(context, plan)
 
@@ -233,7 +236,7 @@ def _baselines(context: Context) -> dict[str, Any]:
 
 def _needs(context: Context, costs: Costs) -> Needs:
     methods = tuple(
-        Method(name, METHODS[name].paradigm, len(context.space[name].priors), costs.per_image[name])
+        Method(name, METHODS[name].paradigm, len(context.space[name].priors), METHODS[name].passes)
         for name in context.config["methods"]
     )
     labelled = len(context.rows(PROBE, SELECTION, labelled=True))
@@ -252,26 +255,17 @@ def _needs(context: Context, costs: Costs) -> Needs:
 
 
 def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:
-    plan, folder = context.plan, context.folder
-    left = _left(context, run, "search")
-    if left == 0:
+    if search_left(_entries(context), context.plan, run.clock.now()) == 0:
         return
     say("searching")
     if context.config["workers"] > 1:
-        until = None if left is None else time.time() + left
-        run_workers(context, context.config["workers"], until, run.tick)
+        run_workers(context, context.config["workers"], run.clock.now, run.tick)
         return
-    worker = Worker(
-        context,
-        time_left=lambda: None if plan.search_until is None else plan.search_until - run.clock.now(),
-        stopped=folder.stop.exists,
-        tick=run.tick,
-    )
-    worker.work()
+    Worker(context, now=run.clock.now, stopped=context.folder.stop.exists, tick=run.tick).work()
 
 
-def _left(context: Context, run: Clocked, step: Step) -> float | None:
-    return left(context.plan, step, run.clock.now())
+def _entries(context: Context) -> list[Entry]:
+    return entries(context.study.get_trials(deepcopy=False))
 
 
 def _describe(data: Any) -> str | None:

@@ -13,6 +13,8 @@ import torch
 
 from autossl.context import Context, open_context
 from autossl.folder import Folder
+from autossl.journal import entries
+from autossl.scheduler import search_end
 from autossl.segments import give_up
 from autossl.worker import Worker
 
@@ -22,17 +24,19 @@ RESTARTS = 2  # of each worker
 GRACE = 10.0  # seconds that workers get to end by themselves after the search should
 
 
-def run_workers(context: Context, count: int, until: float | None, tick: Callable[[], None]) -> None:
-    """Run `count` workers on the study until they end, or until `until` (seconds since the epoch) plus a grace."""
-    processes = {n: _start(context.folder, n, count, until) for n in range(count)}
+def run_workers(context: Context, count: int, now: Callable[[], float], tick: Callable[[], None]) -> None:
+    """Run `count` workers on the study until they end, or until the search is over by `now` (study clock)."""
+    zero = time.time() - now()
+    processes = {n: _start(context.folder, n, count, zero) for n in range(count)}
     restarts = dict.fromkeys(processes, 0)
     try:
         while processes:
             time.sleep(0.5)
             tick()
+            late = _late(context, now())
             for number, process in list(processes.items()):
                 code = process.poll()
-                if code is None and until is not None and time.time() > until + GRACE:
+                if code is None and late > GRACE:
                     process.kill()
                     code = process.wait()
                 if code is None:
@@ -42,40 +46,46 @@ def run_workers(context: Context, count: int, until: float | None, tick: Callabl
                     continue
                 log.warning("worker %d ended with code %d; see its lines above in autossl.log", number, code)
                 give_up(context.study, lambda t, n=number: t.user_attrs.get("worker") == n)  # type: ignore[misc]
-                if restarts[number] < RESTARTS and (until is None or time.time() < until):
+                if restarts[number] < RESTARTS and late < 0:
                     restarts[number] += 1
-                    processes[number] = _start(context.folder, number, count, until)
+                    processes[number] = _start(context.folder, number, count, zero)
     finally:
         for process in processes.values():
             process.kill()
             process.wait()
 
 
-def _start(folder: Folder, number: int, count: int, until: float | None) -> subprocess.Popen[bytes]:
+def _late(context: Context, now: float) -> float:
+    """Seconds since the search should have been over; below zero before that."""
+    if context.plan.search_until is None or now < context.plan.search_until:
+        return -1.0
+    end = search_end(entries(context.study.get_trials(deepcopy=False)), context.plan)
+    assert end is not None
+    return now - end
+
+
+def _start(folder: Folder, number: int, count: int, zero: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "autossl.executor", str(folder.root.resolve()), str(number), str(count)]
     with open(folder.log, "ab") as stream:
-        return subprocess.Popen(
-            [*command, str(until or "none")], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL
-        )
+        return subprocess.Popen([*command, str(zero)], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
 
 
-def main(root: str, number: str, count: str, until: str) -> None:
-    """One worker process. It ends when the process that started it is gone."""
+def main(root: str, number: str, count: str, zero: str) -> None:
+    """One worker process; the study's clock was at 0 at `zero` (seconds since the epoch).
+
+    It ends when the process that started it is gone.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(count)))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder, parent = Folder(Path(root)), os.getppid()
     devices = torch.cuda.device_count()
     context = open_context(folder, f"cuda:{int(number) % devices}" if devices else None)
-    limit = None if until == "none" else float(until)
 
     def stopped() -> bool:
         return folder.stop.exists() or os.getppid() != parent
 
-    def left() -> float | None:
-        return None if limit is None else limit - time.time()
-
-    Worker(context, int(number), time_left=left, stopped=stopped).work()
+    Worker(context, int(number), now=lambda: time.time() - float(zero), stopped=stopped).work()
 
 
 if __name__ == "__main__":

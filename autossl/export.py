@@ -60,6 +60,12 @@ class Exported(Encoder):
 
         return _batched(head, self.standardise, images, batch)
 
+    @property
+    def head(self) -> Head:
+        """The head of an adapted model."""
+        layer = cast(Any, self.backbone).get_classifier()
+        return Head(layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy(), 0.0)
+
     def forward(self, images: Tensor) -> Tensor:
         """Pooled embedding (b, d), also where the model carries a head."""
         model = cast(Any, self.backbone)

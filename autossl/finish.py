@@ -4,10 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 
 from autossl import baselines, export
@@ -15,27 +15,28 @@ from autossl.context import PROBE, SELECTION, TEST, Context
 from autossl.encoder import Encoder
 from autossl.errors import NoCandidate
 from autossl.evaluate import ADAPTED, Entrant, label_curve, test
+from autossl.final import encoder_of, fresh_run, hyperparameters_of, train_on
 from autossl.folder import replace_file
 from autossl.journal import entries
-from autossl.plan import Step
+from autossl.plan import Step, left
 from autossl.scheduler import Entry, finalists
-from autossl.segments import new_run, segment_file
-from autossl.space import suggest
-from autossl.train import Run, resume, train
+from autossl.segments import seconds_per
+from autossl.targets import Head
+from autossl.train import train
 
 log = logging.getLogger("autossl")
 
-FINAL_PASSES = 3  # without a time limit: the final training sees so many times the images of the top rung
+NOT_YET = {"supervised": None, "finalists": None, "final": None}  # what an extended study does again
+SEARCH_SECONDS = 8.0  # below this the supervised baseline is one default run
 FINETUNE = (3e-4, 0.6, 0.1)  # learning rate, smallest crop and jitter of a fine-tune
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate at the end: its entry, its selection scores (one per training seed), and its encoder."""
+    """A candidate at the end: its entry and its selection scores, one per training seed."""
 
     entry: Entry
     selection: tuple[float, ...]
-    encoder: Encoder
 
     @property
     def mean(self) -> float:
@@ -43,47 +44,61 @@ class Finalist:
 
 
 class Finish:
-    """Ends a study. `left(step)` gives the seconds that a step may take (None: no limit), 0 if it is planned away."""
+    """Ends a study; `now` is its clock. Each step is written down, so that a resumed study goes on after it."""
 
     def __init__(
-        self,
-        context: Context,
-        left: Callable[[Step], float | None],
-        say: Callable[[str], None],
-        tick: Callable[[], None],
+        self, context: Context, now: Callable[[], float], say: Callable[[str], None], tick: Callable[[], None]
     ) -> None:
-        self.context, self.left, self.say, self.tick = context, left, say, tick
+        self.context, self.now, self.say, self.tick = context, now, say, tick
 
     def run(self) -> None:
-        """All steps in order; each result is written down, so that a resumed study goes on after it."""
-        context = self.context
+        """All steps in order."""
         supervised = self._supervised()
         best = self._select()
-        self._export(best.encoder, {"stage": "before the final training"})
         encoder, final = self._final_training(best)
-        winner = Finalist(best.entry, best.selection, encoder)
-        self._evaluate(winner, final, supervised)
-        context.remember(finished=True)
+        self._evaluate(best, encoder, final, supervised)
+        self.context.remember(finished=True)
 
-    def _supervised(self) -> baselines.Trained | None:
-        seconds = self.left("supervised")
-        if seconds == 0:
-            return None
-        self.say("training on the labels alone, the baseline")
+    def left(self, step: Step, needed: float = 0.0) -> float | None:
+        """Seconds that a step may take (None: no limit), 0 if it is left out."""
+        return left(self.context.plan, step, self.now(), needed)
+
+    def _over(self, seconds: float | None) -> Callable[[], bool]:
+        """Whether so many seconds are over, asked at every training step."""
         started = time.time()
 
         def over() -> bool:
             self.tick()
-            return seconds is not None and time.time() - started > seconds
+            return seconds is not None and time.time() - started >= seconds
 
-        small = seconds is not None and seconds < 8
-        return baselines.supervised(self.context, seconds, over, trials=1 if small else len(baselines.SEARCHED))
+        return over
+
+    def _supervised(self) -> baselines.Trained | None:
+        context, folder = self.context, self.context.folder.root / "baselines" / "supervised"
+        done = context.state("supervised")
+        if done is not None:
+            model = export.load(folder)
+            return baselines.Trained(model.to(context.device), model.head, **done)
+        seconds = self.left("supervised")
+        if seconds == 0:
+            return None
+        self.say("training on the labels alone, the baseline")
+        trials = 1 if seconds is not None and seconds < SEARCH_SECONDS else len(baselines.SEARCHED)
+        found = baselines.supervised(context, seconds, self._over(seconds), trials)
+        if found is not None:
+            facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
+            self._export(found.encoder, folder, {"supervised": facts}, found.head)
+            context.remember(supervised=facts)
+        return found
 
     def _select(self) -> Finalist:
         """Score the finalists on the selection part, with new training seeds as far as time allows."""
-        context = self.context
-        plan, everything = context.plan, entries(context.study.get_trials(deepcopy=False))
-        chosen = finalists(everything, plan.finalists)
+        context, plan = self.context, self.context.plan
+        chosen = finalists(entries(context.study.get_trials(deepcopy=False)), plan.finalists)
+        stored = {f["candidate"]: tuple(f["selection"]) for f in context.state("finalists") or ()}
+        if stored:
+            known = [Finalist(e, stored[e.candidate]) for e in chosen if e.candidate in stored]
+            return max(known, key=lambda f: f.mean)
         if not chosen:
             raise NoCandidate(
                 "no candidate could be used: every one failed or collapsed; see the leaderboard and autossl.log"
@@ -93,66 +108,31 @@ class Finish:
         for entry in chosen:
             if found and self.left("finalist") == 0:
                 break
-            encoder = self._encoder_of(entry)
-            found.append(Finalist(entry, (self.selection_score(encoder),), encoder))
-        for round_ in range(plan.replicates):
-            found = [self._replicated(f, round_ + 1) for f in found]
-        best = max(found, key=lambda f: f.mean)
-        context.remember(
-            finalists=[
-                {
-                    "candidate": f.entry.candidate,
-                    "method": f.entry.method,
-                    "rung": f.entry.rung,
-                    "selection": f.selection,
-                }
-                for f in found
-            ]
-        )
-        return best
+            encoder = encoder_of(context, entry, lambda: self.left("final training") == 0)
+            found.append(Finalist(entry, (self.selection_score(encoder),)))
+        for number in range(1, plan.replicates + 1):
+            found = [self._replicated(finalist, number) for finalist in found]
+        facts = [
+            {"candidate": f.entry.candidate, "method": f.entry.method, "rung": f.entry.rung, "selection": f.selection}
+            for f in found
+        ]
+        context.remember(finalists=facts)
+        return max(found, key=lambda f: f.mean)
 
     def _replicated(self, finalist: Finalist, number: int) -> Finalist:
         """Train a finalist once more from another seed and add its selection score, if there is time."""
-        seconds = self.left("replicate")
+        context, entry = self.context, finalist.entry
+        images = context.plan.rungs[entry.rung]
+        cost = seconds_per(context.study.get_trials(deepcopy=False), context)
+        seconds = self.left("replicate", cost(entry.method, images))
         if seconds == 0:
             return finalist
-        started = time.time()
-
-        def over() -> bool:
-            self.tick()
-            return seconds is not None and time.time() - started > seconds
-
-        entry = finalist.entry
         self.say(f"candidate {entry.candidate} again with another training seed")
-        run = self._fresh_run(entry, seed_shift=1000 * number)
-        if not next(train(run, [self.context.plan.rungs[entry.rung]], out_of_time=over)):
+        run = fresh_run(context, entry, seed_shift=1000 * number)
+        if not next(train(run, [images], out_of_time=self._over(seconds))):
             return finalist
-        score = self.selection_score(self.context.averaged(run.average))
-        return Finalist(entry, (*finalist.selection, score), finalist.encoder)
-
-    def _fresh_run(self, entry: Entry, seed_shift: int = 0) -> Run:
-        trial = self._trial(entry)
-        method, hyperparameters = suggest(trial, self.context.space)
-        return new_run(self.context, entry.candidate + seed_shift, method, hyperparameters)
-
-    def _trial(self, entry: Entry) -> Any:
-        """A stored trial that answers `suggest_*` with what was drawn then."""
-        stored = self.context.study.get_trials(deepcopy=False)[entry.number]
-        return optuna.trial.FixedTrial(stored.params)
-
-    def _resumed_run(self, entry: Entry, pool: Any = None) -> Run:
-        run = self._fresh_run(entry)
-        path = segment_file(self.context, {"candidate": entry.candidate, "rung": entry.rung}, "pt")
-        if path.is_file():
-            resume(run, path)
-        else:  # swept away: trained again from its seed
-            next(train(run, [self.context.plan.rungs[entry.rung]]))
-        if pool is not None:
-            run.pool = pool
-        return run
-
-    def _encoder_of(self, entry: Entry) -> Encoder:
-        return self.context.averaged(self._resumed_run(entry).average)
+        score = self.selection_score(context.averaged(run.average))
+        return Finalist(entry, (*finalist.selection, score))
 
     def selection_score(self, encoder: Encoder) -> float:
         """The study's metric on the selection part, fitted on the probe part."""
@@ -164,102 +144,76 @@ class Finish:
 
     def _final_training(self, best: Finalist) -> tuple[Encoder, dict[str, Any]]:
         """Train the winner on with a falling rate; keep that only if its selection score did not fall."""
+        context, entry, before = self.context, best.entry, best.selection[0]
+        done = context.state("final")
+        if done is not None:
+            return export.load(context.folder.encoder).to(context.device), done
+        encoder = encoder_of(context, entry, lambda: self.left("final training") == 0)
+        self._export(encoder, context.folder.encoder, {"stage": "before the final training"})
         seconds = self.left("final training")
-        before = self.selection_score(best.encoder)
-        if seconds == 0:
-            return best.encoder, {"kept": False, "why": "no time", "selection_before": before}
-        self.say(f"training candidate {best.entry.candidate} ({best.entry.method}) on, with a falling learning rate")
-        encoder, trained = self.train_on(best.entry, seconds)
-        after = self.selection_score(encoder)
-        kept = after >= before
-        log.info(
-            "selection score %.3f before the final training, %.3f after: %s",
-            before,
-            after,
-            "kept" if kept else "not kept",
-        )
-        final = {"kept": kept, "selection_before": before, "selection_after": after, **trained}
-        return (encoder if kept else best.encoder), final
+        final: dict[str, Any] = {"kept": False, "why": "no time", "selection_before": before}
+        if seconds != 0:
+            self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
+            trained, facts = train_on(context, entry, seconds, self.tick)
+            after = self.selection_score(trained)
+            kept = after >= before
+            encoder = trained if kept else encoder
+            final = {"kept": kept, "selection_before": before, "selection_after": after, **facts}
+            word = "kept" if kept else "not kept"
+            log.info("selection score %.3f before the final training, %.3f after: %s", before, after, word)
+            self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
+        context.remember(final=final)
+        return encoder, final
 
-    def train_on(self, entry: Entry, seconds: float | None) -> tuple[Encoder, dict[str, Any]]:
-        """Train a candidate on from its checkpoint on every image outside the test part, its rate falling to zero."""
-        run = self._resumed_run(entry, self.context.final_pool)
-        run.mean, run.averaged = [], 0
-        self._train_on(run, seconds)
-        return self.context.averaged(run.average, self.context.final_pool), {"images": run.images}
-
-    def _train_on(self, run: Run, seconds: float | None) -> None:
-        first = run.images
-        if seconds is None:
-            plan = self.context.plan
-            last = first + (plan.final_images or 3 * plan.rungs[-1])
-            next(train(run, [last], anneal=lambda images: (images - first) / max(1, last - first)))
-            return
-        started = time.time()
-
-        def progress(images: int) -> float:
-            return (time.time() - started) / seconds
-
-        def over() -> bool:
-            self.tick()
-            return time.time() - started >= seconds
-
-        next(train(run, [1 << 50], out_of_time=over, anneal=progress))
-
-    def _evaluate(self, winner: Finalist, final: dict[str, Any], supervised: baselines.Trained | None) -> None:
-        context, target = self.context, self.context.target
-        entry = winner.entry
+    def _evaluate(
+        self, winner: Finalist, encoder: Encoder, final: dict[str, Any], supervised: baselines.Trained | None
+    ) -> None:
+        context = self.context
         self.say("testing once")
-        rows = context.rows(PROBE, SELECTION, labelled=True)
-        adaptation, why = target.adaptation(context.config["adaptation"], len(rows))
-        entrants = [Entrant("winner", winner.encoder), Entrant("untrained", baselines.untrained(context))]
+        labels = len(context.rows(PROBE, SELECTION, labelled=True))
+        adaptation, why = context.target.adaptation(context.config["adaptation"], labels)
+        outcome = test(context, self._entrants(encoder, supervised))
+        model, head = encoder, outcome.heads["winner"]
+        if adaptation == "finetune":
+            model, head = self._finetune(encoder, head, outcome)
+        if self.left("label curve") != 0:
+            self.say("drawing the label curve")
+            outcome.facts["label_curve"] = label_curve(context, outcome, lambda: self.left("label curve") == 0)
+        result = {
+            "candidate": self._described(winner.entry),
+            "selection": list(winner.selection),
+            "final_training": final,
+            "adaptation": {"chosen": adaptation, "why": why},
+            "supervised": context.state("supervised"),
+            "test": outcome.facts,
+            "tests": int(context.state("tests") or 0) + 1,
+        }
+        self._keep(outcome.embeddings)
+        self._export(encoder, context.folder.encoder, result)
+        self._export(model, context.folder.model, result, head)
+        context.remember(result=result, tests=result["tests"])
+
+    def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
+        context = self.context
+        entrants = [Entrant("winner", encoder), Entrant("untrained", baselines.untrained(context))]
         if context.config.get("weights"):
             entrants.append(Entrant("weights", baselines.given(context, context.config["weights"])))
         if supervised is not None:
             entrants.append(Entrant("supervised", supervised.encoder, supervised.head))
             entrants.append(Entrant("supervised, frozen", supervised.encoder))
-        outcome = test(context, entrants)
-        heads = outcome.heads
-        model, head = winner.encoder, heads["winner"]
-        if adaptation == "finetune":
-            model, head = self._finetune(winner.encoder, head, outcome)
-        if self.left("label curve") != 0:
-            self.say("drawing the label curve")
-            outcome.facts["label_curve"] = label_curve(context, outcome, lambda: self.left("label curve") == 0)
-        result = {
-            "candidate": {
-                "number": entry.candidate,
-                "method": entry.method,
-                "paradigm": entry.paradigm,
-                "rung": entry.rung,
-                "hyperparameters": self._hyperparameters(entry),
-                "aligned_score": entry.score,
-                "se": entry.se,
-            },
-            "selection": list(winner.selection),
-            "final_training": final,
-            "adaptation": {"chosen": adaptation, "why": why},
-            "supervised": None
-            if supervised is None
-            else {**supervised.settings, "seconds": supervised.seconds, "selection": supervised.selection},
-            "test": outcome.facts,
-            "tests": int(context.state("tests") or 0) + 1,
+        return entrants
+
+    def _described(self, entry: Entry) -> dict[str, Any]:
+        _, hyperparameters = hyperparameters_of(self.context, entry)
+        return {
+            "number": entry.candidate,
+            "method": entry.method,
+            "paradigm": entry.paradigm,
+            "rung": entry.rung,
+            "hyperparameters": hyperparameters,
+            "aligned_score": entry.score,
+            "se": entry.se,
         }
-        context.remember(result=result, tests=result["tests"])
-        self._keep(outcome.embeddings)
-        self._export(winner.encoder, result)
-        export.write(
-            model, context.folder.model, context.preprocessing, context.card_facts(result), head, context.data.classes
-        )
-        if supervised is not None:
-            export.write(
-                supervised.encoder,
-                context.folder.root / "baselines" / "supervised",
-                context.preprocessing,
-                {"data": context.card_facts(result)["data"], "trained": supervised.settings},
-                supervised.head,
-                context.data.classes,
-            )
 
     def _finetune(self, encoder: Encoder, head: Any, outcome: Any) -> tuple[Encoder, Any]:
         """Fine-tune a copy on every label outside the test part; it is tested beside the frozen one."""
@@ -278,12 +232,10 @@ class Finish:
         outcome.add(context, Entrant(ADAPTED, *tuned))
         return tuned
 
-    def _hyperparameters(self, entry: Entry) -> dict[str, Any]:
-        return suggest(self._trial(entry), self.context.space)[1]
-
-    def _export(self, encoder: Encoder, result: dict[str, Any]) -> None:
+    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Head | None = None) -> None:
         context = self.context
-        export.write(encoder, context.folder.encoder, context.preprocessing, context.card_facts(result))
+        classes = context.data.classes if head is not None else ()
+        export.write(encoder, path, context.preprocessing, context.card_facts(facts), head, classes)
 
     def _keep(self, embeddings: dict[str, NDArray[np.float32]]) -> None:
         """Keep the winner's test embedding for the report's map."""

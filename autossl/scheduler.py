@@ -244,11 +244,15 @@ def enough(entries: Sequence[Entry], plan: Plan) -> bool:
     return any(len(paradigms) >= wanted for paradigms in found.values())
 
 
+def search_end(entries: Sequence[Entry], plan: Plan) -> float | None:
+    """When the search is over (study clock); later than planned while the least answer is missing. None: no limit."""
+    return plan.until["search" if enough(entries, plan) else "rescue"] if plan.until else None
+
+
 def search_left(entries: Sequence[Entry], plan: Plan, now: float) -> float | None:
-    """Seconds of the search left at `now` (study clock); beyond its planned end while the least answer is missing."""
-    if not plan.until:
-        return None
-    return max(0.0, plan.until["search" if enough(entries, plan) else "rescue"] - now)
+    """Seconds of the search left at `now` (study clock); None without a limit."""
+    end = search_end(entries, plan)
+    return None if end is None else max(0.0, end - now)
 
 
 def order(entries: Sequence[Entry]) -> list[Entry]:

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from autossl import export
+from autossl import export, final
 from autossl.clock import seconds
 from autossl.context import TEST, open_context
 from autossl.data import read_images
 from autossl.errors import UserError
-from autossl.finish import Finish
 from autossl.folder import existing
 from autossl.journal import entries
 from autossl.proxies import bootstrap, interval
@@ -28,8 +27,7 @@ def train_on(run: str | Path, candidate: int | None, time_limit: str, output: Pa
         raise UserError(
             f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
         )
-    finish = Finish(context, lambda step: None, print, lambda: None)
-    encoder, facts = finish.train_on(chosen, seconds(time_limit))
+    encoder, facts = final.train_on(context, chosen, seconds(time_limit))
     export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
     return output
 

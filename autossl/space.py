@@ -122,7 +122,7 @@ def _keywords(method: str) -> list[tuple[str, set[str]]]:
     return [("method", own), ("views", views), ("train", {f.name for f in fields(Settings)})]
 
 
-def suggest(trial: optuna.Trial, space: Space) -> tuple[str, dict[str, Any]]:
+def suggest(trial: optuna.Trial | optuna.trial.FixedTrial, space: Space) -> tuple[str, dict[str, Any]]:
     """Draw a method and its searched hyperparameters; fixed ones are added."""
     method = trial.suggest_categorical(METHOD, list(space))
     assert isinstance(method, str)

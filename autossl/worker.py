@@ -17,7 +17,7 @@ from autossl.folder import replace_file
 from autossl.journal import entries, sampler, storage_faults
 from autossl.pretext import METHODS
 from autossl.proxies import paired
-from autossl.scheduler import Promote, Sample, Stop, Wait, next_step
+from autossl.scheduler import Promote, Sample, Stop, Wait, next_step, search_end, search_left
 from autossl.segments import (
     configuration,
     finish,
@@ -67,8 +67,7 @@ class Repeat:
 class Worker:
     """Runs segments of one study until nothing fits any more.
 
-    `time_left` gives the seconds until the search must end (None without a limit); `stopped` says whether a stop was
-    asked for; `tick` is called at every training step.
+    `now` is the study's clock; `stopped` says whether a stop was asked for; `tick` is called at every training step.
     """
 
     def __init__(
@@ -76,12 +75,12 @@ class Worker:
         context: Context,
         number: int = 0,
         *,
-        time_left: Callable[[], float | None] = lambda: None,
+        now: Callable[[], float],
         stopped: Callable[[], bool] = lambda: False,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.context, self.number = context, number
-        self.time_left, self.stopped, self.tick = time_left, stopped, tick
+        self.now, self.stopped, self.tick = now, stopped, tick
         self.study = context.study
 
     def work(self) -> None:
@@ -107,8 +106,9 @@ class Worker:
     def _next(self, trials: list[FrozenTrial]) -> Promote | Sample | Wait | Stop | Repeat:
         repeat = self.context.state("repeat")
         if repeat is None:
-            costs = seconds_per(trials, self.context)
-            return next_step(entries(trials), self.context.plan, self.time_left(), costs, self._paired)
+            everything, plan = entries(trials), self.context.plan
+            left = search_left(everything, plan, self.now())
+            return next_step(everything, plan, left, seconds_per(trials, self.context), self._paired)
         done = {(t.user_attrs.get("candidate"), t.user_attrs.get("rung")) for t in trials}
         rest = [Repeat(**segment) for segment in repeat if (segment["candidate"], segment["rung"]) not in done]
         return rest[0] if rest else Stop("every segment of the earlier study was repeated")
@@ -199,6 +199,7 @@ class Worker:
 
     def _train(self, trial: optuna.Trial, run: Run, partial: Path) -> None:
         images = self.context.plan.rungs[int(trial.user_attrs["rung"])]
+        end = search_end(entries(self._trials()), self.context.plan)
         leased = time.time()
 
         def out_of_time() -> bool:
@@ -207,8 +208,7 @@ class Worker:
             if time.time() - leased > LEASE_SECONDS:
                 leased = time.time()
                 trial.set_user_attr("lease", leased)
-            left = self.time_left()
-            return self.stopped() or (left is not None and left <= 0)
+            return self.stopped() or (end is not None and self.now() >= end)
 
         try:
             reached = next(train(run, [images], out_of_time=out_of_time))

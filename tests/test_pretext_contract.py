@@ -1,9 +1,8 @@
-"""What every method must do, over METHODS: a usable loss, gradients, progress, repeatability and a whole state."""
+"""What every method must do, over METHODS: a usable loss, gradients, repeatability and a whole state."""
 
 import copy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from autossl.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
 from autossl.views import Views, modalities, preset
-from tests.pretext_toys import glyphs, step, train
+from tests.pretext_toys import glyphs, step
 
 NAMES = list(METHODS)
 PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hybrid"}
@@ -73,11 +72,12 @@ def test_images_and_patients_are_left_as_they_were(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_loss_and_only_the_seed_decides(name: str) -> None:
     images = glyphs(24, 0)[0]
-    one, other = make(name), make(name)
+    methods = make(name), make(name)
     torch.manual_seed(7)  # the global generator must play no part
-    losses = [
-        [float(step(m, opt, images, number)) for number in range(3)] for m in (one, other) for opt in [optimizer(m)]
-    ]
+    losses = []
+    for method in methods:
+        opt = optimizer(method)
+        losses.append([float(step(method, opt, images, number)) for number in range(3)])
     assert losses[0] == losses[1]
     assert len(set(losses[0])) == 3
 
@@ -107,13 +107,6 @@ def test_a_state_holds_each_tensor_once_and_passes_the_safe_loader(name: str, tm
     torch.save(state, tmp_path / "state.pt")
     again = torch.load(tmp_path / "state.pt", weights_only=True)
     assert all(torch.equal(again[key], state[key]) for key in state)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_loss_falls_in_training(name: str) -> None:
-    method = make(name)
-    losses = train(method, glyphs(128, 1)[0], steps=30, batch=32)
-    assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
 @pytest.mark.parametrize("name", NAMES)
