@@ -10,6 +10,7 @@ from autossl.folder import Folder, read_toml
 from autossl.journal import open_storage
 
 HOST = "127.0.0.1"  # the dashboard asks nobody for a password
+LOCAL = (HOST, "localhost")
 READING = ("GET", "HEAD")
 
 Start = Callable[..., Any]
@@ -49,7 +50,7 @@ def serve(folder: Folder, port: int = 8080, read_only: bool = True) -> None:
 
 def open_server(folder: Folder, port: int, read_only: bool) -> WSGIServer:
     """The server, bound to 127.0.0.1 and not yet serving; port 0 takes a free one. Raises UserError as `serve`."""
-    app = _application(folder)
+    app = only_here(_application(folder))
     try:
         return make_server(HOST, port, reading_only(app) if read_only else app, Server, Quiet)
     except (OSError, OverflowError) as fault:
@@ -74,6 +75,18 @@ def _application(folder: Folder) -> App:
         )
     app: App = wsgi(open_storage(folder, url))
     return app
+
+
+def only_here(app: App) -> App:
+    """The same application, refusing requests that name another host: a web page elsewhere must not read the study."""
+
+    def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if environ.get("HTTP_HOST", HOST).rsplit(":", 1)[0] in LOCAL:
+            return app(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"this dashboard answers at {HOST} and localhost only\n".encode()]
+
+    return guarded
 
 
 def reading_only(app: App) -> App:

@@ -20,6 +20,9 @@ from autossl.verdict import BASELINES, NAMES, Verdict, headline, metric_name, ve
 
 __all__ = ["headline", "write_report"]
 
+MOST_ROWS = 40  # of the leaderboard
+INTERRUPTED = ("out of time", "lost")  # why a segment ended that says nothing of its candidate
+PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
 
 
@@ -47,11 +50,14 @@ def _facts(found: Found) -> dict[str, Any]:
         "verdict": verdict(result, found.config) if result else _so_far(found),
         "metric": metric_name(result["test"]) if result else "",
         "found": found,
+        "settings": _without_folders(found.config),
         "name": found.data.get("name") or found.config.get("study_name") or found.folder.root.name,
         "names": NAMES,
         "baselines": BASELINES,
         "plan": plan,
+        "shown": _shown(found),
         "failures": _failures(found.trials),
+        "interrupted": sum(t.user_attrs.get("reason") in INTERRUPTED for t in found.trials),
         "not_tried": [m for m in plan.get("methods", ()) if m not in tried]
         + [m for m in plan.get("skipped", ()) if m not in tried],
         "candidates": len({e.candidate for e in entries(found.trials)}),
@@ -81,9 +87,21 @@ def _so_far(found: Found) -> Verdict:
     )
 
 
+def _shown(found: Found) -> list[dict[str, Any]]:
+    """The top of the leaderboard, the winner and the baselines."""
+    return [
+        row
+        for place, row in enumerate(found.rows)
+        if place < MOST_ROWS or row["paradigm"] == "baseline" or row["candidate"] == found.winner
+    ]
+
+
 def _failures(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
     """Failed segments with their reasons; a double is no failure, it was another worker's."""
-    failed = [t.user_attrs for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("reason") != "double"]
+    no_failure = {"double", *INTERRUPTED}
+    failed = [
+        t.user_attrs for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("reason") not in no_failure
+    ]
     keys = ("candidate", "method", "rung", "reason", "why", "seconds")
     return [{key: attrs.get(key) for key in keys} for attrs in failed if "candidate" in attrs]
 
@@ -99,12 +117,19 @@ def _spent(trials: list[FrozenTrial]) -> dict[str, tuple[int, float]]:
 
 def _repeat(found: Found) -> str:
     """The command that repeats this study: its plan without the clock, and every setting that was not a default."""
-    config = found.config
+    config = _without_folders(found.config)
     words = ["autossl", "search", str(config.get("data", "DATA"))]
+    words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
     for key in ("task", "label_column", "patient_column", "max_labels", *DEFAULTS, "weights", "backbone", "image_size"):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
-    return shlex.join([*words, "--plan", str(found.folder.root), "--out", "NEW"])
+    return shlex.join([*words, "--plan", found.folder.root.resolve().name, "--out", "NEW"])
+
+
+def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings with paths cut to their last part: folders may name people, and a report is passed on."""
+    cut = {key: Path(str(config[key])).name for key in PATHS if config.get(key)}
+    return {key: value for key, value in {**config, **cut}.items() if key != "storage"}
 
 
 def _versions(folder: Folder) -> dict[str, str]:

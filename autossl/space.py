@@ -61,19 +61,25 @@ def read_space(space: str = "auto") -> Space:
         path = Path(space)
         if not path.is_file():
             raise UserError(f"a search space (TOML file) was wanted, found nothing at {space}; give a path or auto")
-        where, text = str(path), path.read_text()
+        where, text = str(path), path.read_bytes()
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
+        tables = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise UserError(f"a search space in TOML was wanted, but {where} cannot be read ({fault}); mend it") from None
+    if not tables:
+        raise UserError(f"a search space with a table for each method was wanted, found none in {where}; add [simclr]")
     return {name: _method_space(where, name, table) for name, table in tables.items()}
 
 
-def _shipped(name: str) -> str:
-    return (resources.files("autossl") / "search_spaces" / name).read_text()
+def _shipped(name: str) -> bytes:
+    return (resources.files("autossl") / "search_spaces" / name).read_bytes()
 
 
-def _method_space(where: str, name: str, table: Mapping[str, Any]) -> MethodSpace:
+def _method_space(where: str, name: str, table: object) -> MethodSpace:
+    if not isinstance(table, dict):
+        raise UserError(
+            f"a table for each method was wanted, found {name} = {table!r} in {where}; write it below [METHOD]"
+        )
     if name not in METHODS:
         raise UserError(f"a method was wanted, found [{name}] in {where}; known methods: {', '.join(METHODS)}")
     allowed = set().union(*(keys for _, keys in _keywords(name)))
@@ -89,14 +95,38 @@ def _method_space(where: str, name: str, table: Mapping[str, Any]) -> MethodSpac
         if key == "prior":
             continue
         if isinstance(value, dict):
-            searched[key] = Range(**value)
+            searched[key] = _range(where, f"{name}.{key}", value)
         elif isinstance(value, list):
-            searched[key] = tuple(value)
+            searched[key] = _choice(where, f"{name}.{key}", value)
         else:
             fixed[key] = value
-    for prior in table.get("prior", []):
+    priors = table.get("prior", [])
+    if not isinstance(priors, list) or not all(isinstance(prior, dict) for prior in priors):
+        raise UserError(
+            f"a list of tables was wanted, found {name}.prior = {priors!r} in {where}; write [{{ lr = 1e-3 }}]"
+        )
+    for prior in priors:
         _check_prior(where, name, prior, searched)
-    return MethodSpace(searched, fixed, tuple(table.get("prior", [])))
+    return MethodSpace(searched, fixed, tuple(priors))
+
+
+def _range(where: str, key: str, value: Mapping[str, Any]) -> Range:
+    low, high, log = value.get("low"), value.get("high"), value.get("log", False)
+    ends = isinstance(low, int | float) and isinstance(high, int | float) and low <= high
+    if not ends or set(value) - {"low", "high", "log"} or not isinstance(log, bool) or (log and low <= 0):  # type: ignore[operator]
+        raise UserError(
+            f"a range was wanted (low <= high, above zero with log = true), found {key} = {dict(value)} in {where}; "
+            "write { low = 1e-4, high = 1e-2, log = true }"
+        )
+    return Range(low, high, log)  # type: ignore[arg-type]
+
+
+def _choice(where: str, key: str, values: list[Any]) -> Choice:
+    if not values or not all(isinstance(value, str | int | float) for value in values):
+        raise UserError(
+            f"a choice between numbers or words was wanted, found {key} = {values} in {where}; write [128, 256]"
+        )
+    return tuple(values)
 
 
 def _check_prior(where: str, name: str, prior: Mapping[str, Any], searched: Mapping[str, Range | Choice]) -> None:

@@ -56,6 +56,17 @@ def test_it_shows_trials_and_refuses_changes(running: WSGIServer, folder: Folder
     assert len(open_study(folder, "toy").trials) == 1
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80"])
+def test_it_answers_to_no_other_name(running: WSGIServer, host: str) -> None:
+    address = f"http://127.0.0.1:{running.server_port}/api/studies"
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "localhost:1"})) as answer:
+        assert answer.status == 200
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(address, headers={"Host": host}))
+    assert refused.value.code == 403
+    refused.value.close()
+
+
 def test_it_listens_on_this_machine_only(running: WSGIServer) -> None:
     assert running.server_address[0] == "127.0.0.1"
 

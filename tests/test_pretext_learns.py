@@ -31,10 +31,10 @@ class Setting(NamedTuple):
 SETTINGS = {
     "simclr": Setting("letters", "xray", steps=40),
     "vicreg": Setting("letters", "xray", steps=40),
-    "byol": Setting("letters", "xray"),
+    "byol": Setting("letters", "xray", steps=100, own={"teacher_rate": 0.05}),
     "barlow": Setting("letters", "xray", steps=50),
     "rotation": Setting("letters", "xray"),
-    "jigsaw": Setting("letters", "xray"),
+    "jigsaw": Setting("letters", "xray", steps=120, lr=4e-3),
     "cnn_mae": Setting("waves", "ct"),
     "genesis": Setting("waves", "ct"),
     "denoising": Setting("waves", "ct", steps=40),

@@ -19,7 +19,7 @@ from autossl.errors import UserError
 from autossl.folder import Folder, write_json, write_toml
 from autossl.journal import open_study
 from autossl.pretext import METHODS
-from autossl.report import headline, write_report
+from autossl.report import MOST_ROWS, headline, write_report
 from autossl.space import read_space, suggest
 from tests.test_verdict import GOOD, outcome
 
@@ -185,6 +185,27 @@ def journal_is_untouched(folder: Folder) -> bool:
     return folder.journal.read_bytes() == before
 
 
+def test_what_ended_without_a_fault_of_its_candidate_is_no_failure(tmp_path: Path) -> None:
+    folder = searched(tmp_path, STATE)
+    add(folder, 4, "rotation", 0, None, reason="out of time")
+    add(folder, 5, "rotation", 0, None, reason="lost")
+    page = page_of(folder)
+    assert "2 segments were cut off by the end of the search, a stop or a crash" in page.text
+    assert "out of time" not in page.text
+    assert page.text.count("nan: the loss is nan") == 1
+
+
+def test_a_long_leaderboard_is_cut_but_keeps_the_baselines(tmp_path: Path) -> None:
+    folder = begin(tmp_path, STATE)
+    for number in range(MOST_ROWS + 5):
+        add(folder, number, "simclr", 0, 0.5 + number / 1000)
+    page = page_of(folder)
+    assert "5 more candidates are in autossl leaderboard RUN --csv" in page.text
+    assert page.text.count("0.544 ± 0.020") == 1 + 1  # the best, in the first line too
+    assert "0.503 ± 0.020" not in page.text
+    assert "untrained" in page.text.split("Leaderboard")[1].split("5 more")[0]
+
+
 def test_when_everything_failed_it_says_so(tmp_path: Path) -> None:
     folder = begin(tmp_path, STATE)
     add(folder, 0, "simclr", 0, None, reason="collapsed", why="one direction holds 99 % of the variance")
@@ -207,9 +228,11 @@ def test_a_finished_study_answers_first_and_shows_everything(tmp_path: Path) -> 
     assert "2 min 50 s used in 2 runs, of a limit of 3 min 0 s" in page.text
     assert "A second finalist did not fit: <b>so</b> it is." in page.text
     assert "extended after its test" not in page.text
-    repeat = "autossl search '/images of <a> clinic.npz' --task classification --max-labels 60"
+    repeat = "autossl search 'images of <a> clinic.npz' --task classification --max-labels 60"
     assert repeat in page.text
-    assert f"--plan {folder.root}" in page.text
+    assert f"--plan {folder.root.name}" in page.text
+    assert "/images" not in page.text
+    assert "3 settings compared on the selection part, the best at learning rate 0.002" in page.text
     assert page.counts["svg"] == 7
     assert "contains pixels of your images" in page.text
     assert "could not be drawn" not in page.text

@@ -9,6 +9,7 @@ from autossl.report import headline
 from autossl.verdict import verdict
 
 CONFIG: dict[str, Any] = {"task": "classification"}
+SUPERVISED = {"settings": {"lr": 2e-3, "tried": 3}, "seconds": 9.0, "selection": 0.7}
 
 
 def outcome(gaps: dict[str, tuple[float, float, float]], tuned: bool = False) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def outcome(gaps: dict[str, tuple[float, float, float]], tuned: bool = False) ->
         "selection": [0.77],
         "final_training": {"kept": True, "selection_before": 0.77, "selection_after": 0.78, "images": 1000},
         "adaptation": {"chosen": "finetune" if tuned else "frozen", "why": "60 labels"},
-        "supervised": {"lr": 2e-3, "tried": 3, "seconds": 9.0, "selection": 0.7} if "supervised" in gaps else None,
+        "supervised": SUPERVISED if "supervised" in gaps else None,
         "test": {
             "entrants": entrants, "metric": "balanced_accuracy", "images": 45, "labels": 60, "label_curve": curve,
             "differences": {n: dict(zip(signs, gap, strict=True)) for n, gap in gaps.items()},
