@@ -13,6 +13,7 @@ MOST_RUNGS = 6
 CLIMB = 0.6  # of the search time at most for one candidate's way to the top rung
 PRIORS = 1 / 3  # of the search time for the first prior of each method
 NUMBERS = tuple(sorted({round(1.06**k) for k in range(119)} - {0}, reverse=True))  # of candidates, 1 to about 970
+BREADTH = range(12, 18)  # so many candidates at two rungs are better than fewer, where a third rung does not fit
 
 
 class Method(NamedTuple):
@@ -107,9 +108,9 @@ class Ambition(NamedTuple):
 
 
 AMBITIONS = (  # what goes first: replicates, second finalist, supervised search, upper rungs, methods
-    Ambition(3, 2, 0.10, 0.06, 1 / 3, 24),
-    Ambition(3, 1, 0.10, 0.06, 1 / 3, 18),
-    Ambition(2, 1, 0.10, 0.06, 1 / 3, 14),
+    Ambition(3, 2, 0.10, 0.06, 1 / 3, 27),
+    Ambition(3, 1, 0.10, 0.06, 1 / 3, 22),
+    Ambition(2, 1, 0.10, 0.06, 1 / 3, 18),
     Ambition(2, 0, 0.10, 0.06, 1 / 3, 8),
     Ambition(1, 0, 0.10, 0.06, 1 / 3, 6),
     Ambition(1, 0, 0.05, 0.04, 1 / 3, 4),
@@ -135,6 +136,13 @@ def depth(candidates: int) -> int:
     while rungs < MOST_RUNGS and candidates >= ETA ** (rungs + 1):
         rungs += 1
     return rungs
+
+
+SIZES = (  # what is tried in turn: candidates and rungs
+    *((number, depth(number)) for number in NUMBERS if number >= BREADTH.start),
+    *((number, 2) for number in NUMBERS if number in BREADTH),
+    *((number, depth(number)) for number in NUMBERS if number < BREADTH.start),
+)
 
 
 def climb(first: int, rungs: int) -> tuple[int, ...]:
@@ -166,20 +174,19 @@ def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | N
     easiest = depth(1) if known is None else len(known.rungs)
     if seconds <= 0 or _first(seconds, needs, names, 1, easiest) < MIN_RUNG:
         return known if known is not None and known.answered else None
-    for number in NUMBERS:
-        if number > most:
-            continue
-        if known is not None:
+    if known is not None:
+        for number in (number for number in NUMBERS if number <= most):
             if _first(seconds, needs, names, number, len(known.rungs)) >= known.rungs[0]:
                 return _higher(seconds, needs, names, known._replace(candidates=known.candidates + number))
-        elif _first(seconds, needs, names, number, depth(number)) >= _wanted(needs, names, number):
-            return _low_enough(seconds, needs, names, number)
-    return known if known is not None and known.answered else None
+        return known if known.answered else None
+    for number, rungs in SIZES:
+        if number <= most and _first(seconds, needs, names, number, rungs) >= _wanted(needs, names, number):
+            return _low_enough(seconds, needs, names, number, rungs)
+    return None
 
 
-def _low_enough(seconds: float, needs: Needs, names: Sequence[str], number: int) -> Ladder:
+def _low_enough(seconds: float, needs: Needs, names: Sequence[str], number: int, rungs: int) -> Ladder:
     """Rungs that a candidate can climb in the time there is, however many workers share the rest."""
-    rungs = depth(number)
     while True:
         first = ROUND * int(_first(seconds, needs, names, number, rungs) / ROUND)
         found = climb(first, rungs)

@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from autossl.dashboard import open_server
 from autossl.folder import Folder
 from autossl.journal import entries, mend, open_study
 from autossl.study import Study
@@ -103,11 +106,30 @@ def test_same_seed_gives_the_same_candidates_and_scores_after_kills(
     assert study.encoder().embed(np.zeros((1, 16, 16, 1), np.uint8)).shape[0] == 1
 
 
+def it_answers_while_it_runs(out: Path) -> None:
+    """Status, leaderboard and dashboard of a study at work."""
+    status = json.loads(subprocess.run([*CLI, "status", str(out), "--json"], check=True, capture_output=True).stdout)
+    assert not status["finished"]
+    assert status["stage"] == "searching"
+    board = subprocess.run([*CLI, "leaderboard", str(out), "--json"], check=True, capture_output=True).stdout
+    assert any(row["method"] == "untrained" for row in json.loads(board))
+    with open_server(Folder(out), 0, read_only=True) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/api/studies"
+        with urllib.request.urlopen(address) as answer:
+            number = json.load(answer)["study_summaries"][0]["study_id"]
+        with urllib.request.urlopen(f"{address}/{number}?after=0") as answer:
+            assert json.load(answer)["trials"]
+        server.shutdown()
+
+
 def test_two_workers_are_killed_and_go_on(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(command(images, out, "--workers", "2"))
     while process.poll() is None and journal_lines(out) < 20:
         time.sleep(0.02)
+    it_answers_while_it_runs(out)
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     lock = out.resolve() / "study.journal.lock"
