@@ -19,7 +19,7 @@ from autossl.final import encoder_of, fresh_run, hyperparameters_of, train_on
 from autossl.folder import replace_file
 from autossl.journal import entries
 from autossl.plan import Step, left
-from autossl.scheduler import Entry, finalists
+from autossl.scheduler import Entry, finalists, order
 from autossl.segments import seconds_per
 from autossl.targets import Head
 from autossl.train import train
@@ -94,11 +94,12 @@ class Finish:
     def _select(self) -> Finalist:
         """Score the finalists on the selection part, with new training seeds as far as time allows."""
         context, plan = self.context, self.context.plan
-        chosen = finalists(entries(context.study.get_trials(deepcopy=False)), plan.finalists)
-        stored = {f["candidate"]: tuple(f["selection"]) for f in context.state("finalists") or ()}
-        if stored:
-            known = [Finalist(e, stored[e.candidate]) for e in chosen if e.candidate in stored]
-            return max(known, key=lambda f: f.mean)
+        everything = entries(context.study.get_trials(deepcopy=False))
+        stored = {(f["candidate"], f["rung"]): tuple(f["selection"]) for f in context.state("finalists") or ()}
+        if stored:  # in their order: the first of equals wins
+            known = [e for e in order(everything) if (e.candidate, e.rung) in stored]
+            return max((Finalist(e, stored[e.candidate, e.rung]) for e in known), key=lambda f: f.mean)
+        chosen = finalists(everything, plan.finalists)
         if not chosen:
             raise NoCandidate(
                 "no candidate could be used: every one failed or collapsed; see the leaderboard and autossl.log"

@@ -1,6 +1,7 @@
 """One small study through the Python call, and everything that can be done with it afterwards."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from autossl.cli import main
 from autossl.context import open_context
 from autossl.data import PROBE, SELECTION, TEST
 from autossl.errors import UserError
+from autossl.folder import Folder, read_json, write_json
 from autossl.study import Study
 
 SETTINGS = {
@@ -98,6 +100,24 @@ def test_a_plan_repeats_the_study(study: Study, tmp_path: Path) -> None:
     first = {(r["candidate"], r["rung"]): (r["method"], r["score"]) for r in study.leaderboard()}
     second = {(r["candidate"], r["rung"]): (r["method"], r["score"]) for r in again.leaderboard()}
     assert first == second
+
+
+def test_a_study_that_was_stopped_in_its_end_goes_on_after_the_last_step(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.folder.root, tmp_path / "run")
+    folder = Folder(tmp_path / "run")
+    stored = read_json(folder.state)
+    del stored["finished"], stored["result"]
+    write_json(folder.state, {**stored, "tests": 0})
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "baselines").iterdir()}
+    again = autossl.resume(folder.root)
+    assert again.result is not None
+    assert study.result is not None
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "baselines").iterdir()} == before
+    assert again.result["candidate"] == study.result["candidate"]
+    assert again.result["final_training"] == study.result["final_training"]
+    for name, found in study.result["test"]["entrants"].items():
+        assert again.result["test"]["entrants"][name]["accuracy"] == pytest.approx(found["accuracy"], abs=0.03)
+    assert again.result["tests"] == 1
 
 
 def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
