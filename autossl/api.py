@@ -34,6 +34,7 @@ def search(
     workers: int | str = "auto",
     executor: str = "local",
     device: str = "auto",
+    precision: str = "auto",
     plan: str | Path | None = None,
     seed: int = 0,
 ) -> Study:
@@ -42,6 +43,7 @@ def search(
     `data` is a path (MedMNIST-layout .npz, folder of class folders, CSV manifest), "sample:cells", "medmnist:NAME",
     an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label). `unlabeled` adds images without
     labels. `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
+    `precision` is that of training ("auto": bf16 where the device computes with it); embeddings are always fp32.
     The study is a folder (`out`); calling again with the same settings goes on with it. `plan` repeats the plan of
     an earlier study folder.
 
@@ -53,7 +55,7 @@ def search(
         adaptation=adaptation, weights=_text(weights), time_limit=time_limit, max_candidates=max_candidates,
         space=str(space), methods=methods if isinstance(methods, str) else tuple(methods), backbone=backbone,
         image_size=image_size, modality=modality, out=_text(out), storage=storage, workers=workers, executor=executor,
-        device=device, plan=_text(plan), seed=seed,
+        device=device, precision=precision, plan=_text(plan), seed=seed,
     )  # fmt: skip
     return Study(controller.start(data, asked, unlabeled=unlabeled, labels=labels).root)
 

@@ -94,6 +94,7 @@ class Context:
             model_args=config["model_args"],
             upsample=config["upsample"],
         )
+        encoder.low_precision = config["precision"] == "bf16"
         return encoder.to(self.device).to(memory_format=torch.channels_last)
 
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -165,6 +166,7 @@ class Context:
     def averaged(self, weights: Mapping[str, torch.Tensor], pool: Pool | None = None) -> Encoder:
         """An encoder with averaged weights, its batch norms settled on the pool."""
         encoder = self.new_encoder(0)
+        encoder.low_precision = False  # what is scored and exported is settled in fp32
         encoder.load_state_dict(dict(weights))
         settle_norms(encoder, pool or self.probe_pool, self.plain.standardise)
         return encoder

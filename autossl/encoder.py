@@ -25,7 +25,8 @@ class Encoder(nn.Module):
 
     Takes standardised images (b, channels, h, w). `upsample` enlarges them by a fixed factor first; it is the last
     resort for backbones that have no keyword for small images, and the only thing that a plain
-    `timm.create_model` would have to be told besides `model_args`.
+    `timm.create_model` would have to be told besides `model_args`. With `low_precision` the backbone computes in
+    bf16 while it is trained; what it gives is fp32, and in evaluation nothing changes.
 
     Raises UserError if timm does not know the backbone or refuses `model_args`.
     """
@@ -43,6 +44,7 @@ class Encoder(nn.Module):
         self.name, self.channels, self.image_size = backbone, channels, image_size
         self.model_args = dict(model_args or {})
         self.upsample = upsample or 1
+        self.low_precision = False
         self.backbone = _create(backbone, channels, self.model_args)
         self.dim = int(cast(Any, self.backbone).num_features)
         with torch.no_grad():
@@ -54,7 +56,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled embedding (b, d)."""
-        return cast(Tensor, self.backbone(self._enlarged(images)))
+        with self._autocast(images):
+            return cast(Tensor, self.backbone(self._enlarged(images))).float()
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Feature maps (b, c, h, w), finest first."""
@@ -67,8 +70,13 @@ class Encoder(nn.Module):
         deep = len({info["reduction"] for info in _infos(model)}) > 1
         # a hierarchical network gives its last four stages, a plain transformer its last layer
         indices = list(range(max(levels - 4, 0), levels)) if deep else [levels - 1]
-        final, maps = model.forward_intermediates(self._enlarged(images), indices=indices, norm=not deep)
-        return Features(model.forward_head(final, pre_logits=True), list(maps))
+        with self._autocast(images):
+            final, maps = model.forward_intermediates(self._enlarged(images), indices=indices, norm=not deep)
+            pooled = model.forward_head(final, pre_logits=True)
+        return Features(pooled.float(), [m.float() for m in maps])
+
+    def _autocast(self, images: Tensor) -> torch.autocast:
+        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision and self.training)
 
     def _enlarged(self, images: Tensor) -> Tensor:
         if self.upsample == 1:
@@ -96,6 +104,14 @@ def _create(backbone: str, channels: int, model_args: dict[str, Any]) -> nn.Modu
 
 def _line(fault: Exception) -> str:
     return (str(fault).splitlines() or [type(fault).__name__])[0][:160]
+
+
+def default_precision(device: str) -> str:
+    """bf16 where the device has instructions for it, otherwise fp32."""
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    can = torch.cpu.get_capabilities()
+    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
 
 
 def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str, Any], int]:

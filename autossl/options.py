@@ -36,6 +36,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--workers", default="auto", show_default=True, callback=_number_or_auto, help="Processes."),
         click.option("--executor", default="local", show_default=True, help="Where workers run."),
         click.option("--device", default="auto", show_default=True, help="cpu or cuda."),
+        click.option("--precision", default="auto", show_default=True, help="Of training: fp32 or bf16."),
         click.option("--plan", help="Repeat the plan of this earlier study."),
         click.option("--seed", default=0, show_default=True, help="Everything random follows from it."),
     ]

@@ -11,7 +11,7 @@ import torch
 
 from autossl.clock import seconds
 from autossl.data import Source, default_image_size
-from autossl.encoder import default_backbone, fit_to_size
+from autossl.encoder import default_backbone, default_precision, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
 from autossl.plan import check_limit
@@ -21,6 +21,7 @@ from autossl.targets import target_class
 from autossl.views import preset
 
 ADAPTATIONS = ("auto", "frozen", "finetune")
+PRECISIONS = ("auto", "fp32", "bf16")
 EXECUTORS = ("local",)
 FREE = (
     "time_limit",
@@ -56,6 +57,7 @@ class Asked:
     workers: int | str = "auto"
     executor: str = "local"
     device: str = "auto"
+    precision: str = "auto"
     plan: str | None = None
     seed: int = 0
 
@@ -68,6 +70,7 @@ class Asked:
         """Refuse what can be refused before any file is opened; UserError."""
         target_class(self.task)([], self.metric)
         _one_of("adaptation", self.adaptation, ADAPTATIONS)
+        _one_of("precision", self.precision, PRECISIONS)
         _one_of("executor", self.executor, EXECUTORS)
         limit = self.limit
         check_limit(limit)
@@ -135,6 +138,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         "upsample": upsample,
         "image_size": size,
         "device": device,
+        "precision": default_precision(device) if asked.precision == "auto" else asked.precision,
         "workers": workers(asked, device),
         "study_name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{source.name}.{asked.task}.{backbone}"),
         "version": version("autossl-imaging"),

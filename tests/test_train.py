@@ -119,3 +119,19 @@ def test_twelve_bits_reach_the_device_without_loss() -> None:
     pool = Pool(ramp, np.arange(16), 4095.0, torch.device("cpu"))
     back = pool.batch(np.arange(16)).permute(0, 2, 3, 1).numpy() * 4095
     assert np.array_equal(np.rint(back), ramp)
+
+
+def test_low_precision_trains_near_fp32_and_evaluates_in_fp32() -> None:
+    exact, coarse = make_run(), make_run()
+    coarse.method.encoder.low_precision = True
+    images = exact.pool.batch(np.arange(16))
+    with torch.no_grad():
+        assert torch.equal(exact.method.encoder.eval()(images), coarse.method.encoder.eval()(images))
+        rough = coarse.method.encoder.train()(images)
+        assert rough.dtype == torch.float32
+        fine = exact.method.encoder.train()(images)
+    assert 0 < (rough - fine).abs().max() < 0.05 * fine.abs().max()
+    assert next(train(exact, [160]))
+    assert next(train(coarse, [160]))
+    assert all(p.dtype == torch.float32 for p in coarse.method.parameters())
+    assert coarse.losses[-1][1] == pytest.approx(exact.losses[-1][1], rel=0.05)
