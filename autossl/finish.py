@@ -19,6 +19,7 @@ from autossl.final import encoder_of, fresh_run, hyperparameters_of, train_on
 from autossl.folder import replace_file
 from autossl.journal import entries
 from autossl.plan import Step, left
+from autossl.proxies import Difference, paired
 from autossl.scheduler import Entry, finalists, order
 from autossl.segments import seconds_per
 from autossl.targets import Head
@@ -41,6 +42,15 @@ class Finalist:
     @property
     def mean(self) -> float:
         return float(np.mean(self.selection))
+
+
+def clearly_fell(gap: Difference) -> bool:
+    """Whether the selection score fell by more than the standard error of the paired difference.
+
+    Few labelled images tell a gain from a loss hardly better than a coin, and more training with a falling learning
+    rate is better more often than not: docs/decisions.md has the figures.
+    """
+    return bool(gap.value < -gap.se)
 
 
 class Finish:
@@ -137,34 +147,47 @@ class Finish:
 
     def selection_score(self, encoder: Encoder) -> float:
         """The study's metric on the selection part, fitted on the probe part."""
-        context, target = self.context, self.context.target
+        context = self.context
+        labels = context.data.labels[context.rows(SELECTION, labelled=True)]
+        return context.target.value(labels, self._selection_scores(encoder))
+
+    def _selection_scores(self, encoder: Encoder) -> NDArray[np.float32]:
+        """Class scores (n, c) of the labelled images of the selection part, by a probe fitted on the probe part."""
+        context = self.context
         fit_rows, rows = context.scored_rows, context.rows(SELECTION, labelled=True)
         z, z_new = context.embed(encoder, fit_rows), context.embed(encoder, rows)
-        scores = target.transfer(z, context.data.labels[fit_rows], context.groups(fit_rows), z_new)
-        return target.value(context.data.labels[rows], scores)
+        return context.target.transfer(z, context.data.labels[fit_rows], context.groups(fit_rows), z_new)
 
     def _final_training(self, best: Finalist) -> tuple[Encoder, dict[str, Any]]:
-        """Train the winner on with a falling rate; keep that only if its selection score did not fall."""
-        context, entry, before = self.context, best.entry, best.selection[0]
+        """Train the winner on with a falling rate; keep that unless its selection score clearly fell."""
+        context, entry = self.context, best.entry
         done = context.state("final")
         if done is not None:
             return export.load(context.folder.encoder).to(context.device), done
         encoder = encoder_of(context, entry, lambda: self.left("final training") == 0)
         self._export(encoder, context.folder.encoder, {"stage": "before the final training"})
         seconds = self.left("final training")
-        final: dict[str, Any] = {"kept": False, "why": "no time", "selection_before": before}
+        final: dict[str, Any] = {"kept": False, "why": "no time", "selection_before": best.selection[0]}
         if seconds != 0:
+            before = self._selection_scores(encoder)
             self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
-            trained, facts = train_on(context, entry, seconds, self.tick)
-            after = self.selection_score(trained)
-            kept = after >= before
-            encoder = trained if kept else encoder
-            final = {"kept": kept, "selection_before": before, "selection_after": after, **facts}
-            word = "kept" if kept else "not kept"
-            log.info("selection score %.3f before the final training, %.3f after: %s", before, after, word)
+            trained, facts = train_on(context, entry, self.left("final training"), self.tick)
+            final = {**self._judged(before, self._selection_scores(trained)), **facts}
+            encoder = trained if final["kept"] else encoder
             self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
         context.remember(final=final)
         return encoder, final
+
+    def _judged(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, Any]:
+        """Whether the final training is kept, by the selection scores before and after it."""
+        context, rows = self.context, self.context.rows(SELECTION, labelled=True)
+        labels, metric = context.data.labels[rows], context.target.metric
+        gap = paired(labels, after, before, context.groups(rows), metric, draws=400)
+        kept = not clearly_fell(gap)
+        values = [context.target.value(labels, scores) for scores in (before, after)]
+        word = "kept" if kept else "not kept"
+        log.info("selection score %.3f before the final training, %.3f after (± %.3f): %s", *values, gap.se, word)
+        return {"kept": kept, "selection_before": values[0], "selection_after": values[1], "selection_se": gap.se}
 
     def _evaluate(
         self, winner: Finalist, encoder: Encoder, final: dict[str, Any], supervised: baselines.Trained | None
