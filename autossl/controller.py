@@ -142,7 +142,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
         return
     requeue_lost(context.study, everything=True)
-    warm_up()
+    warm_up(everything=False)
     _plan(context, run, say, extended)
     _search(context, run, say)
     if not any(e.state == "scored" for e in _entries(context)):

@@ -5,9 +5,13 @@ if __name__ == "proxies":
 
 from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.collapse import Collapse, collapse
+from autossl.proxies.evidence import Evidence, Queries
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
+from autossl.proxies.logistic import LOGISTIC_PENALTIES, logistic
 from autossl.proxies.metrics import METRICS, accuracy, balanced_accuracy, macro_auroc, r2, score
-from autossl.proxies.ridge import PENALTIES, Ridge, ridge, standardise
+from autossl.proxies.panel import Panel, Reading, panel, read
+from autossl.proxies.probe import Probe
+from autossl.proxies.ridge import PENALTIES, ridge, standardise
 from autossl.proxies.spectrum import Spectrum, participation_ratio, rankme, spectrum, stable_rank
 from autossl.proxies.statistics import (
     Difference,
@@ -23,13 +27,18 @@ from autossl.proxies.warm import warm_up
 __all__ = [
     "KNN_KS",
     "KNN_TEMPERATURES",
+    "LOGISTIC_PENALTIES",
     "METRICS",
     "PENALTIES",
     "PROXIES",
     "Collapse",
     "Difference",
+    "Evidence",
+    "Panel",
+    "Probe",
     "Proxy",
-    "Ridge",
+    "Queries",
+    "Reading",
     "Spectrum",
     "accuracy",
     "balanced_accuracy",
@@ -39,11 +48,14 @@ __all__ = [
     "grouped_folds",
     "interval",
     "knn_votes",
+    "logistic",
     "macro_auroc",
     "paired",
+    "panel",
     "participation_ratio",
     "r2",
     "rankme",
+    "read",
     "ridge",
     "score",
     "spectrum",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import matrix
-from autossl.proxies.knn import unit_rows
+from autossl.proxies.neighbours import unit_rows
 from autossl.proxies.ridge import standardise
 from autossl.proxies.spectrum import participation_ratio
 from autossl.proxies.tiles import spans
@@ -47,8 +47,12 @@ def collapse(z: ArrayLike) -> Collapse:
     if array.ndim == 2 and array.dtype.kind == "f" and array.size and not _finite(array):
         return Collapse(float("nan"), float("nan"), float("nan"), True, "embeddings hold NaN or infinity")
     rows = matrix(array)
+    return collapse_of(rows, participation_ratio(standardise(rows)))
+
+
+def collapse_of(rows: NDArray[np.float32], participation: float) -> Collapse:
+    """`collapse` of finite rows whose standardised participation ratio is known."""
     ratio = float(unit_rows(rows).std(axis=0, dtype=np.float64).mean() * np.sqrt(rows.shape[1]))
-    participation = participation_ratio(standardise(rows))
     cosine = mean_cosine(rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32))
     reason = _reason(ratio, participation, cosine, rows.shape[1])
     return Collapse(ratio, participation, cosine, bool(reason), reason)

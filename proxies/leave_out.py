@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from autossl.proxies.moments import eigh
 from autossl.proxies.tiles import run_tiles, spans
 
 Array = NDArray[np.float64]
@@ -48,7 +49,7 @@ def decompose(rows: NDArray[np.float32], targets: Array, weights: Array, *, rece
     dimensions = rows.shape[1]
     if len(rows) < dimensions:
         centred = (rows - mean) * roots[:, None]
-        eigenvalues, vectors = _eigh(centred @ centred.T)
+        eigenvalues, vectors = eigh(centred @ centred.T)
         lengths = np.sqrt(eigenvalues)
         inverse = np.where(lengths > 1e-9 * lengths[-1], 1 / np.maximum(lengths, 1e-300), 0)
         basis, rotated = (centred.T @ vectors) * inverse, vectors * lengths
@@ -59,7 +60,7 @@ def decompose(rows: NDArray[np.float32], targets: Array, weights: Array, *, rece
         centred = (rows[start:stop] - mean) * roots[start:stop, None]
         gram += centred.T @ centred
         product += centred.T @ scaled_targets[start:stop]
-    eigenvalues, basis = _eigh(gram)
+    eigenvalues, basis = eigh(gram)
     return Problem(rows, targets, roots, mean, level, basis, None, eigenvalues, basis.T @ product, recentre)
 
 
@@ -69,11 +70,6 @@ def _mean(rows: NDArray[np.float32], weights: Array) -> Array:
         total += weights[start:stop] @ rows[start:stop]
     mean: Array = total / weights.sum()
     return mean
-
-
-def _eigh(gram: Array) -> tuple[Array, Array]:
-    eigenvalues, vectors = np.linalg.eigh(gram)
-    return np.maximum(eigenvalues, 0), vectors
 
 
 def solution(problem: Problem, penalty: float) -> tuple[Array, Array]:
@@ -170,7 +166,7 @@ def _refit(problem: Problem, index: Rows, rotated: Array, penalties: Array) -> A
     shift, step = -(roots.T @ rotated) / left, -(roots.T @ targets) / left  # of the means, (1, r) and (1, c)
     gram = np.diag(problem.eigenvalues) - rotated.T @ rotated - left * shift.T @ shift
     cross = problem.cross - rotated.T @ targets - left * shift.T @ step
-    eigenvalues, vectors = _eigh(gram)
+    eigenvalues, vectors = eigh(gram)
     seen = (rotated / roots - shift) @ vectors
     cross = vectors.T @ cross
     level = problem.level if problem.recentre else problem.level + step[0]

@@ -1,13 +1,13 @@
 """Ridge probe over a path of penalties with exact leave-one-out and leave-group-out predictions."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, group_index, matrix, score_matrix
 from autossl.proxies.leave_out import Problem, decompose, leave_out, solution
 from autossl.proxies.metrics import METRICS, score
+from autossl.proxies.moments import Moments, eigh
+from autossl.proxies.probe import Probe, class_weights, penalty_path
 from autossl.proxies.tiles import spans
 
 PENALTIES: NDArray[np.float64] = np.logspace(-4, 7, 45)
@@ -15,30 +15,6 @@ PENALTIES.flags.writeable = False
 
 # Leave-out scores of as many penalties are held at once as fit into this, or into the size of z where that is more.
 SCORE_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class Ridge:
-    """A ridge probe: `scores` and `value` come from leave-out predictions, `weights` from all samples."""
-
-    penalty: float
-    value: float
-    metric: str
-    scores: NDArray[np.float32]  # (n, c) leave-out predictions at the chosen penalty
-    penalties: NDArray[np.float64]  # (l,)
-    values: NDArray[np.float64]  # (l,) the metric of the leave-out predictions at each penalty
-    weights: NDArray[np.float64]  # (d, c)
-    intercept: NDArray[np.float64]  # (c,)
-
-    def predict(self, z: ArrayLike) -> NDArray[np.float32]:
-        """Returns scores (m, c) of embeddings (m, d), on the scale of `scores`."""
-        rows = matrix(z)
-        if rows.shape[1] != len(self.weights):
-            raise ValueError(f"z must have the probe's {len(self.weights)} dimensions, found {rows.shape[1]}.")
-        scores = np.empty((len(rows), self.weights.shape[1]), np.float32)
-        for start, stop in spans(len(rows), 4096):  # in float64 by tiles: z need not be centred
-            scores[start:stop] = rows[start:stop].astype(np.float64) @ self.weights + self.intercept
-        return scores
 
 
 def ridge(
@@ -50,7 +26,7 @@ def ridge(
     penalties: ArrayLike = PENALTIES,
     metric: str | None = None,
     balanced: bool = True,
-) -> Ridge:
+) -> Probe:
     """Fits ridge regression with an intercept for every penalty and predicts each group from all the others.
 
     z (n, d) is best standardised first, see `standardise`. With `classes`, y (n,) holds class indices, the targets
@@ -78,13 +54,44 @@ def ridge(
         raise ValueError(
             f"metric must be r2 for values and another of {', '.join(METRICS)} for classes, found {metric!r}."
         )
-    path = _path(penalties)
+    path = penalty_path(penalties)
     owner = group_index(groups, len(rows))
     problem = decompose(rows, targets, weights, recentre=balanced and classes is not None)
     truth = targets if classes is None else np.asarray(y)
     values, best, scores = _choose(problem, owner, path, metric, truth)
     coefficients, intercept = solution(problem, path[best])
-    return Ridge(float(path[best]), float(values[best]), metric, scores, path, values, coefficients, intercept)
+    return Probe(float(path[best]), float(values[best]), metric, scores, path, values, coefficients, intercept)
+
+
+def ridge_of(
+    m: Moments, groups: ArrayLike | None = None, *, penalties: ArrayLike = PENALTIES, metric: str = "balanced_accuracy"
+) -> Probe:
+    """`ridge(standardise(z), y, groups)` for classes, balanced, from moments that other scores share.
+
+    Weights and intercept are those for z as it is, not standardised. The rows must be at least as many as dimensions.
+    """
+    n, count = len(m.rows), len(m.sizes)
+    assert n >= m.dimensions, "the dual form needs the rows themselves"
+    weights = class_weights(m.labels, count)
+    each = np.zeros(count)
+    each[m.present] = n / (len(m.present) * m.sizes[m.present])  # the weight of a sample of each class
+    shift = each @ m.sums / n  # from the mean to the weighted mean
+    spread = np.sqrt(np.diag(m.scatter) / n)
+    scale = 1 / np.where(_varies(spread, m.mean), spread, np.inf)
+    gram = (m.balanced - n * np.outer(shift, shift)) * scale * scale[:, None]
+    eigenvalues, vectors = eigh(gram)
+    level = each * m.sizes / n
+    cross = vectors.T @ (scale[:, None] * (each * (m.sums - m.sizes[:, None] * shift).T))
+    targets = np.eye(count)[m.labels]
+    basis = scale[:, None] * vectors
+    problem = Problem(
+        m.rows, targets, np.sqrt(weights), m.mean + shift, level, basis, None, eigenvalues, cross, recentre=True
+    )
+    path = penalty_path(penalties)
+    values, best, scores = _choose(problem, group_index(groups, n), path, metric, m.labels)
+    return Probe(
+        float(path[best]), float(values[best]), metric, scores, path, values, *solution(problem, float(path[best]))
+    )
 
 
 def standardise(z: ArrayLike, reference: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -100,12 +107,18 @@ def standardise(z: ArrayLike, reference: ArrayLike | None = None) -> NDArray[np.
     mean = base.mean(axis=0, dtype=np.float64)
     variance = sum(((base[a:b] - mean) ** 2).sum(axis=0) for a, b in spans(len(base), 4096)) / len(base)
     spread = np.sqrt(variance)
-    varies = spread > 1e-6 * np.abs(mean) + 1e-30  # float32 keeps seven digits
+    varies = _varies(spread, mean)
     scale = np.where(varies, 1 / np.where(varies, spread, 1), 0)
     scaled = np.empty_like(rows)
     for start, stop in spans(len(rows), 4096):
         scaled[start:stop] = (rows[start:stop] - mean) * scale
     return scaled
+
+
+def _varies(spread: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a dimension varies by more than float32 rounds its mean (seven digits)."""
+    varies: NDArray[np.bool_] = spread > 1e-6 * np.abs(mean) + 1e-30
+    return varies
 
 
 def _targets(
@@ -117,16 +130,7 @@ def _targets(
     labels = class_index(y, classes, rows)
     onehot = np.zeros((rows, classes))
     onehot[np.arange(rows), labels] = 1
-    sizes = np.bincount(labels, minlength=classes)
-    weights = rows / (np.count_nonzero(sizes) * sizes[labels]) if balanced else np.ones(rows)
-    return onehot, weights
-
-
-def _path(penalties: ArrayLike) -> NDArray[np.float64]:
-    path = np.atleast_1d(np.array(penalties, np.float64))
-    if path.ndim != 1 or not (path.size and np.isfinite(path).all() and path.min() > 0):
-        raise ValueError(f"penalties must be positive numbers, found {penalties!r}.")
-    return path
+    return onehot, class_weights(labels, classes) if balanced else np.ones(rows)
 
 
 def _choose(

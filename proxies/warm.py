@@ -5,13 +5,15 @@ import time
 import numpy as np
 
 from autossl.proxies.bootstrap import bootstrap
+from autossl.proxies.dimension import mst_dimension, two_nn
 from autossl.proxies.knn import knn_votes
+from autossl.proxies.logistic import logistic
 from autossl.proxies.metrics import macro_auroc
 from autossl.proxies.ridge import ridge
 
 
-def warm_up() -> float:
-    """Runs every kernel once on tiny inputs and returns the seconds it took.
+def warm_up(everything: bool = True) -> float:
+    """Runs every kernel, or those that a search uses, once on tiny inputs and returns the seconds it took.
 
     The first time on a machine this compiles (some 10 s); compiled kernels are kept beside the package or, where its
     folder is read-only, in the user's cache folder, and later processes read them in well under a second.
@@ -23,4 +25,9 @@ def warm_up() -> float:
     fitted = ridge(z, labels, np.arange(12) // 2, classes=2)
     bootstrap(labels, fitted.scores, draws=2)
     macro_auroc(labels, fitted.scores)
+    logistic(z, labels, classes=2, penalties=[1.0])
+    if everything:
+        spread = np.random.default_rng(0).random((20, 3), np.float32)
+        two_nn(spread)
+        mst_dimension(spread)
     return time.perf_counter() - began

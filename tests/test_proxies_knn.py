@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.proxies import KNN_KS, KNN_TEMPERATURES, balanced_accuracy, knn_votes
-from autossl.proxies import knn as module
+from autossl.proxies import neighbours as module
 
 
 def slow_votes(

@@ -1,38 +1,25 @@
 """Image classification as a target: its aligned score, its head, and its metrics."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from autossl.errors import UserError
-from autossl.proxies import (
-    balanced_accuracy,
-    bootstrap,
-    collapse,
-    grouped_folds,
-    knn_votes,
-    macro_auroc,
-    participation_ratio,
-    rankme,
-    ridge,
-    standardise,
-)
+from autossl.proxies import Evidence, balanced_accuracy, collapse, logistic, macro_auroc, read, ridge, standardise
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 METRICS = ("balanced_accuracy", "macro_auroc")
-INVERSE_PENALTIES = tuple(float(c) for c in np.logspace(-4, 1, 6))  # of the logistic head, on standardised embeddings
 FINETUNE_ABOVE = (
     250  # labels from which adaptation="auto" fine-tunes (catalogue §5.4: few labels favour a frozen probe)
 )
-KNN_K, KNN_T = 20, 0.07
+FOLDS_BELOW = 3000  # labels
+ALIGNED = {"balanced_accuracy": "ridge", "macro_auroc": "ridge_auroc"}  # the proxy that is maximised, by metric
+SHOWN = {"knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"}
 
 
 @dataclass(frozen=True)
@@ -79,25 +66,17 @@ class Classification:
         The standard error comes from a bootstrap over patients. k-NN and the spectrum are shown beside it.
         """
         count = len(self.classes)
-        health = collapse(z)
         if not np.isfinite(z).all():
-            return Score(0.0, 0.0, {}, health.reason, np.zeros((len(z), count), dtype=np.float32))
-        scaled = standardise(z)
-        fit = ridge(scaled, y, groups, classes=count, metric=self.metric)
-        draws = bootstrap(y, fit.scores, groups, metrics=(self.metric,), draws=200)[self.metric]
-        votes = knn_votes(z, y, ks=(KNN_K,), temperatures=(KNN_T,), classes=count, groups=groups)[0, 0]
-        proxies = {
-            "knn": balanced_accuracy(y, votes.argmax(1)),
-            "auroc": macro_auroc(y, fit.scores),
-            "rankme": rankme(z),
-            "participation": participation_ratio(z),
-        }
+            return Score(0.0, 0.0, {}, collapse(z).reason, np.zeros((len(z), count), dtype=np.float32))
+        evidence = Evidence(z, y, groups, classes=count, metric=self.metric)
+        found = read(evidence, scores=(ALIGNED[self.metric], *SHOWN.values()), draws=200)
+        aligned = found[ALIGNED[self.metric]]
         return Score(
-            float(fit.value),
-            float(np.std(draws)),
-            {name: float(value) for name, value in proxies.items()},
-            health.reason if health.collapsed else "",
-            np.asarray(fit.scores, dtype=np.float32),
+            aligned.value,
+            aligned.se,
+            {name: found[row].value for name, row in SHOWN.items()},
+            evidence.health.reason,
+            evidence.probe.scores,
         )
 
     def transfer(self, z: Floats, y: Ints, groups: Ints | None, z_new: Floats) -> Floats:
@@ -106,35 +85,18 @@ class Classification:
         return np.asarray(fit.predict(standardise(z_new, z)), dtype=np.float32)
 
     def fit_head(self, z: Floats, y: Ints, groups: Ints | None, seed: int = 0) -> Head:
-        """Multinomial logistic regression, class-balanced, its penalty chosen on a fold of whole patients."""
+        """Multinomial logistic regression, class-balanced, its penalty chosen by the metric on folds of whole patients.
+
+        A class without samples is never predicted.
+        """
         mean, std = z.mean(0), z.std(0) + 1e-6
-        scaled = (z - mean) / std
-        held = grouped_folds(y, groups, 4, seed) == 0
-        enough = len(np.unique(y[~held])) == len(np.unique(y)) and held.any()
-        best = self._penalty(scaled, y, held) if enough else 0.01
-        model = _logistic(scaled, y, best)
-        weights, intercept = self._full(model)
-        weights = weights / std[:, None]
-        return Head(weights.astype(np.float32), (intercept - mean @ weights).astype(np.float32), inverse_penalty=best)
-
-    def _penalty(self, z: Floats, y: Ints, held: NDArray[np.bool_]) -> float:
-        start, results = None, []
-        for c in INVERSE_PENALTIES:
-            model = _logistic(z[~held], y[~held], c, start)
-            start = model
-            weights, intercept = self._full(model)
-            results.append(self.value(y[held], z[held] @ weights + intercept))
-        return INVERSE_PENALTIES[int(np.argmax(results))]
-
-    def _full(self, model: LogisticRegression) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Weights (d, classes) and intercept for all classes; one that had no sample is never chosen."""
-        coef, intercept = model.coef_, model.intercept_
-        if len(model.classes_) == 2:
-            coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-        weights = np.zeros((coef.shape[1], len(self.classes)))
-        bias = np.full(len(self.classes), -1e4)
-        weights[:, model.classes_], bias[model.classes_] = coef.T, intercept
-        return weights, bias
+        count = len(self.classes)
+        folds = 5 if len(y) < FOLDS_BELOW else 2  # with many labels the choice is easy and a fit costs seconds
+        probe = logistic((z - mean) / std, y, groups, classes=count, metric=self.metric, folds=folds, seed=seed)
+        weights = probe.weights / std[:, None]
+        intercept = probe.intercept - mean @ weights
+        intercept[np.bincount(y, minlength=count) == 0] = -1e4
+        return Head(weights.astype(np.float32), intercept.astype(np.float32), inverse_penalty=1 / probe.penalty)
 
     def value(self, y: Ints, scores: NDArray[Any]) -> float:
         """The study's metric of class scores (n, classes)."""
@@ -158,15 +120,3 @@ class Classification:
                 f"{labels} labels: up to about {FINETUNE_ABOVE} a frozen probe does better than fine-tuning",
             )
         return "finetune", f"{labels} labels: above about {FINETUNE_ABOVE} fine-tuning does better than a frozen probe"
-
-
-def _logistic(z: Floats, y: Ints, c: float, start: LogisticRegression | None = None) -> LogisticRegression:
-    model = LogisticRegression(C=c, class_weight="balanced", max_iter=100, tol=1e-3, warm_start=start is not None)
-    if start is not None:
-        model.coef_, model.intercept_ = np.array(start.coef_), np.array(start.intercept_)
-        model.classes_ = start.classes_
-    with warnings.catch_warnings():
-        # a hundred steps on a warm path are enough for a head; the fold decides
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(z, y)
-    return model

@@ -1,0 +1,140 @@
+"""The panel gives what its scores give alone, from parts that are computed once."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from autossl.proxies import (
+    KNN_KS,
+    KNN_TEMPERATURES,
+    balanced_accuracy,
+    bootstrap,
+    collapse,
+    knn_votes,
+    macro_auroc,
+    participation_ratio,
+    rankme,
+    ridge,
+    stable_rank,
+    standard_error,
+    standardise,
+)
+from autossl.proxies.evidence import Queries
+from autossl.proxies.means import nearest_mean
+from autossl.proxies.panel import panel
+from autossl.proxies.table import PROXIES, QUICK
+from autossl.proxies.transferability import h_score, logme
+
+Sample = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+
+
+def sample(n: int, d: int, seed: int = 0) -> Sample:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, n // 3, n)
+    y = rng.integers(0, 3, n)
+    z = rng.normal(size=(n, d)) * np.linspace(0.1, 3, d) + 2 + rng.normal(size=(3, d))[y] * 0.7
+    z[:, 1] = 5  # a constant column
+    return z.astype(np.float32), y, groups
+
+
+@pytest.mark.parametrize(("n", "d"), [(240, 12), (60, 100)])
+def test_left_out_scores_are_those_of_the_functions_alone(n: int, d: int) -> None:
+    z, y, groups = sample(n, d)
+    found = panel(z, y, groups, draws=100)
+    alone = ridge(standardise(z), y, groups, classes=3)
+    votes = knn_votes(z, y, classes=3, groups=groups)
+    place = KNN_KS.index(20), KNN_TEMPERATURES.index(0.07)
+    expected = {
+        "ridge": alone.value,
+        "ridge_auroc": macro_auroc(y, alone.scores),
+        "knn": balanced_accuracy(y, votes[place].argmax(1), 3),
+        "ncm": balanced_accuracy(y, nearest_mean(z, y, groups, classes=3).argmax(1), 3),
+        "logme": logme(z, y),
+        "h_score": h_score(z, y),
+        "rankme": rankme(z),
+        "participation": participation_ratio(z),
+        "stable_rank": stable_rank(z),
+        "std_ratio": collapse(z).std_ratio,
+        "cosine": collapse(z).cosine,
+    }
+    for name, value in expected.items():
+        assert found[name].value == pytest.approx(value, rel=1e-4, abs=1e-4), name
+    assert found.knn_grid is not None
+    assert found.knn_grid[place] == pytest.approx(expected["knn"])
+    drawn = bootstrap(y, alone.scores, groups, metrics=("balanced_accuracy",), draws=100)["balanced_accuracy"]
+    assert found["ridge"].se == pytest.approx(standard_error(drawn), rel=0.05)
+    assert np.isnan(found["rankme"].se)
+
+
+@pytest.mark.parametrize(("n", "d"), [(240, 12), (60, 100)])
+def test_scores_on_queries_are_fitted_on_the_bank_alone(n: int, d: int) -> None:
+    z, y, groups = sample(n + 50, d)
+    bank, asked = slice(0, n), slice(n, None)
+    found = panel(z[bank], y[bank], groups[bank], Queries(z[asked], y[asked]), draws=50)
+    fit = ridge(standardise(z[bank]), y[bank], groups[bank], classes=3)
+    scores = fit.predict(standardise(z[asked], z[bank]))
+    assert found["ridge"].value == pytest.approx(balanced_accuracy(y[asked], scores.argmax(1), 3), abs=1e-6)
+    votes = knn_votes(z[bank], y[bank], z[asked], classes=3)
+    assert found["knn"].value == pytest.approx(balanced_accuracy(y[asked], votes[3, 2].argmax(1), 3))
+    means = nearest_mean(z[bank], y[bank], queries=z[asked], classes=3)
+    assert found["ncm"].value == pytest.approx(balanced_accuracy(y[asked], means.argmax(1), 3))
+
+
+def test_every_row_of_the_table_gives_a_value_in_its_range() -> None:
+    z, y, groups = sample(150, 10)
+    views = np.stack([z[:40], z[:40] + 0.1], axis=1)
+    found = panel(z, y, groups, scores="all", views=views, draws=20)
+    assert set(found.readings) == {row.name for row in PROXIES if "classification" in row.tasks}
+    without = panel(z, y, groups, scores="all", draws=20)
+    assert set(found.readings) - set(without.readings) == {"lidar", "alignment"}
+    for row in PROXIES:
+        if row.name in found.readings:
+            reading = found[row.name]
+            undefined = np.isnan(reading.value) and row.name == "alpha_req"  # ten dimensions are too few
+            assert undefined or row.low - 1e-6 <= reading.value <= row.high + 1e-6, row.name
+            assert reading.proxy is row
+            assert reading.seconds >= 0
+            assert row.higher_is_better == (row.better == "higher")
+    assert set(panel(z, y).readings) == set(QUICK)
+
+
+def test_shared_parts_are_computed_once_and_timed() -> None:
+    z, y, groups = sample(150, 10)
+    found = panel(z, y, groups, scores=("ridge", "ridge_auroc", "rankme"), draws=20)
+    assert set(found.seconds) == {"moments", "spectra", "probe", "probed"}
+    assert found.knn_grid is None
+    assert set(found.values()) == {"ridge", "ridge_auroc", "rankme"}
+
+
+def test_random_labels_give_chance_by_patient_and_show_the_leak_by_image() -> None:
+    rng = np.random.default_rng(7)
+    patients = np.repeat(np.arange(150), 6)
+    y = rng.integers(0, 2, 150)[patients]
+    z = rng.normal(size=(150, 40))[patients] + 0.2 * rng.normal(size=(900, 40))
+    names = ("ridge", "knn", "ncm", "logistic", "lda")
+    honest, leaky = (panel(z, y, groups, scores=names, draws=200) for groups in (patients, None))
+    for name in names:
+        # leave-one-out means are below chance on random labels: what is left out is missed
+        assert honest[name].value < 0.5 + 2 * 0.5 / np.sqrt(150), name
+    for name in ("ridge", "knn", "logistic", "lda"):
+        assert leaky[name].value > 0.6, name
+        assert 0.01 < honest[name].se < 0.06, name
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"task": "haruspicy"}, "task must be one of classification.*found 'haruspicy'"),
+        ({"scores": ("ridge", "magic")}, "scores must be .*found"),
+        ({"scores": "magic"}, "scores must be .*found 'magic'"),
+        ({"scores": ("lidar",)}, "scores must be .*found"),
+        ({"groups": [1, 2]}, "groups must hold one id for each of 150"),
+        ({"queries": Queries([[1.0] * 10], [7]), "classes": 3}, r"must lie in \[0, 3\)"),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence(keywords: dict[str, Any], words: str) -> None:
+    z, y, _ = sample(150, 10)
+    with pytest.raises(ValueError, match=words):
+        panel(z, y, **keywords)
