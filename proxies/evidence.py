@@ -3,25 +3,48 @@
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autossl.proxies.checks import class_index, group_index, matrix
+from autossl.proxies.checks import class_index, group_index, score_matrix
 from autossl.proxies.collapse import Collapse, collapse, collapse_of
+from autossl.proxies.dense import Dense, dense_knn, dense_ridge
+from autossl.proxies.dispatch import device, given, on_device
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
+from autossl.proxies.knn_values import knn_values
 from autossl.proxies.means import nearest_mean
 from autossl.proxies.metrics import balanced_accuracy
 from autossl.proxies.moments import Moments, moments
+from autossl.proxies.objects import Objectness, objectness
 from autossl.proxies.probe import Probe
+from autossl.proxies.retrieval import Retrieval, retrieval
 from autossl.proxies.ridge import ridge, ridge_of, standardise
 from autossl.proxies.spectrum import participation_of
 
+TASKS = {  # and by what their probes are chosen
+    "classification": "balanced_accuracy",
+    "ordinal": "quadratic_kappa",
+    "regression": "r2",
+    "multilabel": "multilabel_auroc",
+    "segmentation": "dice",
+    "detection": "average_precision",
+}
+DENSE = frozenset({"segmentation", "detection"})
 KNN_K, KNN_T = 20, 0.07  # the pair that is reported; the grid is there beside it
 
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
+
+
+def pooled(z: ArrayLike) -> NDArray[Any]:
+    """Patch tokens (images, ..., d) -> their mean (images, d)."""
+    tokens = np.asarray(z)
+    if tokens.ndim < 3 or 0 in tokens.shape:
+        raise ValueError(f"z must hold tokens (images, tokens, d) or (images, h, w, d), found {tokens.shape}.")
+    means: NDArray[Any] = tokens.reshape(len(tokens), -1, tokens.shape[-1]).mean(axis=1, dtype=np.float64)
+    return means
 
 
 class Queries(NamedTuple):
@@ -61,7 +84,12 @@ def shared(compute: Callable[["Evidence"], Result]) -> "cached_property[Result]"
 
 
 class Evidence:
-    """Embeddings z (n, d) with labels y (n,) and patients, judged on queries or, without any, left out in turn."""
+    """Embeddings z (n, d) with labels y (n,) and patients, judged on queries or, without any, left out in turn.
+
+    y holds class indices (classification), whole numbers (ordinal), values (n,) or (n, t) (regression), or 0 and 1 for
+    each label (n, t) (multilabel). For segmentation and detection z are patch tokens and y what `dense_ridge` and
+    `objectness` take; scores of whole images then see the mean of the tokens.
+    """
 
     def __init__(
         self,
@@ -70,25 +98,43 @@ class Evidence:
         groups: ArrayLike | None = None,
         queries: Queries | None = None,
         *,
+        task: str = "classification",
         views: ArrayLike | None = None,
         classes: int | None = None,
-        metric: str = "balanced_accuracy",
+        metric: str | None = None,
         seed: int = 0,
     ) -> None:
+        if task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, found {task!r}.")
+        if task in DENSE and queries is not None:
+            raise ValueError(f"queries must not be given for {task}, whose patients are left out in turn, found some.")
         self.seconds: dict[str, float] = {}
-        self.rows = matrix(z)
-        known = [y] if queries is None else [y, queries.y]
-        self.classes = classes or 1 + max(int(np.max(np.asarray(labels), initial=0)) for labels in known)
-        self.labels = class_index(y, self.classes, len(self.rows))
+        self.task, self.metric, self.seed = task, metric or TASKS[task], seed
+        self.tokens, self.marks, self.token_classes = z, y, classes
+        self.rows = given(pooled(z) if task in DENSE else z)
+        self.queries = None if queries is None else given(queries.z, "queries")
         self.groups = None if groups is None else group_index(groups, len(self.rows))
-        self.metric, self.seed = metric, seed
         self.views = None if views is None else np.asarray(views)
-        self.queries = None if queries is None else matrix(queries.z, "queries")
-        if queries is None or self.queries is None:
-            self.truth, self.judged = self.labels, self.groups
-        else:
-            self.truth = class_index(queries.y, self.classes, len(self.queries), "labels of queries")
+        known = [y] if queries is None else [y, queries.y]
+        of_classes = task == "classification"
+        self.classes = (classes or 1 + max(int(np.max(np.asarray(v), initial=0)) for v in known)) if of_classes else 0
+        self.truth = self.known = self._labels(y, len(self.rows), "y")
+        self.judged = self.groups
+        if queries is not None and self.queries is not None:
+            self.truth = self._labels(queries.y, len(self.queries), "labels of queries")
             self.judged = None if queries.groups is None else group_index(queries.groups, len(self.queries))
+
+    def _labels(self, y: ArrayLike, count: int, name: str) -> NDArray[Any]:
+        """Class indices (n,), or values (n, t); for tokens nothing."""
+        if self.task in DENSE:
+            return np.zeros(0)
+        return class_index(y, self.classes, count, name) if self.classes else score_matrix(y, count)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices (n,); only scores of classes may ask for them."""
+        assert self.classes, "labels of a task without classes"
+        return self.known
 
     @property
     def viewed(self) -> NDArray[Any]:
@@ -99,7 +145,11 @@ class Evidence:
     @shared
     def moments(self) -> Moments:
         """Class sizes, means and Gram matrices."""
-        return moments(self.rows, self.labels, self.classes)
+        if on_device(self.rows):
+            return cast(
+                Moments, device().moments(self.rows, self.known if self.classes else None, self.classes or None)
+            )
+        return moments(self.rows, self.known, self.classes) if self.classes else moments(self.rows)
 
     @shared
     def spectra(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -109,20 +159,25 @@ class Evidence:
     @shared
     def probe(self) -> Probe:
         """The ridge probe on standardised rows, its penalty chosen by `metric` with patients left out."""
-        if len(self.rows) >= self.rows.shape[1]:
+        if self._sharing:
             return ridge_of(self.moments, self.groups, metric=self.metric)
         scaled = standardise(self.rows)
-        return ridge(scaled, self.labels, self.groups, classes=self.classes, metric=self.metric)
+        return ridge(scaled, self.known, self.groups, classes=self.classes or None, metric=self.metric)
+
+    @property
+    def _sharing(self) -> bool:
+        """Whether the probe comes from the shared moments, and so from rows as they are."""
+        return bool(self.classes) and len(self.rows) >= self.rows.shape[1]
 
     @shared
     def probed(self) -> Floats:
-        """Ridge scores (m, c) of the judged samples."""
+        """Ridge scores or values (m, c) of the judged samples."""
+        if on_device(self.rows):
+            return cast(Floats, device().probed(self.probe, self.rows, self.queries, standardised=not self._sharing))
         if self.queries is None:
             return self.probe.scores
         asked = self.queries
-        if len(self.rows) < self.rows.shape[1]:  # the probe is one of standardised rows there
-            asked = standardise(asked, self.rows)
-        return self.probe.predict(asked)
+        return self.probe.predict(asked if self._sharing else standardise(asked, self.rows))
 
     @shared
     def votes(self) -> Floats:
@@ -130,9 +185,41 @@ class Evidence:
         return knn_votes(self.rows, self.labels, self.queries, classes=self.classes, groups=self._bank_groups)
 
     @shared
+    def neighbour_means(self) -> Floats:
+        """k-NN means (m, t) of the targets at k = 20, T = 0.07."""
+        found = knn_values(
+            self.rows, self.known, self.queries, ks=(KNN_K,), temperatures=(KNN_T,), groups=self._bank_groups
+        )
+        values: Floats = found[0, 0]
+        return values
+
+    @shared
+    def retrieved(self) -> Retrieval:
+        """Retrieval of the judged samples' class."""
+        if self.queries is None:
+            return retrieval(self.rows, self.labels, self.groups)
+        return retrieval(self.rows, self.labels, None, self.queries, self.truth)
+
+    @shared
+    def dense_ridge(self) -> Dense:
+        """Ridge on patch tokens."""
+        return dense_ridge(self.tokens, self.marks, self.groups, classes=self.token_classes, seed=self.seed)
+
+    @shared
+    def dense_knn(self) -> Dense:
+        """k-NN on patch tokens."""
+        return dense_knn(self.tokens, self.marks, self.groups, classes=self.token_classes, seed=self.seed)
+
+    @shared
+    def objectness(self) -> Objectness:
+        """Whether tokens lie in objects."""
+        return objectness(self.tokens, self.marks, self.groups)
+
+    @shared
     def mean_cosines(self) -> Floats:
         """Cosines (m, c) of the judged samples with the class means."""
-        return nearest_mean(self.rows, self.labels, self.groups, self.queries, classes=self.classes)
+        scored = device().nearest_mean if on_device(self.rows) else nearest_mean
+        return cast(Floats, scored(self.rows, self.labels, self.groups, self.queries, classes=self.classes))
 
     @property
     def participation(self) -> float:
@@ -149,7 +236,8 @@ class Evidence:
         spread = np.sqrt(np.diag(scatter))
         varies = spread > 1e-6 * np.sqrt(len(rows)) * np.abs(self.moments.mean) + 1e-30
         scale = np.where(varies, 1 / np.where(varies, spread, 1), 0)
-        return collapse_of(rows, participation_of(scatter * scale * scale[:, None]))
+        vetoed = device().collapse_of if on_device(rows) else collapse_of
+        return cast(Collapse, vetoed(rows, participation_of(scatter * scale * scale[:, None])))
 
     @property
     def _bank_groups(self) -> NDArray[np.int64] | None:

@@ -1,18 +1,20 @@
 """Weighted k-NN class scores for a whole grid of neighbourhood sizes and temperatures from one pass."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, matrix
+from autossl.proxies.dispatch import device, on_device
 from autossl.proxies.neighbours import Hidden, hide, index_of, nearest, similarity_of, unit_rows
 
 KNN_KS: tuple[int, ...] = (1, 5, 10, 20, 50, 100, 200)
 KNN_TEMPERATURES: tuple[float, ...] = (0.02, 0.05, 0.07, 0.1, 0.2)
 
+Votes: TypeAlias = NDArray[np.float32]
 Grid: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # ascending k, their places, T
 
 
@@ -43,9 +45,12 @@ def knn_votes(
     Returns float32 (len(ks), len(temperatures), m, classes). Extra memory per thread: 4 * 512 * 4096 bytes for the
     similarities and about 8 * 512 * (2 max(ks) + 512) bytes for the candidates; never n x m.
     """
+    if on_device(bank):
+        named = {"ks": ks, "temperatures": temperatures, "classes": classes, "groups": groups, "balanced": balanced}
+        return cast(Votes, device().knn_votes(bank, labels, queries, query_groups=query_groups, **named))
     bank = unit_rows(matrix(bank, "bank"))
     labels = class_index(labels, classes, len(bank), "labels")
-    grid = _grid(ks, temperatures)
+    grid = vote_grid(ks, temperatures)
     others = bank if queries is None else unit_rows(matrix(queries, "queries"))
     if others.shape[1] != bank.shape[1]:
         raise ValueError(f"queries must have the bank's {bank.shape[1]} dimensions, found {others.shape[1]}.")
@@ -60,7 +65,7 @@ def knn_votes(
     return votes
 
 
-def _grid(ks: Sequence[int], temperatures: Sequence[float]) -> Grid:
+def vote_grid(ks: Sequence[int], temperatures: Sequence[float]) -> Grid:
     """Returns ascending k, the place of each in the output, and the temperatures."""
     sizes, heats = np.asarray(ks, np.int64), np.asarray(temperatures, np.float64)
     if sizes.ndim != 1 or heats.ndim != 1 or 0 in (sizes.size, heats.size) or sizes.min() < 1 or not heats.min() > 0:

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from autossl.proxies.checks import class_index, group_index, matrix
 from autossl.proxies.leave_out import decompose
-from autossl.proxies.metrics import METRICS, score
+from autossl.proxies.metrics import OF_CLASSES, score
 from autossl.proxies.probe import Probe, class_weights, penalty_path
 from autossl.proxies.statistics import grouped_folds
 from autossl.proxies.tiles import run_tiles, spans
@@ -58,8 +58,8 @@ def logistic(
     rows = matrix(z)
     labels = class_index(y, classes, len(rows))
     path = np.sort(penalty_path(penalties))[::-1]
-    if metric not in METRICS or metric == "r2":
-        raise ValueError(f"metric must be one of {', '.join(METRICS)} but r2, found {metric!r}.")
+    if metric not in OF_CLASSES:
+        raise ValueError(f"metric must be one of {', '.join(sorted(OF_CLASSES))}, found {metric!r}.")
     weights = class_weights(labels, classes) if balanced else np.ones(len(rows))
     fold, count = _folds(labels, groups, folds, seed)
     problem = decompose(rows, np.zeros((len(rows), 1)), weights, recentre=False)

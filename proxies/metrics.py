@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, score_matrix
 
+Array = NDArray[np.float64]
+Outcomes = list[tuple[NDArray[np.bool_], Array]]  # of each class or label: who has it, and everyone's score
+
 
 def accuracy(y: ArrayLike, predicted: ArrayLike) -> float:
     """Share of the n samples whose predicted class is the true one."""
@@ -30,10 +33,28 @@ def macro_auroc(y: ArrayLike, scores: ArrayLike) -> float:
 
     A class without positives or without negatives has no such area and is dropped; without any class left: NaN.
     """
-    table = score_matrix(scores, len(np.asarray(y)))
-    truth = class_index(y, table.shape[1], len(table))
-    areas = [area_of_class(truth == c, table[:, c]) for c in np.unique(truth) if not (truth == c).all()]
-    return float(np.mean(areas)) if areas else float("nan")
+    return _macro(area_of_class, of_classes(y, scores))
+
+
+def multilabel_auroc(y: ArrayLike, scores: ArrayLike) -> float:
+    """Mean over labels of the area under the ROC curve; y (n, t) or (n,) in {0, 1}, scores of the same shape.
+
+    In [0, 1], 0.5 is chance; ties count half. A label which all samples have, or none, is dropped; without any left:
+    NaN (scikit-learn refuses or warns). Rare labels weigh as much as common ones, so a label with a handful of
+    positives makes the mean noisy.
+    """
+    return _macro(area_of_class, of_labels(y, scores))
+
+
+def average_precision(y: ArrayLike, scores: ArrayLike) -> float:
+    """Mean over classes or labels of the step-wise average precision, sum of (R_i - R_(i-1)) P_i over thresholds.
+
+    y (n,) class indices with scores (n, c), one class against the rest; or y (n, t) in {0, 1} with scores (n, t). In
+    (0, 1]; equal scores form one threshold and nothing is interpolated, as in scikit-learn. Classes without both
+    outcomes are dropped, where scikit-learn gives 0 or 1; without any left: NaN. Chance is the share of positives,
+    so values of sets with different prevalence cannot be compared.
+    """
+    return _macro(precision_of_class, of_labels(y, scores) if np.ndim(y) == 2 else of_classes(y, scores))
 
 
 def r2(y: ArrayLike, predicted: ArrayLike) -> float:
@@ -45,9 +66,142 @@ def r2(y: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(1 - errors[varies] / spread[varies])) if varies.any() else float("nan")
 
 
-def area_of_class(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def spearman(y: ArrayLike, predicted: ArrayLike) -> float:
+    """Rank correlation of real values (n,) or (n, t), ties with their mean rank, averaged over targets that vary.
+
+    In [-1, 1]; NaN where no target varies. A constant prediction orders nothing and scores 0, as its ROC area would
+    be one half; SciPy returns NaN. It ignores scale and offset: a probe that is off by a factor scores full marks.
+    """
+    truth = score_matrix(y, len(np.asarray(y)))
+    guess = score_matrix(predicted, *truth.shape)
+    ranks = [np.apply_along_axis(_centred_ranks, 0, values) for values in (truth, guess)]
+    spreads = [(table**2).sum(axis=0) for table in ranks]
+    varies = spreads[0] > 0
+    if not varies.any():
+        return float("nan")
+    scale = np.sqrt(spreads[0] * spreads[1])[varies]
+    return float(np.mean((ranks[0] * ranks[1]).sum(axis=0)[varies] / np.where(scale > 0, scale, 1)))
+
+
+def quadratic_kappa(y: ArrayLike, predicted: ArrayLike) -> float:
+    """Cohen's kappa with quadratic weights of ordinal classes: y (n,) whole numbers, predicted (n,) or (n, 1) real.
+
+    Predictions are rounded (halves to the even neighbour) and clipped to the range of `y`. In [-1, 1]; 0 is the
+    agreement of independent ratings with the same margins; NaN where all of y is one class. 1 - n sum (y - p)^2 / (sum
+    over all pairs (y_i - p_j)^2) (Cohen 1968, Psychological Bulletin 70). It rewards a spread of predictions: shrunk
+    ones, such as ridge gives, score low though well ordered; see `spearman`.
+    """
+    truth, guess = ordinal(y, predicted)
+    return float(kappa(moments_of_ratings(truth, guess, truth.min(), truth.max()).sum(axis=0)))
+
+
+def dice(y: ArrayLike, scores: ArrayLike) -> float:
+    """Dice coefficient of the classes predicted by the largest score, averaged over classes present in `y`.
+
+    y (n,) class indices or (n, c) shares in [0, 1], scores (n, c). All samples are pooled: 2 I / (T + P), with I the
+    share of a class within samples predicted as it, T and P the class's share and predictions in all (Dice 1945).
+    In [0, 1]; with shares 1 cannot be reached, for predictions are of one class. NaN where no class has a share. Pooled
+    Dice is dominated by large structures; the Dice averaged over images, which many challenges report, is not this.
+    """
+    return float(mean_of_defined(overlaps(*(table.sum(axis=0) for table in overlap_tables(y, scores)))[0]))
+
+
+def miou(y: ArrayLike, scores: ArrayLike) -> float:
+    """Intersection over union I / (T + P - I), otherwise as `dice` (Jaccard 1912); never above it."""
+    return float(mean_of_defined(overlaps(*(table.sum(axis=0) for table in overlap_tables(y, scores)))[1]))
+
+
+def of_classes(y: ArrayLike, scores: ArrayLike) -> Outcomes:
+    """One class against the rest, for every class present: y (n,) class indices, scores (n, c)."""
+    table = score_matrix(scores, len(np.asarray(y)))
+    truth = class_index(y, table.shape[1], len(table))
+    return [(truth == c, table[:, c]) for c in np.unique(truth)]
+
+
+def of_labels(y: ArrayLike, scores: ArrayLike) -> Outcomes:
+    """Every label: y (n, t) or (n,) in {0, 1}, scores of the same shape."""
+    truth = score_matrix(y, len(np.asarray(y)))
+    table = score_matrix(scores, *truth.shape)
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"y must hold 0 or 1 for each label, found values from {truth.min():g} to {truth.max():g}.")
+    return [(truth[:, label] == 1, table[:, label]) for label in range(truth.shape[1])]
+
+
+def area_of_class(positive: NDArray[np.bool_], scores: Array) -> float:
+    """Area under the ROC curve of scores (n,) for `positive` (n,), which must have both outcomes."""
     order = np.argsort(scores, kind="stable")
     return float(_area(positive[order], scores[order]))
+
+
+def precision_of_class(positive: NDArray[np.bool_], scores: Array) -> float:
+    """Average precision of scores (n,) for `positive` (n,), of which at least one must be true."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each run of equal scores
+    hits = np.cumsum(positive[order])[last]
+    return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1])
+
+
+def ordinal(y: ArrayLike, predicted: ArrayLike) -> tuple[Array, Array]:
+    """Returns whole-numbered truth (n,) and rounded predictions (n,)."""
+    truth = score_matrix(y, len(np.asarray(y)), 1)[:, 0]
+    if not (truth == np.rint(truth)).all():
+        raise ValueError("y must hold whole numbers, the ordered classes, found fractions.")
+    return truth, np.rint(score_matrix(predicted, len(truth), 1)[:, 0])
+
+
+def moments_of_ratings(truth: Array, guess: Array, low: float, high: float) -> Array:
+    """Returns for each sample 1, y, p, y^2 + p^2 and (y - p)^2 (n, 5), p clipped to [low, high], both less `low`."""
+    rating, guess = truth - low, np.clip(guess, low, high) - low
+    return np.column_stack([np.ones(len(truth)), rating, guess, rating**2 + guess**2, (rating - guess) ** 2])
+
+
+def kappa(sums: Array) -> Array:
+    """Quadratic kappa from sums (..., 5) of `moments_of_ratings`; NaN where truth and predictions are one class."""
+    count, rating, guess, squares, misses = np.moveaxis(sums, -1, 0)
+    pairs = count * squares - 2 * rating * guess
+    return np.where(pairs > 0, 1 - count * misses / np.where(pairs > 0, pairs, 1), np.nan)
+
+
+def overlap_tables(y: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
+    """Returns for each sample and class, (n, c) each: share where predicted, share, and 1 where predicted."""
+    table = score_matrix(scores, len(np.asarray(y)))
+    classes = table.shape[1]
+    if np.ndim(y) == 2:
+        truth = score_matrix(y, *table.shape)
+        if truth.min() < 0 or truth.max() > 1 + 1e-6:
+            raise ValueError(f"y must hold shares in [0, 1], found {truth.min():g} to {truth.max():g}.")
+    else:
+        truth = np.eye(classes)[class_index(y, classes, len(table))]
+    predicted = np.eye(classes)[table.argmax(axis=1)]
+    return truth * predicted, truth, predicted
+
+
+def overlaps(both: Array, truth: Array, predicted: Array) -> tuple[Array, Array]:
+    """Returns Dice and intersection over union from sums by class; NaN for a class without a share of the truth."""
+    present = truth > 0
+    total = np.where(present, truth + predicted, 1)
+    dice_of = np.where(present, 2 * both / total, np.nan)
+    return dice_of, np.where(present, both / np.where(present, total - both, 1), np.nan)
+
+
+def mean_of_defined(values: Array) -> Array:
+    """Mean over the last axis of what is not NaN; NaN where nothing is."""
+    defined = np.isfinite(values)
+    count = defined.sum(axis=-1)
+    total = np.where(defined, values, 0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _centred_ranks(values: Array) -> Array:
+    """Ranks of values (n,), ties with their mean rank, less the mean of all ranks."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(counts) - (counts + len(values)) / 2)[places]
+    return ranks
+
+
+def _macro(of: Callable[[NDArray[np.bool_], Array], float], outcomes: Outcomes) -> float:
+    values = [of(positive, scores) for positive, scores in outcomes if positive.any() and not positive.all()]
+    return float(np.mean(values)) if values else float("nan")
 
 
 @njit(cache=True, nogil=True)
@@ -76,13 +230,22 @@ def _accuracy_of_scores(y: ArrayLike, scores: ArrayLike) -> float:
     return accuracy(y, np.asarray(scores).argmax(axis=1))
 
 
-# Metrics by name, each a function of truth and scores: class scores (n, c), or predicted values for r2.
+# Metrics by name, each a function of truth and scores. Of classes: truth is a class index, scores (n, c); of values:
+# truth and predictions are (n,) or (n, t). Those in both take either.
 METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
     "accuracy": _accuracy_of_scores,
     "balanced_accuracy": _of_scores,
     "macro_auroc": macro_auroc,
+    "average_precision": average_precision,
+    "dice": dice,
+    "miou": miou,
     "r2": r2,
+    "spearman": spearman,
+    "quadratic_kappa": quadratic_kappa,
+    "multilabel_auroc": multilabel_auroc,
 }
+OF_CLASSES = frozenset({"accuracy", "balanced_accuracy", "macro_auroc", "average_precision", "dice", "miou"})
+OF_VALUES = frozenset({"r2", "spearman", "quadratic_kappa", "multilabel_auroc", "average_precision", "dice", "miou"})
 
 
 def score(metric: str, y: ArrayLike, scores: ArrayLike) -> float:

@@ -11,7 +11,7 @@ from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.evidence import Estimate, Evidence, Predicted, Queries
 from autossl.proxies.metrics import score
 from autossl.proxies.statistics import standard_error
-from autossl.proxies.table import PROXIES, QUICK, TASKS, Proxy
+from autossl.proxies.table import PROXIES, QUICK, Proxy
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,22 @@ def panel(
 ) -> Panel:
     """Computes the scores that apply to embeddings z (n, d) with labels y (n,) of patients `groups` (n,).
 
+    `task` is one of TASKS and says what y holds, see `Evidence`; segmentation and detection take patch tokens.
+
     With `queries` predictions are made from all of z and judged on them; without, each patient is predicted from all
     others. `scores` is "quick" (all that share one pass and one decomposition), "all", or names of PROXIES. `views`
     (images, q, d), embeddings of q augmented views of some images, are needed by "lidar" and "alignment". Errors of
     predictions come from `draws` bootstraps over patients. ValueError for input that cannot be used.
     """
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, found {task!r}.")
-    evidence = Evidence(z, y, groups, queries, views=views, classes=classes, seed=seed)
-    return read(evidence, task, scores, draws)
+    evidence = Evidence(z, y, groups, queries, task=task, views=views, classes=classes, seed=seed)
+    return read(evidence, scores, draws)
 
 
-def read(
-    evidence: Evidence, task: str = "classification", scores: Collection[str] | str = "quick", draws: int = 1000
-) -> Panel:
+def read(evidence: Evidence, scores: Collection[str] | str = "quick", draws: int = 1000) -> Panel:
     """`panel` for evidence whose shared parts the caller wants to use as well."""
-    readings = {row.name: _read(row, evidence, draws) for row in _chosen(task, scores, evidence.views is not None)}
+    readings = {
+        row.name: _read(row, evidence, draws) for row in _chosen(evidence.task, scores, evidence.views is not None)
+    }
     grid = evidence.knn_grid if "votes" in evidence.__dict__ else None
     return Panel(readings, dict(evidence.seconds), grid)
 

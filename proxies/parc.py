@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from autossl.proxies.checks import matrix
 from autossl.proxies.moments import moments
@@ -25,6 +24,8 @@ def parc(
     two values. In [-1, 1]; higher is better; NaN with one class only or two samples. At most `limit` samples, drawn
     from `seed`: n^2 / 2 pairs are ranked, 40 bytes each.
     """
+    from scipy.stats import rankdata  # here, because it takes time to import
+
     whole = matrix(z)
     index = np.arange(len(whole))
     if len(whole) > limit:

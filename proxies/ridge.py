@@ -1,11 +1,14 @@
 """Ridge probe over a path of penalties with exact leave-one-out and leave-group-out predictions."""
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, group_index, matrix, score_matrix
+from autossl.proxies.dispatch import device, given, on_device
 from autossl.proxies.leave_out import Problem, decompose, leave_out, solution
-from autossl.proxies.metrics import METRICS, score
+from autossl.proxies.metrics import OF_CLASSES, OF_VALUES, score
 from autossl.proxies.moments import Moments, eigh
 from autossl.proxies.probe import Probe, class_weights, penalty_path
 from autossl.proxies.tiles import spans
@@ -31,9 +34,9 @@ def ridge(
 
     z (n, d) is best standardised first, see `standardise`. With `classes`, y (n,) holds class indices, the targets
     are one-hot, and `balanced` weighs every sample 1 / n_c of its class; without, y (n,) or (n, t) holds real values.
-    Groups are patients or folds; without groups each sample is left out by itself. `metric` is one of METRICS
-    (balanced_accuracy for classes, r2 for values); the penalty with its best leave-out value is chosen, of equal ones
-    the largest, so `value` is optimistic by that choice of one in 45.
+    Groups are patients or folds; without groups each sample is left out by itself. `metric` is one of OF_CLASSES
+    (balanced_accuracy) or OF_VALUES (r2); the penalty with its best leave-out value is chosen, of equal ones the
+    largest, so `value` is optimistic by that choice of one in 45.
 
     One eigendecomposition of the smaller Gram matrix serves all penalties and groups (Allen 1974; Golub et al. 1979):
     with H the smoother, the error of group g left out is (I - H_gg)^-1 r_g, exactly, intercept included. Class
@@ -47,16 +50,16 @@ def ridge(
     penalty is the largest, and weights are those of all samples as ever. d x d and n x d never exceed float64 tiles
     in the primal (n >= d); the dual (n < d) holds n x n. Raises ValueError for input that cannot be used.
     """
-    rows = matrix(z)
+    rows = given(z)
     targets, weights = _targets(y, classes, len(rows), balanced)
     metric = metric or ("r2" if classes is None else "balanced_accuracy")
-    if metric not in METRICS or (metric == "r2") != (classes is None):
-        raise ValueError(
-            f"metric must be r2 for values and another of {', '.join(METRICS)} for classes, found {metric!r}."
-        )
+    allowed = OF_VALUES if classes is None else OF_CLASSES
+    if metric not in allowed:
+        raise ValueError(f"metric must be one of {', '.join(sorted(allowed))}, found {metric!r}.")
     path = penalty_path(penalties)
     owner = group_index(groups, len(rows))
-    problem = decompose(rows, targets, weights, recentre=balanced and classes is not None)
+    decomposed = device().decompose if on_device(rows) else decompose
+    problem = decomposed(rows, targets, weights, recentre=balanced and classes is not None)
     truth = targets if classes is None else np.asarray(y)
     values, best, scores = _choose(problem, owner, path, metric, truth)
     coefficients, intercept = solution(problem, path[best])
@@ -100,6 +103,8 @@ def standardise(z: ArrayLike, reference: ArrayLike | None = None) -> NDArray[np.
     Dimensions that do not vary in the reference are set to 0. To keep leave-out predictions exact nothing else about
     the samples may enter, least of all their labels; the reference is best the whole unlabelled pool.
     """
+    if on_device(z):
+        return cast(NDArray[np.float32], device().standardise(z, reference))
     rows = matrix(z)
     base = rows if reference is None else matrix(reference, "reference")
     if base.shape[1] != rows.shape[1]:
@@ -137,15 +142,21 @@ def _choose(
     problem: Problem, owner: NDArray[np.int64], path: NDArray[np.float64], metric: str, truth: ArrayLike
 ) -> tuple[NDArray[np.float64], int, NDArray[np.float32]]:
     """Returns the metric at each penalty, the best penalty's place and its leave-out scores (n, c)."""
+    if on_device(problem.rows):
+        return cast(
+            tuple[NDArray[np.float64], int, NDArray[np.float32]], device().choose(problem, owner, path, metric, truth)
+        )
     samples, columns = problem.targets.shape
     each = 4 * samples * columns + 8 * len(problem.eigenvalues) * columns
     held = max(1, max(SCORE_BYTES, problem.rows.nbytes) // each)
     values = np.empty(len(path))
-    best, kept = -1, np.zeros((samples, columns), np.float32)
+    best, top, kept = -1, (-np.inf, 0.0), np.zeros((samples, columns), np.float32)
     for start, stop in spans(len(path), int(held)):
         block = leave_out(problem, owner, path[start:stop])
         for place in range(start, stop):
             values[place] = score(metric, truth, block[place - start])
-            if best < 0 or (values[place], path[place]) > (values[best], path[best]):
+            worth = -np.inf if np.isnan(values[place]) else values[place]
+            if best < 0 or (worth, path[place]) > top:
+                top = (worth, path[place])
                 best, kept = place, block[place - start].copy()
     return values, best, kept

@@ -40,7 +40,9 @@ class Difference:
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of bootstrap draws; draws in which the metric was undefined (NaN) are left out.
 
-    NaN, NaN where no draw is defined. Covers its level for some 50 patients or more (Efron 1979).
+    NaN, NaN where no draw is defined (Efron 1979). In simulations with 1 to 8 images of a patient nominal 95 % cover 92
+    to 95 % with 100 or 200 patients, R2 least, and 71 to 79 % where images are resampled instead of patients
+    (`studies/interval_coverage.py`): fewer patients, rare classes and few draws make intervals too narrow.
     """
     values = np.asarray(draws, np.float64)
     values = values[np.isfinite(values)]
@@ -48,7 +50,8 @@ def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float]:
         raise ValueError(f"level must lie between 0 and 1, found {level}.")
     if not values.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    # the unbiased quantile: the usual one makes intervals of a few hundred draws half a per cent too narrow
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="weibull")
     return float(low), float(high)
 
 

@@ -7,8 +7,11 @@ import numpy as np
 from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.dimension import mst_dimension, two_nn
 from autossl.proxies.knn import knn_votes
+from autossl.proxies.knn_values import knn_values
 from autossl.proxies.logistic import logistic
 from autossl.proxies.metrics import macro_auroc
+from autossl.proxies.objects import froc
+from autossl.proxies.retrieval import retrieval
 from autossl.proxies.ridge import ridge
 
 
@@ -30,4 +33,9 @@ def warm_up(everything: bool = True) -> float:
         spread = np.random.default_rng(0).random((20, 3), np.float32)
         two_nn(spread)
         mst_dimension(spread)
+        bootstrap(labels, fitted.scores, metrics=("average_precision",), draws=2)
+        bootstrap(z[:, 0], z[:, 1], metrics=("spearman",), draws=2)
+        knn_values(z, z[:, 0])
+        retrieval(z, labels)
+        froc(np.ones((1, 2, 2)), np.ones((1, 2, 2), np.int64))
     return time.perf_counter() - began

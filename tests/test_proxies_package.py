@@ -49,7 +49,8 @@ def test_warm_up_leaves_nothing_to_compile() -> None:
     code = """
 import importlib, numpy as np, autossl.proxies as p
 p.warm_up()
-names = ("neighbours", "knn", "logistic", "leave_out", "bootstrap", "metrics", "dimension")
+names = ("neighbours", "knn", "logistic", "leave_out", "metrics", "dimension")
+names += ("resampled", "knn_values", "retrieval", "objects")
 modules = [importlib.import_module("autossl.proxies." + m) for m in names]
 kernels = [f for m in modules for f in vars(m).values() if hasattr(f, "signatures")]
 before = sum(len(k.signatures) for k in kernels)
@@ -57,7 +58,10 @@ rng = np.random.default_rng(0)
 z, y, g = rng.normal(size=(700, 20)).astype(np.float32), rng.integers(0, 3, 700), rng.integers(0, 50, 700)
 p.knn_votes(z, y, z, classes=3); p.knn_votes(z, y, classes=3, groups=g, balanced=False)
 p.ridge(z, y, g, classes=3, metric="macro_auroc"); p.ridge(z[:15], z[:15, 0])
-p.logistic(z, y, g, classes=3); p.logistic(z, y, np.zeros(700), classes=3); p.panel(z, y, g, scores="all", draws=5)
+p.logistic(z, y, g, classes=3); p.logistic(z, y, np.zeros(700), classes=3)
+p.panel(z, y, g, scores="all", draws=5); p.panel(z, z[:, 0], g, task="regression", draws=5)
+p.panel(z.reshape(70, 10, 1, 20), y.reshape(70, 10, 1), task="detection", draws=5)
+p.panel(z.reshape(70, 10, 20), y.reshape(70, 10), task="segmentation", draws=5)
 p.bootstrap(y, z[:, :3], g); p.collapse(z); p.spectrum(z)
 print(before > 6, sum(len(k.signatures) for k in kernels) - before)"""
     found = run(code)

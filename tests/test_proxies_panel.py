@@ -15,6 +15,7 @@ from autossl.proxies import (
     knn_votes,
     macro_auroc,
     participation_ratio,
+    r2,
     rankme,
     ridge,
     stable_rank,
@@ -23,8 +24,9 @@ from autossl.proxies import (
 )
 from autossl.proxies.evidence import Queries
 from autossl.proxies.means import nearest_mean
-from autossl.proxies.panel import panel
-from autossl.proxies.table import PROXIES, QUICK
+from autossl.proxies.metrics import spearman
+from autossl.proxies.panel import Panel, panel
+from autossl.proxies.table import PROXIES
 from autossl.proxies.transferability import h_score, logme
 
 Sample = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
@@ -97,7 +99,58 @@ def test_every_row_of_the_table_gives_a_value_in_its_range() -> None:
             assert reading.proxy is row
             assert reading.seconds >= 0
             assert row.higher_is_better == (row.better == "higher")
-    assert set(panel(z, y).readings) == set(QUICK)
+    quick = {row.name for row in PROXIES if row.quick and "classification" in row.tasks}
+    assert set(panel(z, y).readings) == quick
+
+
+def rows_in_range(found: Panel, task: str) -> None:
+    assert set(found.readings) == {row.name for row in PROXIES if task in row.tasks and not row.views}
+    for name, reading in found.readings.items():
+        undefined = np.isnan(reading.value) and name == "alpha_req"
+        assert undefined or reading.proxy.low - 1e-6 <= reading.value <= reading.proxy.high + 1e-6, name
+
+
+def test_values_ordered_classes_and_labels() -> None:
+    z, y, groups = sample(150, 10)
+    score = z[:, 2] + 0.3 * np.random.default_rng(0).normal(size=150)
+    found = panel(z, score, groups, task="regression", scores="all", draws=20)
+    rows_in_range(found, "regression")
+    fit = ridge(standardise(z), score, groups)
+    assert found["ridge_r2"].value == pytest.approx(fit.value)
+    assert found["ridge_r2"].value > 0.3
+    assert found["ridge_spearman"].value == pytest.approx(spearman(score, fit.scores))
+    assert found["ridge_r2"].se > 0
+    order = np.digitize(score, np.quantile(score, [0.3, 0.6]))
+    ranked = panel(z, order, groups, task="ordinal", scores="all", draws=20)
+    rows_in_range(ranked, "ordinal")
+    assert ranked["ridge_kappa"].value > 0.3
+    labels = np.column_stack([y == 0, score > score.mean()]).astype(int)
+    several = panel(z, labels, groups, task="multilabel", scores="all", draws=20)
+    rows_in_range(several, "multilabel")
+    assert several["ridge_labels"].value > 0.7
+    asked = panel(z[:100], score[:100], groups[:100], Queries(z[100:], score[100:]), task="regression", draws=20)
+    alone = ridge(standardise(z[:100]), score[:100], groups[:100]).predict(standardise(z[100:], z[:100]))
+    assert asked["ridge_r2"].value == pytest.approx(r2(score[100:], alone), abs=1e-5)
+
+
+def test_tokens_of_segmentation_and_detection() -> None:
+    rng = np.random.default_rng(0)
+    marks = rng.integers(0, 3, (24, 16))
+    tokens = (rng.normal(size=(24, 16, 8)) + 2 * np.eye(8)[marks]).astype(np.float32)
+    patients = np.arange(24) // 2
+    found = panel(tokens, marks, patients, task="segmentation", scores="all", draws=20)
+    rows_in_range(found, "segmentation")
+    assert found["dense_ridge"].value > 0.6
+    assert found["dense_ridge"].se > 0
+    assert found["rankme"].value == pytest.approx(rankme(tokens.mean(1)), rel=1e-4)
+    boxes = np.where(marks.reshape(24, 4, 4) == 1, 1 + np.arange(16).reshape(4, 4), 0)
+    seen = panel(tokens.reshape(24, 4, 4, 8), boxes, patients, task="detection", scores="all")
+    rows_in_range(seen, "detection")
+    assert seen["token_ap"].value > 0.6
+    with pytest.raises(ValueError, match="queries must not be given for segmentation"):
+        panel(tokens, marks, patients, Queries(tokens, marks), task="segmentation")
+    with pytest.raises(ValueError, match="z must hold tokens"):
+        panel(tokens[0], marks, task="segmentation")
 
 
 def test_shared_parts_are_computed_once_and_timed() -> None:

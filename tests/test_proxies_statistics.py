@@ -104,23 +104,36 @@ def simulated(
     return y, np.column_stack([-evidence, evidence]), groups
 
 
+def clustered(
+    rng: np.random.Generator, patients: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """1 to 8 images of a patient, who share their class and half of the variance of what the scores get wrong."""
+    groups = np.repeat(np.arange(patients), rng.integers(1, 9, patients))
+    wrong = rng.normal(size=patients)[groups] + rng.normal(size=len(groups))
+    y = rng.integers(0, 2, patients)[groups]
+    evidence = 2 * y - 1 + wrong
+    values = rng.normal(size=patients)[groups] + rng.normal(size=len(groups))
+    return y, np.column_stack([-evidence, evidence]), values, values + 0.7 * wrong, groups
+
+
 def test_intervals_cover_with_patient_clusters_and_not_with_images() -> None:
-    rng = np.random.default_rng(0)
-    y, scores, groups = simulated(rng, 200_000)
-    truth = {metric: score(metric, y, scores) for metric in ("balanced_accuracy", "macro_auroc")}
-    runs, covered, naive = 500, dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
-    for _run in range(runs):
-        y, scores, groups = simulated(rng, 150)
-        by_patient = bootstrap(y, scores, groups, draws=300)
-        by_image = bootstrap(y, scores, draws=300)
-        for metric, value in truth.items():
-            low, high = interval(by_patient[metric])
-            covered[metric] += low <= value <= high
-            low, high = interval(by_image[metric])
-            naive[metric] += low <= value <= high
+    rng = np.random.default_rng(1)
+    kinds = ("balanced_accuracy", "macro_auroc", "dice")
+    y, scores, values, guesses, _ = clustered(rng, 300_000)
+    truth = {metric: score(metric, y, scores) for metric in kinds} | {"r2": r2(values, guesses)}
+    runs, naive_runs = 700, 100
+    covered, naive = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
+    for run in range(runs):
+        y, scores, values, guesses, groups = clustered(rng, 250)
+        for owner, count in ((groups, covered), (None, naive))[: 2 if run < naive_runs else 1]:
+            draws = bootstrap(y, scores, owner, metrics=kinds, draws=384, seed=run)
+            draws |= bootstrap(values, guesses, owner, metrics=("r2",), draws=384, seed=run)
+            for metric, value in truth.items():
+                low, high = interval(draws[metric])
+                count[metric] += low <= value <= high
     for metric in truth:
-        assert 0.93 <= covered[metric] / runs <= 0.97
-        assert naive[metric] / runs < 0.9
+        assert 0.93 <= covered[metric] / runs <= 0.97, metric
+        assert naive[metric] / naive_runs < 0.85, metric
 
 
 def test_paired_differences_cancel_what_patients_share() -> None:
@@ -140,7 +153,7 @@ def test_intervals_leave_undefined_draws_out() -> None:
     assert np.isnan(interval([np.nan])).all()
     assert np.isnan(standard_error([1.0]))
     low, high = interval(np.arange(1001), 0.9)
-    assert (low, high) == pytest.approx((50, 950))
+    assert (low, high) == pytest.approx((49.1, 950.9))  # places 0.05 (n + 1) and 0.95 (n + 1), counted from 1
 
 
 @given(
@@ -196,9 +209,9 @@ def test_detectable_difference_counts_patients_not_images() -> None:
 
 def test_bad_input_is_told_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="metrics must be among"):
-        bootstrap([0, 1], np.eye(2), metrics=("dice",))
+        bootstrap([0, 1], np.eye(2), metrics=("f1",))
     with pytest.raises(ValueError, match="metric must be one of"):
-        score("dice", [0, 1], np.eye(2))
+        score("f1", [0, 1], np.eye(2))
     with pytest.raises(ValueError, match="scores must be finite"):
         macro_auroc([0, 1], np.array([[0, 1], [np.nan, 1]]))
     with pytest.raises(ValueError, match="level must lie"):

@@ -1,5 +1,6 @@
 """Closed-form scores against their definitions written out, with whole matrices and plain loops."""
 
+import importlib
 import math
 from typing import Any
 
@@ -12,7 +13,6 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, spearmanr
 from sklearn.covariance import ledoit_wolf as reference_shrinkage
 
-from autossl.proxies import moments as shared
 from autossl.proxies.moments import ledoit_wolf, moments
 from autossl.proxies.n_leep import n_leep
 from autossl.proxies.parc import parc
@@ -173,7 +173,7 @@ def test_constant_embeddings_and_one_class_stay_finite_or_say_nan(score: Any) ->
 
 
 def test_moments_by_class_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "TILE", 7)
+    monkeypatch.setattr(importlib.import_module("autossl.proxies.moments"), "TILE", 7)
     z, y = sample(50, 6, 4, 3)
     m = moments(z.astype(np.float16), y)
     x = z.astype(np.float16).astype(np.float64)

@@ -1,0 +1,206 @@
+"""Metrics of values, labels and overlaps, and their bootstraps, against slow definitions, scikit-learn and SciPy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, jaccard_score, roc_auc_score
+
+from autossl.proxies.bootstrap import bootstrap, bootstrap_mean
+from autossl.proxies.metrics import METRICS, OF_CLASSES, OF_VALUES, score
+from autossl.proxies.resampled import PREPARE
+
+Array = NDArray[np.float64]
+
+
+def slow_precision(positive: NDArray[np.bool_], scores: Array) -> float:
+    """Over thresholds from the top: the gain in recall times the precision there."""
+    total, recall = 0.0, 0.0
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        chosen = scores >= threshold
+        reached = positive[chosen].sum() / positive.sum()
+        total += (reached - recall) * positive[chosen].mean()
+        recall = reached
+    return total
+
+
+def slow_area(positive: NDArray[np.bool_], scores: Array) -> float:
+    up, down = scores[positive][:, None], scores[~positive]
+    return float(np.mean((up > down) + 0.5 * (up == down)))
+
+
+def slow_ranks(values: Array) -> Array:
+    return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
+
+
+def slow_spearman(truth: Array, guess: Array) -> float:
+    if len(np.unique(truth)) < 2:
+        return float("nan")
+    if len(np.unique(guess)) < 2:
+        return 0.0
+    return float(np.corrcoef(slow_ranks(truth), slow_ranks(guess))[0, 1])
+
+
+def slow_kappa(truth: NDArray[np.int64], guess: Array) -> float:
+    """From the table of ratings, as Cohen defines it."""
+    low, high = truth.min(), truth.max()
+    predicted = np.clip(np.rint(guess), low, high).astype(int)
+    levels = np.arange(low, high + 1)
+    observed = np.array([[np.mean((truth == a) & (predicted == b)) for b in levels] for a in levels])
+    weights = (levels[:, None] - levels) ** 2
+    expected = np.outer(observed.sum(1), observed.sum(0))
+    chance = (weights * expected).sum()
+    return float(1 - (weights * observed).sum() / chance) if chance > 0 else float("nan")
+
+
+def slow_overlap(shares: Array, scores: Array) -> tuple[float, float]:
+    found = []
+    for c in range(scores.shape[1]):
+        if shares[:, c].sum() > 0:
+            inside = sum(row[c] for row, s in zip(shares, scores, strict=True) if s.argmax() == c)
+            total = shares[:, c].sum() + (scores.argmax(1) == c).sum()
+            found.append((2 * inside / total, inside / (total - inside)))
+    dice, iou = np.mean(found, axis=0) if found else (np.nan, np.nan)
+    return float(dice), float(iou)
+
+
+def mean_or_nan(values: list[float]) -> float:
+    kept = [v for v in values if not np.isnan(v)]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+@given(n=st.integers(1, 50), t=st.integers(1, 4), steps=st.integers(1, 6), seed=st.integers(0, 99))
+def test_metrics_follow_their_definitions_with_ties(n: int, t: int, steps: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, guess = rng.integers(0, steps, (n, t)), rng.integers(-1, steps + 1, (n, t)).astype(float) / 2
+    spears = [slow_spearman(truth[:, j].astype(float), guess[:, j]) for j in range(t)]
+    assert score("spearman", truth, guess) == pytest.approx(mean_or_nan(spears), nan_ok=True, abs=1e-12)
+    kappa = slow_kappa(truth[:, 0], guess[:, 0])
+    assert score("quadratic_kappa", truth[:, 0], guess[:, 0]) == pytest.approx(kappa, nan_ok=True, abs=1e-12)
+    labels = rng.integers(0, 2, (n, t))
+    both = [j for j in range(t) if 0 < labels[:, j].sum() < n]
+    areas = [slow_area(labels[:, j] == 1, guess[:, j]) for j in both]
+    precisions = [slow_precision(labels[:, j] == 1, guess[:, j]) for j in both]
+    assert score("multilabel_auroc", labels, guess) == pytest.approx(mean_or_nan(areas), nan_ok=True)
+    assert score("average_precision", labels, guess) == pytest.approx(mean_or_nan(precisions), nan_ok=True)
+    y = rng.integers(0, t, n)
+    seen = [c for c in range(t) if 0 < (y == c).sum() < n]
+    precisions = [slow_precision(y == c, guess[:, c]) for c in seen]
+    assert score("average_precision", y, guess) == pytest.approx(mean_or_nan(precisions), nan_ok=True)
+    shares = rng.integers(0, 3, (n, t)) / 2 / t
+    for given_truth, expected in ((y, slow_overlap(np.eye(t)[y], guess)), (shares, slow_overlap(shares, guess))):
+        found = score("dice", given_truth, guess), score("miou", given_truth, guess)
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_metrics_agree_with_scikit_learn_and_scipy() -> None:
+    rng = np.random.default_rng(0)
+    values, guess = rng.normal(size=(200, 3)).round(1), rng.normal(size=(200, 3)).round(1)
+    guess += values
+    expected = np.mean([spearmanr(values[:, j], guess[:, j]).statistic for j in range(3)])
+    assert score("spearman", values, guess) == pytest.approx(expected)
+    grades = rng.integers(2, 7, 200)
+    blurred = grades + rng.normal(size=200)
+    rated = np.clip(np.rint(blurred), 2, 6).astype(int)
+    assert score("quadratic_kappa", grades, blurred) == pytest.approx(
+        cohen_kappa_score(grades, rated, weights="quadratic")
+    )
+    labels = (values > 0.5).astype(int)
+    assert score("multilabel_auroc", labels, guess) == pytest.approx(roc_auc_score(labels, guess))
+    assert score("average_precision", labels, guess) == pytest.approx(average_precision_score(labels, guess))
+    y = rng.integers(0, 3, 200)
+    assert score("average_precision", y, guess) == pytest.approx(average_precision_score(np.eye(3)[y], guess))
+    predicted = guess.argmax(1)
+    assert score("dice", y, guess) == pytest.approx(f1_score(y, predicted, average="macro"))
+    assert score("miou", y, guess) == pytest.approx(jaccard_score(y, predicted, average="macro"))
+    assert score("dice", np.eye(3)[y], guess) == pytest.approx(score("dice", y, guess))
+
+
+def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Truth and scores such as the metric takes, with ties."""
+    scores = rng.integers(0, 5, (n, t)) / 2
+    if metric in ("r2", "spearman"):
+        return rng.integers(0, 4, (n, t)).astype(float), scores
+    if metric == "quadratic_kappa":
+        return rng.integers(-1, 3, n), scores[:, 0]
+    if metric == "multilabel_auroc" or (metric == "average_precision" and n % 2):
+        return rng.integers(0, 2, (n, t)), scores
+    if metric in ("dice", "miou") and n % 2:
+        return rng.dirichlet(np.ones(t), n) * rng.integers(0, 2, (n, t)), scores
+    return rng.integers(0, t, n), scores
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=40)
+@given(n=st.integers(1, 40), t=st.integers(1, 4), patients=st.integers(1, 10), seed=st.integers(0, 99))
+def test_each_draw_is_the_metric_of_the_resampled_patients(
+    metric: str, n: int, t: int, patients: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    y, scores = sample(metric, rng, n, t)
+    groups = rng.integers(0, patients, n)
+    values = bootstrap(y, scores, groups, metrics=(metric,), draws=3, seed=seed)[metric]
+    ids = np.unique(groups)
+    picks = np.random.default_rng([seed, 0]).integers(0, len(ids), (3, len(ids)), dtype=np.int32)
+    for value, picked in zip(values, picks, strict=True):
+        rows = np.concatenate([np.flatnonzero(groups == ids[p]) for p in picked])
+        assert value == pytest.approx(METRICS[metric](y[rows], scores[rows]), nan_ok=True, abs=1e-9)
+
+
+def test_a_draw_in_which_a_metric_is_undefined_is_nan() -> None:
+    y, scores = np.array([0, 1, 1, 1]), np.array([0.1, 0.4, 0.3, 0.2])
+    kinds = ("r2", "spearman", "quadratic_kappa", "multilabel_auroc")
+    drawn = bootstrap(y, scores, metrics=kinds, draws=60, seed=0)
+    picks = np.random.default_rng([0, 0]).integers(0, 4, (60, 4), dtype=np.int32)
+    alone = np.array([len(np.unique(y[picked])) < 2 for picked in picks])
+    assert 0 < alone.sum() < 60
+    for metric in kinds:
+        np.testing.assert_array_equal(np.isnan(drawn[metric]), alone)
+
+
+def test_a_mean_over_samples_is_drawn_by_patient() -> None:
+    rng = np.random.default_rng(1)
+    values, groups = rng.normal(size=80), rng.integers(0, 9, 80)
+    values[::7] = np.nan
+    drawn = bootstrap_mean(values, groups, draws=70, seed=4)
+    picks = np.random.default_rng([4, 64]).integers(0, 9, (6, 9), dtype=np.int32)
+    expected = [np.nanmean(np.concatenate([values[groups == p] for p in picked])) for picked in picks]
+    np.testing.assert_allclose(drawn[64:], expected)
+    assert np.isnan(bootstrap_mean([np.nan, np.nan], draws=2)).all()
+    with pytest.raises(ValueError, match="values must be a vector"):
+        bootstrap_mean(np.ones((2, 2)))
+
+
+def test_every_metric_has_a_bootstrap_and_a_kind_of_truth() -> None:
+    assert list(PREPARE) == list(METRICS)
+    assert METRICS.keys() == OF_CLASSES | OF_VALUES
+
+
+def test_edges() -> None:
+    assert score("spearman", [1.0, 2, 3], np.zeros(3)) == 0
+    assert np.isnan(score("spearman", [1.0, 1], [1.0, 2]))
+    assert score("spearman", np.array([1, 2, 4], np.float16), np.exp([1.0, 2, 4])) == pytest.approx(1)
+    assert score("quadratic_kappa", [0, 4, 2], [-9.0, 9.0, 2.4]) == 1  # rounded and clipped
+    assert score("quadratic_kappa", [0, 1], [1.0, 0.0]) == -1
+    assert np.isnan(score("quadratic_kappa", [3, 3], [1.0, 5.0]))
+    assert np.isnan(score("average_precision", [1, 1], np.eye(2)))
+    assert score("dice", np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])) == pytest.approx((2 * 0.5 / 1.5 + 0) / 2)
+    assert np.isnan(score("miou", np.zeros((2, 2)), np.eye(2)))
+
+
+def test_bad_input_is_told_in_one_sentence() -> None:
+    with pytest.raises(ValueError, match="y must hold whole numbers"):
+        score("quadratic_kappa", [0.5, 1], [0.0, 1])
+    with pytest.raises(ValueError, match=r"scores must have the shape \(2, 1\), found \(2, 2\)"):
+        score("quadratic_kappa", [0, 1], np.eye(2))
+    with pytest.raises(ValueError, match="y must hold 0 or 1 for each label, found values from 0 to 2"):
+        score("multilabel_auroc", [[0], [2]], np.eye(2)[:, :1])
+    with pytest.raises(ValueError, match=r"y must hold shares in \[0, 1\], found -1 to 1"):
+        score("dice", -np.eye(2) + 2 * np.array([[0, 0], [0, 1]]), np.eye(2))
+    for metric in METRICS:
+        with pytest.raises(ValueError, match="finite"):
+            bootstrap([0, 1], np.full((2, 2) if metric in OF_CLASSES else 2, np.nan), metrics=(metric,))
