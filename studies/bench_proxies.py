@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -170,17 +171,19 @@ def sklearn_panels(times: dict[str, float]) -> dict[str, float]:
     }
 
 
+def similarity_weight(temperature: float, distance: NDArray[Any]) -> NDArray[Any]:
+    weight: NDArray[Any] = np.exp((1 - distance) / temperature)
+    return weight
+
+
 def agreement(s: Sample) -> None:
     """Largest difference to scikit-learn, and how often the same class wins."""
     from sklearn.linear_model import Ridge
     from sklearn.neighbors import KNeighborsClassifier
 
     votes = knn_votes(s.bank, s.labels, s.queries, classes=s.classes, balanced=False)
+    weigh: Any = partial(similarity_weight, KNN_TEMPERATURES[2])
     for i, k in ((2, 10), (6, 200)):
-
-        def weigh(distance: NDArray[Any]) -> NDArray[Any]:
-            return np.exp((1 - distance) / KNN_TEMPERATURES[2])
-
         reference = KNeighborsClassifier(k, metric="cosine", weights=weigh).fit(s.bank, s.labels)
         compare(f"k-NN, k = {k}", votes[i, 2], reference.predict_proba(s.queries))
     fit = ridge(s.bank, s.labels, classes=s.classes, balanced=False, penalties=[1e3])

@@ -169,7 +169,8 @@ def test_both_parts_of_clid_stand_side_by_side() -> None:
 
 def test_kmeans_is_that_of_scikit_learn_and_leaves_threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     z, y = blobs(400, 5, 4, 9, 8.0)
-    expected = KMeans(4, n_init=1, max_iter=50, random_state=0).fit(z).labels_
+    once: Any = 1
+    expected = KMeans(4, n_init=once, max_iter=50, random_state=0).fit(z).labels_
     fit, during = KMeans.fit, []
 
     def watched(model: KMeans, rows: NDArray[Any]) -> KMeans:

@@ -111,7 +111,7 @@ def test_bad_input_is_told_in_one_sentence() -> None:
     z, y = blobs(12, 3, 2, 0)
     with pytest.raises(ValueError, match="penalties must be positive"):
         logistic(z, y, classes=2, penalties=[0.0])
-    with pytest.raises(ValueError, match="metric must be one of .*found 'r2'"):
+    with pytest.raises(ValueError, match=r"metric must be one of .*found 'r2'"):
         logistic(z, y, classes=2, metric="r2")
     with pytest.raises(ValueError, match=r"must lie in \[0, 2\)"):
         logistic(z, y + 1, classes=2)
