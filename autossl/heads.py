@@ -1,4 +1,4 @@
-"""Heads that methods put on an encoder and drop afterwards: projectors, predictors, decoders and teachers."""
+"""Heads that methods put on an encoder and drop afterwards: projectors, prototypes, decoders and teachers."""
 
 import copy
 from collections.abc import Sequence
@@ -24,6 +24,18 @@ def mlp(*widths: int, last_norm: bool = False) -> nn.Sequential:
         if inner:
             layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+class Prototypes(nn.Module):
+    """Cosines of embeddings (b, dim) with `count` learnt directions, (b, count): only directions can be learnt."""
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.randn(count, dim), dim=1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Cosines (b, count) of z (b, dim) and the prototypes."""
+        return F.linear(F.normalize(z.float(), dim=1), F.normalize(self.weight, dim=1))
 
 
 class Decoder(nn.Module):

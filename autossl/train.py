@@ -48,6 +48,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.batch = min(self.settings.batch_size, len(self.pool))
+        self.method.population = len(self.pool)
         self.optimizer = optimizer(self.method, self.settings)
 
     @property

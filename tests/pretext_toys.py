@@ -1,4 +1,4 @@
-"""Toy image sets made for what methods need, and the smallest loop that trains a method on them."""
+"""Toy image sets and tensors made for what methods need, and the smallest loop that trains a method on them."""
 
 import math
 
@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autossl.encoder import Encoder, Features
 from autossl.pretext import Pretext
+from autossl.views import Preset, Views
 
 SIDE = 20
 LETTERS = (
@@ -51,6 +53,13 @@ def gratings(n: int, seed: int) -> tuple[Tensor, Tensor]:
     return images.clamp(0, 1)[:, None], y
 
 
+def stains(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The waves (n, 3, 20, 20) in colours that their directions give: hue follows from what grey shows."""
+    images, y = gratings(n, seed)
+    turn = 2 * math.pi * (y[:, None] / 12 + torch.arange(3) / 3)
+    return (images * (1 + 0.3 * turn.cos()[..., None, None])).clamp(0, 1), y
+
+
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
@@ -68,3 +77,45 @@ def train(method: Pretext, images: Tensor, *, steps: int, batch: int, lr: float 
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(images), (steps, batch), generator=generator)
     return [float(step(method, optimizer, images[chosen], 1000 * seed + i)) for i, chosen in enumerate(rows)]
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).float()
+
+
+def uniform(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def encoder(channels: int = 1) -> Encoder:
+    torch.manual_seed(0)
+    return Encoder("test_resnet", channels, 16, model_args={"output_stride": 16})
+
+
+def still(channels: int = 1) -> Views:
+    """Views that change nothing."""
+    return Views(Preset(), (0.5,) * channels, (0.25,) * channels, crop_min=1.0, jitter=0.0)
+
+
+def recorded(network: Encoder) -> list[Tensor]:
+    """A list that will hold every batch of images that the network is shown."""
+    inputs: list[Tensor] = []
+    features = network.features
+
+    def record(images: Tensor) -> Features:
+        inputs.append(images)
+        return features(images)
+
+    network.features = record  # type: ignore[method-assign]
+    return inputs
+
+
+class Blank(torch.nn.Module):
+    """A decoder that answers zeros."""
+
+    def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
+        return maps[0].sum() * 0 + torch.zeros(len(maps[0]), 1, *size)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(a.double() @ b.double() / (a.double().norm() * b.double().norm()))

@@ -12,7 +12,7 @@ from autossl.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
 from autossl.views import Views, preset
-from tests.pretext_toys import glyphs, gratings, train
+from tests.pretext_toys import glyphs, gratings, stains, train
 
 SEEDS = (0, 1, 2)
 
@@ -27,7 +27,8 @@ class Setting(NamedTuple):
     own: dict[str, Any] = {}  # noqa: RUF012
 
 
-# letters: one object, upright, in a changing place and light; waves: the hidden part follows from the visible one
+# letters: one object, upright, in a changing place and light; waves: the hidden part follows from the visible one;
+# stains: the colour follows from the direction
 SETTINGS = {
     "simclr": Setting("letters", "xray", steps=40),
     "vicreg": Setting("letters", "xray", steps=40),
@@ -39,7 +40,24 @@ SETTINGS = {
     "genesis": Setting("waves", "ct"),
     "denoising": Setting("waves", "ct", steps=40),
     "hybrid": Setting("letters", "xray", steps=40),
+    "dcl": Setting("letters", "xray", steps=40),
+    "simsiam": Setting("letters", "xray", steps=100, lr=4e-3),
+    "moco": Setting("letters", "xray", steps=80),
+    "mocov3": Setting("letters", "xray"),
+    "nnclr": Setting("letters", "xray", steps=80),
+    "swav": Setting("letters", "xray", steps=80),
+    "dino": Setting("letters", "xray", steps=80, own={"teacher_rate": 0.05}),
+    "lejepa": Setting("letters", "xray", steps=50),
+    "wmse": Setting("letters", "xray", steps=80),
+    "ressl": Setting("letters", "xray", steps=80, lr=4e-3),
+    "inpainting": Setting("waves", "ct", steps=50),
+    "context_restoration": Setting("waves", "ct", steps=40),
+    "super_resolution": Setting("waves", "ct", steps=40),
+    "autoencoder": Setting("waves", "ct", steps=80),
+    "simmim": Setting("waves", "ct", steps=120, lr=4e-3),
+    "colourisation": Setting("stains", "ct", steps=40),
 }
+TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 
 
 @torch.no_grad()
@@ -62,12 +80,15 @@ def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
 def trained(name: str, seed: int) -> tuple[float, list[float]]:
     """How much short training adds to the score, and the losses on the way."""
     setting = SETTINGS[name]
-    images, y = (glyphs if setting.toy == "letters" else gratings)(384, seed)
+    images, y = TOYS[setting.toy](384, seed)
+    channels = images.shape[1]
     torch.manual_seed(seed)
-    encoder = Encoder("test_resnet", 1, 20)
-    views = Views(preset(setting.modality, 1), (float(images.mean()),), (float(images.std()),))
+    encoder = Encoder("test_resnet", channels, 20)
+    mean, std = (float(images.mean()),) * channels, (float(images.std()),) * channels
+    views = Views(preset(setting.modality, channels), mean, std)
     method = METHODS[name](encoder, views, **setting.own)
-    shown = views.standardise(images)
+    method.population = len(images)
+    shown = views.standardise(images.mean(1, keepdim=True).expand_as(images))  # a colour would tell the class
     before = score(encoder, shown, y)
     losses = train(method.train(), images, steps=setting.steps, batch=64, lr=setting.lr, seed=seed)
     return score(encoder, shown, y) - before, losses

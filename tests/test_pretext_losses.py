@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Encoder, Features
 from autossl.errors import UserError
 from autossl.heads import Decoder, Teacher, mlp
 from autossl.pretext.barlow import barlow_twins
@@ -33,41 +32,7 @@ from autossl.pretext.rotation import in_disc, turn
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.vicreg import vicreg
 from autossl.views import Preset, Views, preset
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).float()
-
-
-def uniform(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def encoder(channels: int = 1) -> Encoder:
-    torch.manual_seed(0)
-    return Encoder("test_resnet", channels, 16, model_args={"output_stride": 16})
-
-
-def still(channels: int = 1) -> Views:
-    """Views that change nothing."""
-    return Views(Preset(), (0.5,) * channels, (0.25,) * channels, crop_min=1.0, jitter=0.0)
-
-
-def recorded(network: Encoder) -> list[Tensor]:
-    """A list that will hold every batch of images that the network is shown."""
-    inputs: list[Tensor] = []
-    features = network.features
-
-    def record(images: Tensor) -> Features:
-        inputs.append(images)
-        return features(images)
-
-    network.features = record  # type: ignore[method-assign]
-    return inputs
-
-
-def cosine(a: Tensor, b: Tensor) -> float:
-    return float(a.double() @ b.double() / (a.double().norm() * b.double().norm()))
+from tests.pretext_toys import Blank, cosine, encoder, normal, recorded, still, uniform
 
 
 @pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 1, 3]])
@@ -170,13 +135,6 @@ def test_only_masked_pixels_are_in_the_loss() -> None:
     masked_error(restored, target, mask).backward()  # type: ignore[no-untyped-call]
     assert restored.grad is not None
     assert torch.equal(restored.grad.abs().sum(1, keepdim=True) > 0, mask > 0)
-
-
-class Blank(torch.nn.Module):
-    """A decoder that answers zeros."""
-
-    def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        return maps[0].sum() * 0 + torch.zeros(len(maps[0]), 1, *size)
 
 
 @pytest.mark.parametrize("method", [ModelsGenesis, Denoising])

@@ -1,16 +1,32 @@
 """The pretext methods by name."""
 
+from autossl.pretext.autoencoder import Autoencoder
 from autossl.pretext.barlow import BarlowTwins
 from autossl.pretext.base import Pretext
 from autossl.pretext.byol import BYOL
 from autossl.pretext.cnn_mae import CNNMAE
+from autossl.pretext.colourisation import Colourisation
+from autossl.pretext.context_restoration import ContextRestoration
+from autossl.pretext.dcl import DCL
 from autossl.pretext.denoising import Denoising
+from autossl.pretext.dino import DINO
 from autossl.pretext.genesis import ModelsGenesis
 from autossl.pretext.hybrid import Hybrid
+from autossl.pretext.inpainting import Inpainting
 from autossl.pretext.jigsaw import Jigsaw
+from autossl.pretext.lejepa import LeJEPA
+from autossl.pretext.moco import MoCo
+from autossl.pretext.mocov3 import MoCoV3
+from autossl.pretext.nnclr import NNCLR
+from autossl.pretext.ressl import ReSSL
 from autossl.pretext.rotation import Rotation
 from autossl.pretext.simclr import SimCLR
+from autossl.pretext.simmim import SimMIM
+from autossl.pretext.simsiam import SimSiam
+from autossl.pretext.super_resolution import SuperResolution
+from autossl.pretext.swav import SwAV
 from autossl.pretext.vicreg import VICReg
+from autossl.pretext.wmse import WMSE
 
 METHODS: dict[str, type[Pretext]] = {
     "simclr": SimCLR,
@@ -23,6 +39,22 @@ METHODS: dict[str, type[Pretext]] = {
     "genesis": ModelsGenesis,
     "denoising": Denoising,
     "hybrid": Hybrid,
+    "dcl": DCL,
+    "simsiam": SimSiam,
+    "moco": MoCo,
+    "mocov3": MoCoV3,
+    "nnclr": NNCLR,
+    "swav": SwAV,
+    "dino": DINO,
+    "lejepa": LeJEPA,
+    "wmse": WMSE,
+    "ressl": ReSSL,
+    "inpainting": Inpainting,
+    "context_restoration": ContextRestoration,
+    "super_resolution": SuperResolution,
+    "autoencoder": Autoencoder,
+    "simmim": SimMIM,
+    "colourisation": Colourisation,
 }
 
 __all__ = ["METHODS", "Pretext"]

@@ -18,7 +18,8 @@ class Pretext(nn.Module, ABC):
     Class attributes describe a method to the search: its paradigm, the dimensions of image it takes, its cost in
     encoder passes (forward and backward) for each image, its paper, and what it needs of the images ("orientation",
     "colour", "order"). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
-    step comes from `generator`, which the trainer seeds before each step.
+    step comes from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the
+    number of images trained on, which bounds what a method may remember of them.
     """
 
     paradigm: ClassVar[str]
@@ -31,6 +32,7 @@ class Pretext(nn.Module, ABC):
         super().__init__()
         self.encoder, self.views = encoder, views
         self.generator = torch.Generator().manual_seed(0)
+        self.population: int | None = None
 
     @abstractmethod
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:

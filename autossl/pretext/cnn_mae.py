@@ -48,8 +48,8 @@ def block_mask(n: int, grid: int, ratio: float, generator: torch.Generator) -> T
     """(n, 1, grid, grid) with 1 on a random share `ratio` of the blocks, the same number in each, and 0 elsewhere."""
     cells = grid * grid
     masked = min(max(round(ratio * cells), 1), cells - 1)
-    places = torch.rand(n, cells, generator=generator).argsort(1)[:, :masked]
-    return torch.zeros(n, cells).scatter_(1, places, 1.0).view(n, 1, grid, grid)
+    places = torch.rand(n, cells, generator=generator, device=generator.device).argsort(1)[:, :masked]
+    return torch.zeros(n, cells, device=places.device).scatter_(1, places, 1.0).view(n, 1, grid, grid)
 
 
 def masked_error(restored: Tensor, target: Tensor, mask: Tensor) -> Tensor:

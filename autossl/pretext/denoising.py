@@ -27,7 +27,7 @@ class Denoising(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         clean = self.views.weak(images, self.generator)
-        drawn = torch.rand(len(clean), 2, generator=self.generator).to(clean.device)
+        drawn = torch.rand(len(clean), 2, generator=self.generator, device=self.generator.device).to(clean.device)
         strength = (drawn[:, 0] * self.sigma).view(-1, 1, 1, 1)
         noisy = torch.addcmul(clean, self.views.normal(clean, drawn[:, 1]), strength)
         restored = self.decoder(self.encoder.pyramid(self.views.standardise(noisy)), (clean.shape[2], clean.shape[3]))

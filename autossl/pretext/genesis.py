@@ -53,7 +53,7 @@ class ModelsGenesis(Pretext):
 
     def disturbed(self, x: Tensor) -> Tensor:
         """A disturbed copy of images (b, c, h, w) in [0, 1]."""
-        u = torch.rand(len(x), 12 + 4 * BOXES, generator=self.generator).to(x.device)
+        u = torch.rand(len(x), 12 + 4 * BOXES, generator=self.generator, device=self.generator.device).to(x.device)
         falling = (u[:, 1] < 0.5) & (not self.views.preset.quantitative)
         curved = through_curve(x, intensity_curve(u[:, 2:6], falling))
         x = torch.where(_each(u[:, 0] < self.intensity), curved, x)

@@ -49,8 +49,9 @@ class Jigsaw(Pretext):
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         x = self.views.standardise(self.views.weak(images, self.generator))
         b = len(x)
-        label = torch.randint(len(self.order), (b,), generator=self.generator).to(x.device)
-        shift = torch.rand(b, self.grid**2, 2, generator=self.generator).to(x.device)
+        device = self.generator.device
+        label = torch.randint(len(self.order), (b,), generator=self.generator, device=device).to(x.device)
+        shift = torch.rand(b, self.grid**2, 2, generator=self.generator, device=device).to(x.device)
         shuffled = tiles(x, self.order[label], shift, self.grid, self.gap)
         seen = self.encoder(self._resized(normalised(shuffled)))
         return F.cross_entropy(self.head(seen.reshape(b, -1)), label)

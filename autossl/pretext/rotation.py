@@ -30,7 +30,7 @@ class Rotation(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         x = in_disc(self.views(images, self.generator))
-        first = int(torch.randint(TURNS, (), generator=self.generator))
+        first = int(torch.randint(TURNS, (), generator=self.generator, device=self.generator.device))
         turned, turns = turn(x, first)
         return F.cross_entropy(self.head(self.encoder(turned)), turns)
 

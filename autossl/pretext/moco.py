@@ -1,0 +1,68 @@
+"""MoCo v2: recognise the other view, seen by a slow encoder, among a queue of earlier images."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autossl.encoder import Encoder
+from autossl.heads import Teacher, mlp
+from autossl.pretext.base import Pretext
+from autossl.pretext.contrast import Queue, info_nce, kin
+from autossl.views import Views
+
+SPLIT = 8  # smallest batch whose keys are encoded in two parts
+
+
+class MoCo(Pretext):
+    """He et al. 2020, Chen et al. 2020: an averaged key encoder and a queue of its keys, the batch's own the newest.
+
+    `teacher_rate` is 1 - momentum. Images of the same patient are no negatives where patients are known. The loss is
+    InfoNCE minus the logarithm of the number of candidates (0 is chance), so that it stays comparable while the queue
+    fills.
+    """
+
+    paradigm: ClassVar[str] = "contrastive"
+    passes: ClassVar[float] = 1.4
+    paper: ClassVar[str] = "Chen et al. 2020, arXiv 2003.04297; He et al. 2020, arXiv 1911.05722"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        views: Views,
+        *,
+        temperature: float = 0.2,
+        teacher_rate: float = 0.01,
+        queue: int = 2048,
+        hidden: int = 512,
+        out: int = 128,
+    ) -> None:
+        super().__init__(encoder, views)
+        self.temperature, self.teacher_rate = temperature, teacher_rate
+        self.projector = mlp(encoder.dim, hidden, out)
+        self.teacher = Teacher(nn.Sequential(encoder, self.projector))
+        self.queue = Queue(queue, out)
+
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        first, second = self.views(images, self.generator, copies=2).chunk(2)
+        query, key = self.projector(self.encoder(first)), self._keys(second)
+        earlier, owners = self.queue.entries(self.population)
+        excluded = kin(len(key), groups, owners, like=key)
+        loss = info_nce(query, key, torch.cat([key, earlier]), self.temperature, excluded)
+        self.queue.push(key, groups, self.population)
+        return loss - chance(excluded)
+
+    def _keys(self, views: Tensor) -> Tensor:
+        """Keys (b, out), encoded in two random halves: shared batch statistics would give the positive away."""
+        halves = 2 if len(views) >= SPLIT else 1
+        order = torch.randperm(len(views), generator=self.generator, device=self.generator.device).to(views.device)
+        keys: Tensor = torch.cat([self.teacher(views[part]) for part in order.chunk(halves)])
+        return keys[order.argsort()]
+
+    def after_step(self, progress: float) -> None:
+        self.teacher.update(nn.Sequential(self.encoder, self.projector), self.teacher_rate)
+
+
+def chance(excluded: Tensor) -> float:
+    """The InfoNCE of guessing among the positive and what is not excluded (b, n): a mean logarithm."""
+    return float((1 + (~excluded).sum(1)).log().mean())
