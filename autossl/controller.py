@@ -250,7 +250,7 @@ def _needs(context: Context, costs: Costs) -> Needs:
         max_candidates=context.config.get("max_candidates"),
         workers=context.config["workers"],
         baselines=3 if context.config.get("weights") else 2,
-        finetune=chosen == "finetune",
+        finetune=chosen != "frozen",
     )
 
 

@@ -76,7 +76,7 @@ def main(root: str, number: str, count: str, zero: str) -> None:
     It ends when the process that started it is gone.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(count)))
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(count)))  # of the cores that this process may use
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder, parent = Folder(Path(root)), os.getppid()
     devices = torch.cuda.device_count()

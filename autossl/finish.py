@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl import baselines, export
-from autossl.context import PROBE, SELECTION, TEST, Context
+from autossl.adapt import adapt
+from autossl.context import SELECTION, TEST, Context
 from autossl.encoder import Encoder
 from autossl.errors import NoCandidate
 from autossl.evaluate import ADAPTED, Entrant, label_curve, test
@@ -29,7 +30,6 @@ log = logging.getLogger("autossl")
 
 NOT_YET = {"supervised": None, "finalists": None, "final": None}  # what an extended study does again
 SEARCH_SECONDS = 8.0  # below this the supervised baseline is one default run
-FINETUNE = (3e-4, 0.6, 0.1)  # learning rate, smallest crop and jitter of a fine-tune
 
 
 @dataclass(frozen=True)
@@ -194,12 +194,10 @@ class Finish:
     ) -> None:
         context = self.context
         self.say("testing once")
-        labels = len(context.rows(PROBE, SELECTION, labelled=True))
-        adaptation, why = context.target.adaptation(context.config["adaptation"], labels)
         outcome = test(context, self._entrants(encoder, supervised))
-        model, head = encoder, outcome.heads["winner"]
-        if adaptation == "finetune":
-            model, head = self._finetune(encoder, head, outcome)
+        adapted = adapt(context, encoder, outcome.heads["winner"], self.left("finetune"), self.say)
+        if adapted.tuned:
+            outcome.add(context, Entrant(ADAPTED, adapted.encoder, adapted.head))
         if self.left("label curve") != 0:
             self.say("drawing the label curve")
             outcome.facts["label_curve"] = label_curve(context, outcome, lambda: self.left("label curve") == 0)
@@ -207,14 +205,14 @@ class Finish:
             "candidate": self._described(winner.entry),
             "selection": list(winner.selection),
             "final_training": final,
-            "adaptation": {"chosen": adaptation, "why": why},
+            "adaptation": adapted.facts,
             "supervised": context.state("supervised"),
             "test": outcome.facts,
             "tests": int(context.state("tests") or 0) + 1,
         }
         self._keep(outcome.embeddings)
         self._export(encoder, context.folder.encoder, result)
-        self._export(model, context.folder.model, result, head)
+        self._export(adapted.encoder, context.folder.model, result, adapted.head)
         context.remember(result=result, tests=result["tests"])
 
     def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
@@ -238,23 +236,6 @@ class Finish:
             "aligned_score": entry.score,
             "se": entry.se,
         }
-
-    def _finetune(self, encoder: Encoder, head: Any, outcome: Any) -> tuple[Encoder, Any]:
-        """Fine-tune a copy on every label outside the test part; it is tested beside the frozen one."""
-        context = self.context
-        seconds = self.left("finetune")
-        if seconds == 0:
-            outcome.facts["finetune"] = "planned away: no time was left, the head is frozen"
-            return encoder, head
-        self.say("fine-tuning on the labels")
-        rows = context.rows(PROBE, SELECTION, labelled=True)
-        copy = context.new_encoder(0)
-        copy.load_state_dict(encoder.state_dict())
-        tuned = baselines.fit(context, rows, copy, FINETUNE, seconds, lambda: False, head)
-        if tuned is None:
-            return encoder, head
-        outcome.add(context, Entrant(ADAPTED, *tuned))
-        return tuned
 
     def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Head | None = None) -> None:
         context = self.context

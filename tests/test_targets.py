@@ -62,9 +62,9 @@ def test_a_class_without_a_label_is_never_predicted() -> None:
 
 
 @given(st.integers(1, 100_000))
-def test_auto_adaptation_turns_at_250_labels(labels: int) -> None:
+def test_auto_adaptation_is_measured_above_250_labels(labels: int) -> None:
     chosen, why = Classification("ab").adaptation("auto", labels)
-    assert chosen == ("frozen" if labels <= 250 else "finetune")
+    assert chosen == ("frozen" if labels <= 250 else "auto")
     assert str(labels) in why
 
 

@@ -14,9 +14,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 METRICS = ("balanced_accuracy", "macro_auroc")
-FINETUNE_ABOVE = (
-    250  # labels from which adaptation="auto" fine-tunes (catalogue §5.4: few labels favour a frozen probe)
-)
+MEASURED_ABOVE = 250  # labels; up to here adaptation="auto" is frozen (catalogue §5.4: few labels favour a probe)
 FOLDS_BELOW = 3000  # labels
 ALIGNED = {"balanced_accuracy": "ridge", "macro_auroc": "ridge_auroc"}  # the proxy that is maximised, by metric
 SHOWN = {"knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"}
@@ -111,12 +109,12 @@ class Classification:
         }
 
     def adaptation(self, wanted: str, labels: int) -> tuple[str, str]:
-        """How the encoder is adapted ("frozen" or "finetune") and why, in words."""
+        """How the encoder is adapted ("frozen", "finetune", or "auto" where it is to be measured) and why, in words."""
         if wanted != "auto":
             return wanted, "as asked"
-        if labels <= FINETUNE_ABOVE:
+        if labels <= MEASURED_ABOVE:
             return (
                 "frozen",
-                f"{labels} labels: up to about {FINETUNE_ABOVE} a frozen probe does better than fine-tuning",
+                f"{labels} labels: up to about {MEASURED_ABOVE} a frozen probe does better than fine-tuning",
             )
-        return "finetune", f"{labels} labels: above about {FINETUNE_ABOVE} fine-tuning does better than a frozen probe"
+        return "auto", f"{labels} labels: above about {MEASURED_ABOVE} it is measured which does better"

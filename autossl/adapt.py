@@ -1,0 +1,94 @@
+"""Adapting the winner to its target: a probe on the frozen encoder, or both fine-tuned on the labels."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.baselines import fit
+from autossl.context import PROBE, SELECTION, Context
+from autossl.encoder import Encoder
+from autossl.proxies import Difference, paired
+from autossl.targets import Head
+
+FINETUNE = (3e-4, 0.6, 0.1)  # learning rate, smallest crop and jitter of a fine-tune
+TRIAL = 0.5  # share of the time that goes to trying a fine-tune on the probe part before it is decided for
+
+NO_TIME = "no time was left to fine-tune"
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The encoder and head for the target, which adaptation it is and why; `tuned` is False where both are as given."""
+
+    encoder: Encoder
+    head: Head
+    tuned: bool
+    facts: dict[str, Any]
+
+
+def adapt(context: Context, encoder: Encoder, head: Head, seconds: float | None, say: Callable[[str], None]) -> Adapted:
+    """Adapt `encoder`, whose probe is `head`, within `seconds` (None: no limit) as the study's settings say.
+
+    Where they leave it open, a fine-tune on the probe part is compared with a probe on the selection part first, and
+    the better of the two is taken.
+    """
+    started = time.time()
+    chosen, why = context.target.adaptation(
+        context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
+    )
+    facts: dict[str, Any] = {"chosen": "frozen", "why": why}
+    if chosen == "frozen":
+        return Adapted(encoder, head, False, facts)
+    if seconds == 0:
+        return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
+    if chosen == "auto":
+        say("trying a fine-tune on the selection part")
+        gap, scores = _tried(context, encoder, None if seconds is None else TRIAL * seconds)
+        facts = {**facts, **scores, "why": _decided(gap, scores)}
+        if gap is None or gap.value <= 0:
+            return Adapted(encoder, head, False, facts)
+    say("fine-tuning on the labels")
+    rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
+    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest)
+    if tuned is None:
+        return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
+    return Adapted(*tuned, True, {**facts, "chosen": "finetune"})
+
+
+def _tried(context: Context, encoder: Encoder, seconds: float | None) -> tuple[Difference | None, dict[str, float]]:
+    """Fine-tuned minus frozen on the selection part, both fitted on the probe part, and the score of each."""
+    started = time.time()
+    rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
+    head = context.target.fit_head(context.embed(encoder, rows), context.data.labels[rows], context.groups(rows))
+    frozen = head.logits(context.embed(encoder, judged))
+    rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
+    tuned = _tuned(context, encoder, head, rows, rest)
+    if tuned is None:
+        return None, {}
+    finetuned = tuned[1].logits(context.embed(tuned[0], judged))
+    y, target = context.data.labels[judged], context.target
+    gap = paired(y, finetuned, frozen, context.groups(judged), target.metric, draws=400)
+    return gap, {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
+
+
+def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
+    """Why, in words."""
+    if gap is None:
+        return NO_TIME
+    return (
+        f"on the selection part fine-tuning scored {scores['finetuned']:.3f} and a probe on the frozen encoder "
+        f"{scores['frozen']:.3f} (the difference is known to ± {gap.se:.3f})"
+    )
+
+
+def _tuned(
+    context: Context, encoder: Encoder, head: Head, rows: NDArray[np.int64], seconds: float | None
+) -> tuple[Encoder, Head] | None:
+    """A copy of the encoder and its head, trained on these labels; None if there was no time for one step."""
+    copy = context.new_encoder(0)
+    copy.load_state_dict(encoder.state_dict())
+    return fit(context, rows, copy, FINETUNE, seconds, lambda: False, head)
