@@ -1,6 +1,7 @@
 """The algebra of leave-group-out ridge: one eigendecomposition, then every penalty and every group."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -15,6 +16,8 @@ Rows = NDArray[np.int64]
 TILE = 1024  # rows at a time: 1024 x d float64
 PAIRS = 2048  # products of row pairs at a time: 2048 x d float64
 SMALL_GROUP = 16  # groups up to this size are solved together in one kernel
+ROUNDED = 4 * 2.0**-24  # error of a product of rows in float32, as a share of their lengths
+ALLOWED = 1e-5  # error of a typical prediction, in spreads of the target, up to which products are in float32
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,35 @@ class Problem:
     cross: Array  # (r, c) weighted products of rotated rows and centred targets
     recentre: bool  # give each leave-out fit the intercept of all samples' mean target
 
-    def rotate(self, index: Rows) -> Array:
-        """Returns centred rows times the square root of their weights in the eigenbasis, (len(index), r)."""
+    def rotate(self, index: Rows, basis: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Returns centred rows times the square root of their weights in the eigenbasis, (len(index), r).
+
+        With a `basis` in float32 the product is made in float32.
+        """
         if self.rotated is not None:
             return self.rotated[index]
-        rotated: Array = ((self.rows[index] - self.mean) * self.roots[index, None]) @ self.basis
+        basis = self.basis if basis is None else basis
+        centred = (self.rows[index] - self.mean) * self.roots[index, None]
+        rotated: NDArray[Any] = centred.astype(basis.dtype, copy=False) @ basis
         return rotated
+
+    def rounding(self, penalties: Array) -> Array:
+        """How far float32 moves a typical leave-one-out prediction at each penalty (l,), in spreads of its target.
+
+        A rotated row is off by about `ROUNDED` times its length in every direction. That moves the fitted value by as
+        much times the length of the coefficients, and its leverage by the first and second order of the square; both
+        count 1 / (1 - leverage) times in the prediction.
+        """
+        n, values = len(self.rows), self.eigenvalues[:, None]
+        off = ROUNDED * np.sqrt(self.eigenvalues.sum() / n)
+        shrink = 1 / (values + penalties)
+        spread = np.sqrt((((self.targets - self.level) * self.roots[:, None]) ** 2).mean(axis=0))
+        lengths = np.sqrt((shrink.T**2) @ self.cross**2)  # of the coefficients, (l, c)
+        coefficients = np.divide(lengths, spread, out=np.zeros_like(lengths), where=spread > 0).max(axis=1)
+        leverage = 2 * np.sqrt((values * shrink**2).sum(axis=0) / n) + off * shrink.sum(axis=0)
+        mean_leverage = ((values * shrink).sum(axis=0) + 1) / n
+        moved: Array = off * (coefficients + leverage) / np.maximum(1 - mean_leverage, 1e-12)
+        return moved
 
 
 def decompose(rows: NDArray[np.float32], targets: Array, weights: Array, *, recentre: bool) -> Problem:
@@ -56,9 +82,11 @@ def decompose(rows: NDArray[np.float32], targets: Array, weights: Array, *, rece
         cross = rotated.T @ scaled_targets
         return Problem(rows, targets, roots, mean, level, basis, rotated, eigenvalues, cross, recentre)
     gram, product = np.zeros((dimensions, dimensions)), np.zeros((dimensions, targets.shape[1]))
+    held, part = np.empty((min(len(rows), TILE), dimensions)), np.empty_like(gram)
     for start, stop in spans(len(rows), TILE):
-        centred = (rows[start:stop] - mean) * roots[start:stop, None]
-        gram += centred.T @ centred
+        centred = np.subtract(rows[start:stop], mean, out=held[: stop - start])
+        centred *= roots[start:stop, None]
+        gram += np.matmul(centred.T, centred, out=part)
         product += centred.T @ scaled_targets[start:stop]
     eigenvalues, basis = eigh(gram)
     return Problem(rows, targets, roots, mean, level, basis, None, eigenvalues, basis.T @ product, recentre)
@@ -85,35 +113,50 @@ def leave_out(problem: Problem, owner: Rows, penalties: Array) -> NDArray[np.flo
     `owner` (n,) numbers the groups 0, 1, ...; with a single group all predictions are 0.
     """
     predictions = np.zeros((len(penalties), *problem.targets.shape), np.float32)
-    sizes = np.bincount(owner)
-    if np.count_nonzero(sizes) < 2:
+    if len(problem.eigenvalues) == 0 or len(np.unique(owner)) < 2:
         return predictions
+    coarse = (problem.rounding(penalties) <= ALLOWED) if problem.rotated is None else np.zeros(len(penalties), bool)
+    for dtype, places in ((np.float32, np.flatnonzero(coarse)), (np.float64, np.flatnonzero(~coarse))):
+        if len(places):
+            leave_out_in(np.dtype(dtype), problem, owner, penalties, places, predictions)
+    return predictions
+
+
+def leave_out_in(
+    dtype: np.dtype[Any],
+    problem: Problem,
+    owner: Rows,
+    penalties: Array,
+    places: Rows,
+    predictions: NDArray[np.float32],
+) -> None:
+    """Fills `predictions` (l, n, c) at these places of the penalties, with products in `dtype`."""
+    sizes = np.bincount(owner)
     members = np.argsort(owner, kind="stable")
     ends = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
-    shrink = 1 / (problem.eigenvalues[:, None] + penalties)  # (r, l)
-    coefficients = (problem.cross[:, None, :] * shrink[:, :, None]).reshape(len(shrink), -1)
+    shrink = 1 / (problem.eigenvalues[:, None] + penalties[places])  # (r, places)
+    coefficients = (problem.cross[:, None, :] * shrink[:, :, None]).reshape(len(shrink), -1).astype(dtype)
+    basis = problem.basis.astype(dtype)
+    one_more = np.concatenate([shrink, np.ones((1, len(places)))]).astype(dtype)
 
     def tile(first: int, last: int) -> None:
         index = members[ends[first] : ends[last]]
         bounds = ends[first : last + 1] - ends[first]
-        rotated = problem.rotate(index)
         if last - first == 1 and len(index) > max(4 * SMALL_GROUP, len(shrink) // 2):
-            predictions[:, index] = _refit(problem, index, rotated, penalties)
+            predictions[places[:, None], index] = _refit(problem, index, problem.rotate(index), penalties[places])
             return
-        fitted = (rotated @ coefficients).reshape(len(index), len(penalties), -1)
-        centred = (problem.targets[index] - problem.level) * problem.roots[index, None]
-        errors = centred[:, None, :] - fitted
+        rotated = problem.rotate(index, basis)
+        fitted = (rotated @ coefficients).reshape(len(index), len(places), -1)
+        targets = ((problem.targets[index] - problem.level) * problem.roots[index, None]).astype(dtype)
         # The intercept's share of the smoother is one more rotated column, which no penalty shrinks.
-        factors = np.column_stack([rotated, problem.roots[index] / np.sqrt(len(problem.rows))])
+        factors = np.column_stack([rotated, (problem.roots[index] / np.sqrt(len(problem.rows))).astype(dtype)])
         if len(index) > SMALL_GROUP and last - first == 1:
-            _solve_large(factors, one_more, errors)
+            _solve_large(factors, one_more, targets, fitted)
         else:
-            _solve_small(factors, one_more, errors, bounds)
-        predictions[:, index] = _predictions(problem, index, errors, bounds)
+            _solve_small(factors, one_more, targets, fitted, bounds)
+        predictions[places[:, None], index] = _predictions(problem, index, fitted, bounds)
 
-    one_more = np.concatenate([shrink, np.ones((1, len(penalties)))])
     run_tiles(tile, _batches(np.diff(ends)))
-    return predictions
 
 
 def _batches(sizes: Rows) -> list[tuple[int, int]]:
@@ -130,32 +173,40 @@ def _batches(sizes: Rows) -> list[tuple[int, int]]:
     return batches + ([(first, len(sizes))] if first < len(sizes) else [])
 
 
-def _predictions(problem: Problem, index: Rows, errors: Array, bounds: Rows) -> Array:
-    """Returns (l, rows, c) from leave-out errors (rows, l, c), which are scaled by the roots of the weights."""
-    predictions: Array = problem.targets[index][:, None, :] - errors / problem.roots[index, None, None]
+def _predictions(problem: Problem, index: Rows, deviations: NDArray[Any], bounds: Rows) -> NDArray[Any]:
+    """Returns (l, rows, c) from deviations (rows, l, c) from the level, scaled by the roots of the weights."""
+    deviations /= problem.roots[index, None, None].astype(deviations.dtype)
+    level = np.tile(problem.level, (len(index), 1))
     if problem.recentre:
         weights = problem.roots[index, None] ** 2
         gone = np.add.reduceat(np.hstack([weights, weights * problem.targets[index]]), bounds[:-1])
         left = len(problem.rows) - gone[:, :1]  # the weights of all samples sum to n
-        level = (len(problem.rows) * problem.level - gone[:, 1:]) / left
-        predictions += np.repeat(problem.level - level, np.diff(bounds), axis=0)[:, None, :]
-    return predictions.swapaxes(0, 1)
+        without = (len(problem.rows) * problem.level - gone[:, 1:]) / left
+        level += np.repeat(problem.level - without, np.diff(bounds), axis=0)
+    predictions: NDArray[Any] = (level[:, None, :] + deviations).swapaxes(0, 1)
+    return predictions
 
 
-def _solve_small(factors: Array, shrink: Array, errors: Array, bounds: Rows) -> None:
-    """Replaces the residuals (rows, l, c) of many small groups by their leave-out errors, (I - H_gg)^-1 r_g."""
+def _solve_small(
+    factors: NDArray[Any], shrink: NDArray[Any], targets: NDArray[Any], fitted: NDArray[Any], bounds: Rows
+) -> None:
+    """Replaces fitted values f (rows, l, c) of many small groups by leave-out ones, (I - H_gg)^-1 (f_g - H_gg t_g).
+
+    This is the target less the leave-out error, without the difference of two large numbers.
+    """
     first, second = _pairs(bounds)
-    smoother = np.empty((len(first), shrink.shape[1]))
+    smoother = np.empty((len(first), shrink.shape[1]), shrink.dtype)
     for start, stop in spans(len(first), PAIRS):
         smoother[start:stop] = (factors[first[start:stop]] * factors[second[start:stop]]) @ shrink
-    _solve_groups(smoother, errors, bounds)
+    _solve_groups(smoother, targets, fitted, bounds)
 
 
-def _solve_large(factors: Array, shrink: Array, errors: Array) -> None:
+def _solve_large(factors: NDArray[Any], shrink: NDArray[Any], targets: NDArray[Any], fitted: NDArray[Any]) -> None:
     """The same for one group which is large, but not so large as to be refitted."""
     for place in range(shrink.shape[1]):
         smoother = (factors * shrink[:, place]) @ factors.T
-        errors[:, place] = np.linalg.solve(np.eye(len(factors)) - smoother, errors[:, place])
+        right = fitted[:, place] - smoother @ targets
+        fitted[:, place] = np.linalg.solve(np.eye(len(factors), dtype=factors.dtype) - smoother, right)
 
 
 def _refit(problem: Problem, index: Rows, rotated: Array, penalties: Array) -> Array:
@@ -191,17 +242,31 @@ def _pairs(bounds):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _solve_groups(smoother, errors, bounds):  # type: ignore[no-untyped-def]
-    """Solves (I - H_gg) e = r for every group and penalty by Cholesky; `smoother` holds H by pairs (i, j <= i)."""
+def _solve_groups(smoother, targets, fitted, bounds):  # type: ignore[no-untyped-def]
+    """Solves (I - H_gg) x = f - H_gg t for every group and penalty; `smoother` holds H by pairs (i, j <= i)."""
     at = 0
     for group in range(len(bounds) - 1):
-        start = bounds[group]
-        size = bounds[group + 1] - start
+        start, stop = bounds[group], bounds[group + 1]
+        size = stop - start
         factor = np.empty((size, size))
         for place in range(smoother.shape[1]):
+            _less_own(smoother[at:, place], targets[start:stop], fitted[start:stop, place])
             _factor(smoother[at:, place], factor)
-            _substitute(factor, errors[start : start + size, place])
+            _substitute(factor, fitted[start:stop, place])
         at += size * (size + 1) // 2
+
+
+@njit(cache=True, nogil=True)
+def _less_own(pairs, targets, fitted):  # type: ignore[no-untyped-def]
+    """Takes from the fitted values (size, c) what the group's own targets add to them."""
+    at = 0
+    for i in range(len(targets)):
+        for j in range(i + 1):
+            for c in range(targets.shape[1]):
+                fitted[i, c] -= pairs[at] * targets[j, c]
+                if j < i:
+                    fitted[j, c] -= pairs[at] * targets[i, c]
+            at += 1
 
 
 @njit(cache=True, nogil=True)

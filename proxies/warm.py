@@ -8,6 +8,7 @@ from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.dimension import mst_dimension, two_nn
 from autossl.proxies.knn import knn_votes
 from autossl.proxies.knn_values import knn_values
+from autossl.proxies.leave_out import decompose, leave_out_in
 from autossl.proxies.logistic import logistic
 from autossl.proxies.metrics import macro_auroc
 from autossl.proxies.objects import froc
@@ -26,6 +27,10 @@ def warm_up(everything: bool = True) -> float:
     z = np.linspace(0, 1, 12 * 3, dtype=np.float32).reshape(12, 3) ** 2
     knn_votes(z, labels, classes=2)
     fitted = ridge(z, labels, np.arange(12) // 2, classes=2)
+    problem = decompose(z, np.eye(2)[labels], np.ones(12), recentre=True)
+    for number in (np.float32, np.float64):
+        none = np.zeros((1, 12, 2), np.float32)
+        leave_out_in(np.dtype(number), problem, np.arange(12) // 2, np.ones(1), np.zeros(1, np.int64), none)
     bootstrap(labels, fitted.scores, draws=2)
     macro_auroc(labels, fitted.scores)
     logistic(z, labels, classes=2, penalties=[1.0])

