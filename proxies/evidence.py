@@ -152,9 +152,14 @@ class Evidence:
         return moments(self.rows, self.known, self.classes) if self.classes else moments(self.rows)
 
     @shared
-    def spectra(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Eigenvalues, ascending, of the raw and of the centred Gram matrix."""
-        return self.moments.raw[0], self.moments.centred[0]
+    def raw_spectrum(self) -> NDArray[np.float64]:
+        """Eigenvalues, ascending, of the Gram matrix of the rows as they are."""
+        return self.moments.raw_values
+
+    @shared
+    def centred_spectrum(self) -> NDArray[np.float64]:
+        """Eigenvalues, ascending, of the centred Gram matrix."""
+        return self.moments.centred_values
 
     @shared
     def probe(self) -> Probe:

@@ -41,7 +41,22 @@ class Moments:
     @cached_property
     def raw(self) -> tuple[Array, Array]:
         """Eigenvalues (r,), ascending, and eigenvectors of the Gram matrix of the rows as they are."""
-        return eigh(self.scatter + len(self.rows) * np.outer(self.mean, self.mean))
+        return eigh(self._second)
+
+    @property
+    def centred_values(self) -> Array:
+        """The eigenvalues of `centred`; alone they cost a third."""
+        return self.centred[0] if "centred" in self.__dict__ else eigenvalues(self.scatter)
+
+    @property
+    def raw_values(self) -> Array:
+        """The eigenvalues of `raw`; alone they cost a third."""
+        return self.raw[0] if "raw" in self.__dict__ else eigenvalues(self._second)
+
+    @property
+    def _second(self) -> Array:
+        second: Array = self.scatter + len(self.rows) * np.outer(self.mean, self.mean)
+        return second
 
     @property
     def present(self) -> NDArray[np.int64]:
@@ -96,6 +111,11 @@ def eigh(gram: Array) -> tuple[Array, Array]:
     """Eigenvalues of a Gram matrix, ascending and never negative, and its eigenvectors."""
     values, vectors = np.linalg.eigh(gram)
     return np.maximum(values, 0), vectors
+
+
+def eigenvalues(gram: Array) -> Array:
+    """Eigenvalues of a Gram matrix, ascending and never negative."""
+    return np.maximum(np.linalg.eigvalsh(gram), 0)
 
 
 def ledoit_wolf(squared: float, trace: float, fourth: float, n: int, d: int) -> float:

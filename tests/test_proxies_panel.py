@@ -156,7 +156,7 @@ def test_tokens_of_segmentation_and_detection() -> None:
 def test_shared_parts_are_computed_once_and_timed() -> None:
     z, y, groups = sample(150, 10)
     found = panel(z, y, groups, scores=("ridge", "ridge_auroc", "rankme"), draws=20)
-    assert set(found.seconds) == {"moments", "spectra", "probe", "probed"}
+    assert set(found.seconds) == {"moments", "raw_spectrum", "probe", "probed"}
     assert found.knn_grid is None
     assert set(found.values()) == {"ridge", "ridge_auroc", "rankme"}
 
