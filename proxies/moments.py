@@ -115,7 +115,8 @@ def eigh(gram: Array) -> tuple[Array, Array]:
 
 def eigenvalues(gram: Array) -> Array:
     """Eigenvalues of a Gram matrix, ascending and never negative."""
-    return np.maximum(np.linalg.eigvalsh(gram), 0)
+    values: Array = np.maximum(np.linalg.eigvalsh(gram), 0)
+    return values
 
 
 def ledoit_wolf(squared: float, trace: float, fourth: float, n: int, d: int) -> float:
