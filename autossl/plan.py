@@ -41,7 +41,7 @@ class Plan:
 
     rungs: tuple[int, ...]  # images seen, lowest first
     methods: tuple[str, ...]  # whose first priors are tried first, in this order
-    skipped: tuple[str, ...]  # did not fit; TPE may still draw them
+    skipped: tuple[str, ...]  # did not fit; their first priors come after promotions and further priors
     table: tuple[Method, ...]  # all methods
     max_candidates: int | None
     limit: float | None = None

@@ -82,7 +82,8 @@ def next_step(
     """The first wish that fits `time_left` (seconds, None: no limit).
 
     Wishes in order: first priors, one promotion per paradigm, promotions by asynchronous successive halving (Li et
-    al. 2020, arXiv 1810.05934), with little time left the best promotion that fits, further priors, TPE.
+    al. 2020, arXiv 1810.05934), with little time left the best promotion that fits, further priors, first priors of
+    the methods that did not fit at first, TPE.
     """
     search = _Search(entries, plan, time_left, cost, paired)
     if time_left is not None and time_left <= 0:
@@ -226,12 +227,14 @@ class _Search:
             yield from (Promote(e.candidate, rung + 1) for e in self._open(self.scored(rung)))
 
     def _further_priors(self) -> Iterator[Sample]:
-        """Second priors of the better half of the methods, third priors of the best quarter, and so on."""
+        """Second priors of the better half of the methods, third priors of the best quarter, then what was skipped."""
         ranked = list(dict.fromkeys(e.method for e in self.scored(0)))
         for index in range(1, max(row.priors for row in self.plan.table)):
             for name in ranked[: math.ceil(len(ranked) / 2**index)]:
                 if index < self.plan.method(name).priors and (name, index) not in self.tried:
                     yield Sample(name, index)
+        # a method is met by its prior, not by what TPE draws where it knows nothing
+        yield from (Sample(name, 0) for name in self.plan.skipped if (name, 0) not in self.tried)
 
 
 def enough(entries: Sequence[Entry], plan: Plan) -> bool:

@@ -118,6 +118,16 @@ def test_further_priors_follow_of_the_better_half_of_the_methods() -> None:
     assert steps.index(Sample()) > steps.index(Sample("simclr", 1))
 
 
+def test_a_method_that_did_not_fit_at_first_is_met_by_its_prior_before_tpe_draws() -> None:
+    plan = replace(after_priors(), methods=("simclr",), skipped=("byol", "rotation"))
+    first = promoted([entry(0, 0, 0.5, prior=0)])
+    assert next_step(first, plan) == Sample("byol", 0)
+    two = [*first, entry(1, 1, 0.4, method="byol", prior=0)]
+    assert next_step(two, plan) == Sample("rotation", 0)
+    failed = [*two, entry(2, 2, method="rotation", prior=0, state="failed", reason="nan")]
+    assert next_step(failed, plan) == Sample()
+
+
 def test_a_rung_promotes_its_top_third_and_only_with_three_results() -> None:
     plan = after_priors()
     assert next_step(drawn([0.5, 0.9]), plan) == Sample()
