@@ -54,7 +54,7 @@ class Jigsaw(Pretext):
         shift = torch.rand(b, self.grid**2, 2, generator=self.generator, device=device).to(x.device)
         shuffled = tiles(x, self.order[label], shift, self.grid, self.gap)
         seen = self.encoder(self._resized(normalised(shuffled)))
-        return F.cross_entropy(self.head(seen.reshape(b, -1)), label)
+        return self.answered(self.head(seen.reshape(b, -1)), label)
 
     def _resized(self, patches: Tensor) -> Tensor:
         """Plain transformers take one size only; networks with several stages take the tiles as they are."""
