@@ -17,6 +17,7 @@ from autossl.pretext import METHODS
 from autossl.views import Views, preset
 from studies import memory
 from studies.bench_memory import grown
+from studies.bench_pipeline import Case, Resident, measured, store
 from studies.method_table import run as method_table
 from studies.opened import facts, first_prior, opened, shown
 from studies.rows import Rows, markdown
@@ -122,7 +123,31 @@ def test_a_method_is_watched_over_its_steps() -> None:
     assert row["last_mb"] - row["settled_mb"] == pytest.approx(row["growth_mb"], abs=0.11)
 
 
+@pytest.mark.parametrize("method", ["simclr", "cnn_mae", "rotation"])
+def test_the_bare_loop_shows_a_method_what_was_made_beforehand(tmp_path: Path, method: str) -> None:
+    case = Case(method, "test_resnet", 28, 8, "auto", torch.device("cpu"))
+    images = store(tmp_path, 28, 8)
+    row = measured(case, images, ["bare"], rounds=1)
+    assert row["ours"] > 0
+    assert row["bare"] > 0
+    views = Resident(preset("auto", 3), (0.5,) * 3, (0.3,) * 3)
+    first, second = (views(torch.rand(8, 3, 28, 28), torch.Generator(), copies=2) for _ in range(2))
+    assert first is second
+    assert first.shape == (16, 3, 28, 28)
+
+
 parity = pytest.importorskip("studies.parity.run", reason="lightly, which parity is measured against, is not installed")
+
+
+def inputs_of(encoder: Encoder) -> list[Tensor]:
+    """A list that takes in every batch that the encoder is shown."""
+    seen: list[Tensor] = []
+
+    def look(layer: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].detach().clone())
+
+    next(m for m in encoder.backbone.modules() if isinstance(m, torch.nn.Conv2d)).register_forward_pre_hook(look)
+    return seen
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*")  # lightly's head
@@ -134,9 +159,7 @@ def test_both_sides_begin_with_one_encoder_and_see_the_same_views(context: Conte
     assert sides[0].settings == sides[1].settings
     views = []
     for run in sides:
-        seen: list[Tensor] = []
-        first = next(m for m in run.method.encoder.backbone.modules() if isinstance(m, torch.nn.Conv2d))
-        first.register_forward_pre_hook(lambda layer, inputs, seen=seen: seen.append(inputs[0].detach().clone()))
+        seen = inputs_of(run.method.encoder)
         next(parity.train(run, [run.batch]))
         assert np.isfinite(run.losses[0][1])
         views.append(torch.cat(seen))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from lightly import loss as losses
 from lightly.models import modules, utils
+from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor, nn
 
 from autossl.encoder import Encoder
@@ -190,7 +191,7 @@ THEIRS: dict[str, Callable[[Encoder, Views, Sizes], Pretext]] = {
     ),
     "byol": BYOL,
     "vicreg": lambda e, v, h: TwoViews(
-        e, v, modules.heads.VICRegProjectionHead(e.dim, h["width"], h["width"]),
+        e, v, VICRegProjectionHead(e.dim, h["width"], h["width"]),
         losses.VICRegLoss(h["invariance"], h["variance"], h["covariance"]),
     ),
     "barlow": lambda e, v, h: TwoViews(
