@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,12 +77,22 @@ def quarters_by_texture() -> NDArray[np.uint8]:
     return np.clip(images, 0, 255).astype(np.uint8)
 
 
+def with_aberration() -> NDArray[np.uint8]:
+    """Random texture, its colours magnified by 3.5 % more and less, as a lens does: at most half a pixel."""
+    texture = F.avg_pool2d(torch.rand(2048, 1, 28, 28, generator=torch.Generator().manual_seed(0)), 2, 1)
+    place = (torch.arange(SIDE) * 2 + 1) / SIDE - 1
+    grid = torch.stack(torch.meshgrid(place, place, indexing="xy"), -1).expand(2048, -1, -1, -1) * SIDE / 28
+    colours = [F.grid_sample(texture, grid * scale, align_corners=False) for scale in (1.035, 1.0, 0.965)]
+    return (torch.cat(colours, 1).permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
+
+
 def run_of(images: NDArray[np.uint8], method: str) -> Run:
     pool = Pool(images, np.arange(len(images)), 255.0, torch.device("cpu"))
     torch.manual_seed(0)
-    encoder = Encoder("test_resnet", 1, SIDE)
+    channels = images.shape[3]
+    encoder = Encoder("test_resnet", channels, SIDE)
     # no flips, crops of nearly everything: the answer must come from the images alone
-    views = Views(preset("xray", 1), (0.5,), (0.25,), crop_min=0.9, jitter=0.0)
+    views = Views(preset("xray", channels), (0.5,) * channels, (0.25,) * channels, crop_min=0.9, jitter=0.0)
     return Run(METHODS[method](encoder, views), Settings(lr=2e-3, batch_size=64), pool, 1, warmup=128, horizon=1 << 20)
 
 
@@ -139,6 +150,12 @@ def test_tiles_hide_brightness_but_not_texture() -> None:
     assert open_.early_accuracy is not None
     assert hidden.early_accuracy < 0.2  # chance is 1 of 24
     assert open_.early_accuracy > 0.5
+
+
+def test_one_channel_hides_chromatic_aberration() -> None:
+    run = trained(with_aberration(), "jigsaw")
+    assert run.early_accuracy is not None
+    assert run.early_accuracy < 0.15  # .97 with all channels
 
 
 def test_the_first_epoch_is_watched_across_a_checkpoint_and_no_further(

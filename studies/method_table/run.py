@@ -18,6 +18,8 @@ import numpy as np
 import torch
 
 from autossl.context import Context
+from autossl.errors import UserError
+from autossl.pretext import METHODS
 from autossl.segments import new_run
 from autossl.shortcut import monitored
 from autossl.train import Diverged, train
@@ -35,13 +37,13 @@ COLUMNS = {
 
 def trained(context: Context, method: str) -> dict[str, Any]:
     """The row of one method."""
-    run = new_run(context, 0, method, first_prior(context, method))
-    views = shown(run.method.encoder)
-    before = _start(context.device)
     try:
+        run = new_run(context, 0, method, first_prior(context, method))
+        views = shown(run.method.encoder)
+        before = _start(context.device)
         next(train(run, context.plan.rungs))
-    except Diverged as fault:
-        return {"paradigm": run.method.paradigm, "note": str(fault)}
+    except (Diverged, UserError) as fault:  # the latter: a method that this encoder cannot serve
+        return {"paradigm": METHODS[method].paradigm, "note": str(fault)}
     used = _peak(context.device) - before
     score = context.score(context.averaged(run.average))
     losses = [loss for _, loss in run.losses]
