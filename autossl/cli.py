@@ -129,6 +129,8 @@ def status(run: str, watch: bool, as_json: bool) -> None:
             segments = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
             click.echo(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
             click.echo(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
+            for sentence in found["shortcuts"]:
+                click.echo(sentence)
         if not watch or found["finished"]:
             return
         time.sleep(2)
@@ -269,12 +271,10 @@ def doctor() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(what: str, as_json: bool) -> None:
     """List what there is to choose from."""
-    from autossl.doctor import listing
+    from autossl.doctor import listing, table
 
     rows = listing(what)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    for row in rows:
-        rest = [str(row[k]) for k in ("paradigm", "paper", "about") if row.get(k)]
-        click.echo("  ".join([f"{row['name']:12}", *rest]))
+    click.echo(table(rows))

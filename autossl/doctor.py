@@ -22,6 +22,7 @@ from autossl.views import modalities
 
 PACKAGES = ("torch", "torchvision", "timm", "monai", "optuna", "numba", "scikit-learn", "numpy", "optuna-dashboard")
 ENOUGH_DISK = 5 << 30
+SHOWN = ("name", "paradigm", "dims", "passes", "needs", "lacks", "paper", "about")  # columns of a listing
 
 
 def check_machine() -> list[tuple[str, str, bool]]:
@@ -82,7 +83,7 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def methods() -> list[dict[str, Any]]:
-    """Every pretext method: paradigm, dimensions, needs, paper, what is searched."""
+    """Every pretext method: paradigm, dimensions, needs, cost in encoder passes, paper, what is searched."""
     space = read_space()
     return [
         {
@@ -90,6 +91,7 @@ def methods() -> list[dict[str, Any]]:
             "paradigm": cls.paradigm,
             "dims": sorted(cls.dims),
             "needs": sorted(cls.needs),
+            "passes": cls.passes,
             "paper": cls.paper,
             "searched": {k: _domain(v) for k, v in space[name].searched.items()} if name in space else {},
             "priors": list(space[name].priors) if name in space else [],
@@ -114,3 +116,16 @@ def listing(what: str) -> list[dict[str, Any]]:
         return [{"name": name, "about": (cls.__doc__ or "").splitlines()[0]} for name, cls in TARGETS.items()]
     shipped = resources.files("autossl") / "search_spaces"
     return [{"name": entry.name.removesuffix(".toml")} for entry in shipped.iterdir() if entry.name.endswith(".toml")]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows of a listing as lines under a heading; what a row is searched over is left to JSON."""
+    keys = [key for key in SHOWN if key in rows[0]]
+    cells = [keys, *([_cell(row[key]) for key in keys] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(keys))]
+    lines = ("  ".join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(str(item) for item in value) or "-" if isinstance(value, list) else str(value)

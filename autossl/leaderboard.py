@@ -15,7 +15,7 @@ from autossl.scheduler import Entry, order
 from autossl.space import METHOD
 
 PROXIES = ("knn", "auroc", "rankme", "participation")
-COLUMNS = ("candidate", "method", "paradigm", "rung", "score", "se", *PROXIES, "seconds", "hyperparameters")
+COLUMNS = ("candidate", "method", "paradigm", "rung", "score", "se", *PROXIES, "seconds", "shortcut", "hyperparameters")
 
 
 def rows(study: optuna.Study, baselines: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -41,6 +41,7 @@ def _row(entry: Entry, trial: FrozenTrial, seconds: float) -> dict[str, Any]:
         "se": entry.se,
         **{name: trial.user_attrs.get(name) for name in PROXIES},
         "seconds": round(seconds, 1),
+        "shortcut": trial.user_attrs.get("shortcut"),
         "hyperparameters": drawn,
     }
 
@@ -61,9 +62,17 @@ def as_csv(found: Sequence[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
+def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
+    """One sentence for each candidate whose pretext task was solved suspiciously early."""
+    return [f"shortcut? candidate {r['candidate']} ({r['method']}): {r['shortcut']}" for r in found if r["shortcut"]]
+
+
 def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None) -> Table:
     """The rows as a table for a terminal."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    caption = "\n".join(shortcuts(found[:most])) or None
+    table = Table(
+        title=title or None, title_justify="left", header_style="bold", caption=caption, caption_justify="left"
+    )
     for name in ("", "method", "paradigm", "rung", "aligned score", *PROXIES[:3], "seconds"):
         table.add_column(
             name, justify="left" if name in ("method", "paradigm") else "right", no_wrap=name != "paradigm"
@@ -73,7 +82,8 @@ def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None 
         side = [_short(row[name]) for name in PROXIES[:3]]
         rung = "" if row["rung"] is None else str(row["rung"])
         number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
-        table.add_row(number, row["method"], row["paradigm"], rung, score, *side, _short(row["seconds"]))
+        method = f"{row['method']} (shortcut?)" if row["shortcut"] else row["method"]
+        table.add_row(number, method, row["paradigm"], rung, score, *side, _short(row["seconds"]))
     return table
 
 

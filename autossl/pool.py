@@ -1,5 +1,7 @@
 """The images of one part as batches of floats on the device, in an order that a step number alone decides."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,7 +59,11 @@ def places(step: int, batch: int, n: int, seed: int) -> NDArray[np.int64]:
     parts, at = [], first
     while at < first + batch:
         epoch, offset = divmod(at, n)
-        order = np.random.default_rng([seed, epoch]).permutation(n)
-        parts.append(order[offset : offset + first + batch - at])
+        parts.append(_order(n, seed, epoch)[offset : offset + first + batch - at])
         at += len(parts[-1])
     return np.concatenate(parts).astype(np.int64)
+
+
+@lru_cache(maxsize=2)  # a step lies in one epoch or two; of a million images each permutation takes 20 ms
+def _order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(n)

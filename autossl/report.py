@@ -16,6 +16,7 @@ from autossl.export import PACKAGES
 from autossl.folder import Folder, read_json, replace_file
 from autossl.found import Found, read
 from autossl.journal import entries
+from autossl.leaderboard import shortcuts
 from autossl.verdict import BASELINES, NAMES, Verdict, headline, metric_name, verdict
 
 __all__ = ["headline", "write_report"]
@@ -56,6 +57,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "baselines": BASELINES,
         "plan": plan,
         "shown": _shown(found),
+        "shortcuts": shortcuts(found.rows),
         "failures": _failures(found.trials),
         "interrupted": sum(t.user_attrs.get("reason") in INTERRUPTED for t in found.trials),
         "not_tried": [m for m in plan.get("methods", ()) if m not in tried]

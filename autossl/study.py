@@ -94,6 +94,7 @@ class Study:
             "seconds_limit": None if limit == "none" else limit,
             "candidates": len({e.candidate for e in trials}),
             "segments": {s: sum(e.state == s for e in trials) for s in states},
+            "shortcuts": leaderboard.shortcuts(self.leaderboard()),
             "best": None
             if lead is None
             else {

@@ -14,6 +14,7 @@ from autossl.encoder import Encoder
 from autossl.folder import replace_file
 from autossl.pool import Pool, places
 from autossl.pretext.base import Pretext
+from autossl.shortcut import early_accuracy, start
 
 AVERAGED = 0.1  # the scored encoder is the mean of the weights over this last part of the steps so far
 CLIP = 5.0  # largest norm of a gradient; only outliers reach it
@@ -41,6 +42,7 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     losses: list[tuple[int, float]] = field(default_factory=list)  # (images seen, mean loss since the last entry)
+    shares: list[float] = field(default_factory=list)  # of right answers in the first steps, where a task has them
     optimizer: torch.optim.Optimizer = field(init=False)
     mean: list[Tensor] = field(default_factory=list)  # running mean of the encoder's parameters, and of how many
     averaged: int = 0
@@ -55,6 +57,16 @@ class Run:
     def images(self) -> int:
         """Images seen so far."""
         return self.step * self.batch
+
+    @property
+    def watched(self) -> int:
+        """Images within which the task must not be solved."""
+        return start(len(self.pool))
+
+    @property
+    def early_accuracy(self) -> float | None:
+        """Highest share of right answers within these images; None where the task has none."""
+        return early_accuracy(self.shares, self.batch)
 
     @property
     def average(self) -> dict[str, Tensor]:
@@ -116,12 +128,14 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     at = places(run.step, run.batch, len(run.pool), run.seed)
     _seed(run)
     run.optimizer.zero_grad(set_to_none=True)
-    total = 0.0
+    total, right = 0.0, 0.0
     for part in torch.arange(len(at)).chunk(run.accumulate):
         rows = at[part.numpy()]
         loss = run.method.loss(run.pool.batch(rows), run.pool.groups_at(rows)) * (len(rows) / len(at))
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
+        if run.method.accuracy is not None:
+            right += float(run.method.accuracy) * len(rows) / len(at)
     if not math.isfinite(total):
         raise Diverged(f"the loss is {total} after {run.images} images")
     nn.utils.clip_grad_norm_(run.method.parameters(), CLIP)
@@ -130,6 +144,8 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     run.method.after_step(min(1.0, run.images / run.horizon))
     run.seconds += time.perf_counter() - started
     run.losses.append((run.images, total))
+    if run.method.accuracy is not None and run.images <= run.watched:
+        run.shares.append(right)
 
 
 def _factor(run: Run, anneal: Callable[[int], float] | None) -> float:
@@ -189,6 +205,7 @@ def save(run: Run, path: Path) -> None:
         "batch": run.batch,
         "seconds": run.seconds,
         "losses": run.losses,
+        "shares": run.shares,
     }
     replace_file(path, lambda file: torch.save(state, file))
 
@@ -202,3 +219,4 @@ def resume(run: Run, path: Path) -> None:
     run.step, run.seconds = state["step"], state["seconds"]
     run.mean, run.averaged = state["mean"], state["averaged"]
     run.losses = [(int(n), float(value)) for n, value in state["losses"]]
+    run.shares = [float(share) for share in state["shares"]]

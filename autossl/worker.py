@@ -30,6 +30,7 @@ from autossl.segments import (
     segment_file,
     sweep,
 )
+from autossl.shortcut import monitored
 from autossl.space import METHOD, as_trial, suggest
 from autossl.targets import Score
 from autossl.train import Diverged, Run, resume, save, train
@@ -250,6 +251,7 @@ class Worker:
             "images": run.images,
             "checkpoint": str(checkpoint.relative_to(context.folder.root)),
             **{k: round(v, 5) for k, v in score.proxies.items()},
+            **monitored(run.early_accuracy, run.watched),
         }
         if score.collapsed:
             self._fail(trial, "collapsed", why=score.collapsed, **facts)

@@ -1,95 +1,215 @@
-"""Times SimCLR training with its views against the same network, loss and optimiser on tensors already in memory.
+"""Times the whole pretraining loop, from a store on disk, against what it cannot do without and against lightly's.
 
-    python studies/bench_pipeline.py                     # resnet10t and resnet18 at 28 px, resnet18 at 64 px
-    python studies/bench_pipeline.py --modality microscopy
+    python -m studies.bench_pipeline                    # SimCLR on resnet10t at 28 px against "bare": a minute
+    python -m studies.bench_pipeline --methods simclr,cnn_mae --backbones resnet10t,resnet18,vit_tiny_patch16_224 \\
+        --sizes 28,64,224 --parts bare,lightly --json pipeline.json
+    python -m studies.bench_pipeline --methods mae --backbones vit_tiny_patch16_224 --parts bare,bf16,compile
 
-The ratio of the two is the pipeline's efficiency. Both are timed in turn, a few steps each, and medians are compared:
-what else runs on the machine slows both.
+Run from the top of a checkout. "ours" is our loop in fp32: images from a memory-mapped file, views, loss, optimiser.
+Parts: "bare" is the same network, loss and optimiser on random tensors already in memory, so ours / bare is the
+efficiency of the pipeline; "lightly" is SimCLR as lightly's examples have it (SimCLRTransform on PIL images, a
+DataLoader with two workers, NTXentLoss) with the same backbone in channels_last and fp32; "bf16" and "compile" are our
+loop with one of the two, the seconds of compilation stated apart. Ours and each part are timed in turn, a few steps
+each, and medians are compared: what else runs on the machine slows both. Workers of a DataLoader would take part in
+everybody's time, so lightly's runs alone, between two halves of ours.
 """
 
 import argparse
+import json
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from autossl.encoder import Encoder, fit_to_size
+from autossl.errors import UserError
 from autossl.pool import Pool
-from autossl.pretext.simclr import SimCLR
+from autossl.pretext import METHODS
 from autossl.train import Run, Settings, train
 from autossl.views import Views, preset
+from studies.rows import markdown
 
-BATCH = 256
-STEPS = 4  # of each kind in a round
-CASES = (("resnet10t", 28), ("resnet18", 28), ("resnet18", 64))
+Pixels = NDArray[np.uint8]
+Work = Callable[[], None]
+
+BATCHES = {28: 256, 64: 128, 224: 32}  # images of a step
+STEPS = 4  # in one turn
+VIEWS = {"simclr": 2}  # of each image; 1 elsewhere
+PARTS = ("bare", "lightly", "bf16", "compile")
+HEADS = {
+    "method": "method", "backbone": "backbone", "px": "px", "batch": "batch", "ours": "views/s",
+    "bare": "ours / bare", "lightly": "ours / lightly", "bf16": "bf16 / ours", "compile": "compiled / ours",
+    "compile_seconds": "s to compile",
+}  # fmt: skip
+
+
+class Case(NamedTuple):
+    """What is trained."""
+
+    method: str
+    backbone: str
+    px: int
+    batch: int
+    modality: str
+    device: torch.device
 
 
 class Resident(Views):
     """Views that cost nothing: random tensors made beforehand."""
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator, copies: int = 1) -> torch.Tensor:
+    held: Tensor
+
+    def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         if not hasattr(self, "held"):
             shape = (copies * len(images), *images.shape[1:])
             self.held = torch.randn(shape, device=images.device).contiguous(memory_format=torch.channels_last)
         return self.held
 
+    def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return images
+
+    def standardise(self, images: Tensor) -> Tensor:
+        return self(images, torch.Generator())
+
 
 class Held(Pool):
     """A pool whose batches cost nothing."""
 
-    def batch(self, at: np.ndarray) -> torch.Tensor:
+    held: Tensor
+
+    def batch(self, at: NDArray[np.int64]) -> Tensor:
         if not hasattr(self, "held"):
             self.held = super().batch(at)
         return self.held
 
 
-def steps(backbone: str, size: int, modality: str, device: torch.device, *, bare: bool) -> Callable[[], None]:
+def store(folder: Path, px: int, batch: int) -> Pixels:
+    """Random images in a memory-mapped file, as a study has them."""
+    path = folder / f"{px}.npy"
+    if not path.is_file():
+        shape = (max(1024, 2 * batch), px, px, 3)
+        np.save(path, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    images: Pixels = np.load(path, mmap_mode="r")
+    return images
+
+
+def new_encoder(case: Case) -> Encoder:
+    model_args, upsample = fit_to_size(case.backbone, 3, case.px)
+    torch.manual_seed(0)
+    return Encoder(case.backbone, 3, case.px, model_args=model_args, upsample=upsample)
+
+
+def ours(case: Case, images: Pixels, *, bare: bool = False, bf16: bool = False, compiled: bool = False) -> Work:
     """A few training steps through the project's own loop."""
-    model_args, upsample = fit_to_size(backbone, 3, size)
-    encoder = Encoder(backbone, 3, size, model_args=model_args, upsample=upsample)
-    images = np.random.default_rng(0).integers(0, 256, (4096, size, size, 3), dtype=np.uint8)
-    pool = (Held if bare else Pool)(images, np.arange(len(images)), 255.0, device)
-    views = (Resident if bare else Views)(preset(modality, 3), (0.5,) * 3, (0.3,) * 3, crop_min=0.3, jitter=0.3)
-    method = SimCLR(encoder, views).to(device).to(memory_format=torch.channels_last)
-    method.generator = torch.Generator(device=device)
-    run = Run(method, Settings(batch_size=BATCH), pool, 0, 0, 1 << 30)
+    encoder = new_encoder(case)
+    encoder.low_precision = bf16
+    views = (Resident if bare else Views)(preset(case.modality, 3), (0.5,) * 3, (0.3,) * 3, crop_min=0.3, jitter=0.3)
+    method = METHODS[case.method](encoder, views).to(case.device).to(memory_format=torch.channels_last)
+    method.generator = torch.Generator(device=case.device)
+    if compiled:
+        for name in ("forward", "features"):
+            setattr(encoder, name, torch.compile(getattr(encoder, name)))
+    pool = (Held if bare else Pool)(images, np.arange(len(images)), 255.0, case.device)
+    run = Run(method, Settings(batch_size=case.batch), pool, 0, 0, 1 << 30)
 
     def some() -> None:
-        next(train(run, [run.images + STEPS * BATCH]))
-        if device.type == "cuda":
+        next(train(run, [run.images + STEPS * case.batch]))
+        if case.device.type == "cuda":
             torch.cuda.synchronize()
 
-    some()
     return some
 
 
-def timed(work: Callable[[], None]) -> float:
+def seconds_of(work: Work) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
+def in_turn(works: dict[str, Work], rounds: int) -> dict[str, float]:
+    """Median seconds of each, timed one after the other in every round."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            times[name].append(seconds_of(work))
+    return {name: median(values) for name, values in times.items()}
+
+
+def measured(case: Case, images: Pixels, parts: list[str], rounds: int) -> dict[str, Any]:
+    """One row: views per second of ours, and the ratios that were asked for."""
+    works = {"ours": ours(case, images)}
+    if "bare" in parts:
+        works["bare"] = ours(case, images, bare=True)
+    if "bf16" in parts:
+        works["bf16"] = ours(case, images, bf16=True)
+    if "compile" in parts:
+        works["compile"] = ours(case, images, compiled=True)
+    first = {name: seconds_of(work) for name, work in works.items()}
+    times = in_turn(works, rounds)
+    base = times["ours"]
+    views = VIEWS.get(case.method, 1) * case.batch * STEPS
+    row: dict[str, Any] = {**case._asdict(), "device": str(case.device), "ours": round(views / base, 1)}
+    row |= {name: round(base / times[name], 3) for name in ("bf16", "compile") if name in times}
+    if "bare" in times:
+        row["bare"] = round(times["bare"] / base, 3)
+    if "compile" in times:
+        row["compile_seconds"] = round(first["compile"] - times["compile"], 1)
+    if "lightly" in parts and case.method == "simclr":
+        row["lightly"] = round(_beside_lightly(case, images, works["ours"], rounds), 3)
+    return row
+
+
+def _beside_lightly(case: Case, images: Pixels, work: Work, rounds: int) -> float:
+    """How many times as many views per second ours makes; lightly's loop stands between two halves of ours."""
+    from studies.lightly_loop import seconds_per_step
+
+    half = max(1, rounds // 2)
+    before = in_turn({"ours": work}, half)["ours"]
+    theirs = seconds_per_step(new_encoder(case), images, case.batch, STEPS * rounds, case.device)
+    after = in_turn({"ours": work}, half)["ours"]
+    return theirs * STEPS / ((before + after) / 2)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="efficiency of the views")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default="simclr", help=f"of {', '.join(METHODS)}")
+    parser.add_argument("--backbones", default="resnet10t")
+    parser.add_argument("--sizes", default="28", help=f"of {', '.join(map(str, BATCHES))} px")
+    parser.add_argument("--parts", default="bare", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--modality", default="auto")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, help=f"images of a step  [default by size: {BATCHES}]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     device = torch.device(asked.device)
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"SimCLR, batch {BATCH}, views of {asked.modality!r} at jitter 0.3, {where}, torch {torch.__version__}")
-    print("| backbone | px | views/s | bare views/s | efficiency |\n|---|---|---|---|---|")
-    for backbone, size in CASES:
-        full = steps(backbone, size, asked.modality, device, bare=False)
-        bare = steps(backbone, size, asked.modality, device, bare=True)
-        pairs = [(timed(full), timed(bare)) for _ in range(asked.rounds)]
-        views = 2 * BATCH * STEPS
-        speeds = [views / median(times) for times in zip(*pairs, strict=True)]
-        print(
-            f"| {backbone} | {size} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {speeds[0] / speeds[1]:.2f} |", flush=True
-        )
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for px in map(int, asked.sizes.split(",")):
+            batch = asked.batch or BATCHES[px]
+            images = store(Path(folder), px, batch)
+            for backbone in asked.backbones.split(","):
+                for method in asked.methods.split(","):
+                    case = Case(method, backbone, px, batch, asked.modality, device)
+                    try:
+                        rows.append(measured(case, images, asked.parts.split(","), asked.rounds))
+                    except UserError as fault:
+                        print(f"{method} on {backbone} at {px} px: {fault}", flush=True)
+                        continue
+                    print(rows[-1], flush=True)
+    heads = {key: head for key, head in HEADS.items() if any(key in row for row in rows)}
+    print(f"\n{where}, torch {torch.__version__}, views of {asked.modality!r} at jitter 0.3\n")
+    print(markdown(list(heads.values()), [[row.get(key) for key in heads] for row in rows]))
+    if asked.json:
+        asked.json.write_text(json.dumps({"where": where, "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

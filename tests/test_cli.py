@@ -132,6 +132,16 @@ def test_list_methods_as_json() -> None:
     }
     assert len({row["paradigm"] for row in rows}) == 4
     assert all(row["priors"] and row["paper"] for row in rows)
+    assert all({"dims", "needs", "passes"} <= set(row) and row["passes"] > 0 for row in rows)
+
+
+def test_list_methods_as_a_table() -> None:
+    head, *lines = run("list", "methods").output.splitlines()
+    assert head.split() == ["name", "paradigm", "dims", "passes", "needs", "paper"]
+    rotation = next(line for line in lines if line.startswith("rotation "))
+    place = head.index("needs")
+    assert rotation[place:].startswith("orientation  ")
+    assert "arXiv 1803.07728" in rotation
 
 
 @pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets"])

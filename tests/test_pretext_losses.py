@@ -27,7 +27,7 @@ from autossl.pretext.genesis import (
     through_curve,
 )
 from autossl.pretext.hybrid import WARMUP, Hybrid
-from autossl.pretext.jigsaw import different_orders, normalised, tiles
+from autossl.pretext.jigsaw import different_orders, normalised, one_channel, tiles
 from autossl.pretext.rotation import in_disc, turn
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.vicreg import vicreg
@@ -242,6 +242,13 @@ def test_the_disc_looks_the_same_however_it_is_turned() -> None:
     assert disc[0, 0, 0, 0] == 0
     assert disc[0, 0, 10, 10] == 1
     assert torch.equal(disc, torch.rot90(disc, 1, (2, 3)))
+
+
+def test_one_channel_stands_in_the_place_of_all() -> None:
+    x = normal(4, 3, 5, 6)
+    shown = one_channel(x, torch.tensor([0.0, 0.34, 0.67, 0.9999]))
+    for image, found, channel in zip(x, shown, (0, 1, 2, 2), strict=True):
+        assert torch.equal(found, torch.stack([image[channel]] * 3))
 
 
 def test_tiles_are_cut_where_they_should_and_normalised() -> None:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.encoder import Encoder
@@ -20,6 +21,9 @@ class Pretext(nn.Module, ABC):
     "colour", "order"). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
     step comes from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the
     number of images trained on, which bounds what a method may remember of them.
+
+    Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
+    solved at once has a shortcut (`autossl.shortcut`).
     """
 
     paradigm: ClassVar[str]
@@ -33,10 +37,16 @@ class Pretext(nn.Module, ABC):
         self.encoder, self.views = encoder, views
         self.generator = torch.Generator().manual_seed(0)
         self.population: int | None = None
+        self.accuracy: Tensor | None = None
 
     @abstractmethod
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         """Scalar loss of float images (b, c, h, w) in [0, 1]; `groups` (b,) are patient numbers."""
+
+    def answered(self, answers: Tensor, right: Tensor) -> Tensor:
+        """Cross-entropy of answers (b, k) with the right ones (b,); keeps the share of right answers."""
+        self.accuracy = (answers.detach().argmax(1) == right).float().mean()
+        return F.cross_entropy(answers, right)
 
     def after_step(self, progress: float) -> None:
         """Move averages and schedules on; `progress` in [0, 1] is the share of the longest training planned."""

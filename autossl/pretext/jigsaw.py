@@ -22,7 +22,9 @@ class Jigsaw(Pretext):
     """Noroozi and Favaro 2016: classify the permutation of grid x grid tiles that one encoder sees one by one.
 
     Tiles keep a gap, jitter in their cells and are normalised one by one, so that neither edges nor brightness give
-    the order away. `gap` is the share of a cell's side that is left out.
+    the order away. Of colour images one channel, drawn for each, is shown in the place of all: lenses shift colours
+    against each other, outwards from the middle, and that gave it away (colour dropping, Doersch et al. 2015). `gap` is
+    the share of a cell's side that is left out.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -52,15 +54,22 @@ class Jigsaw(Pretext):
         device = self.generator.device
         label = torch.randint(len(self.order), (b,), generator=self.generator, device=device).to(x.device)
         shift = torch.rand(b, self.grid**2, 2, generator=self.generator, device=device).to(x.device)
+        x = one_channel(x, torch.rand(b, generator=self.generator, device=device).to(x.device))
         shuffled = tiles(x, self.order[label], shift, self.grid, self.gap)
         seen = self.encoder(self._resized(normalised(shuffled)))
-        return F.cross_entropy(self.head(seen.reshape(b, -1)), label)
+        return self.answered(self.head(seen.reshape(b, -1)), label)
 
     def _resized(self, patches: Tensor) -> Tensor:
         """Plain transformers take one size only; networks with several stages take the tiles as they are."""
         if len(self.encoder.pyramid_channels) > 1:
             return patches
         return F.interpolate(patches, self.encoder.image_size, mode="bilinear", align_corners=False)
+
+
+def one_channel(x: Tensor, drawn: Tensor) -> Tensor:
+    """Images (b, c, h, w) with one of their channels, by numbers `drawn` (b,) in [0, 1), in the place of all."""
+    chosen = (drawn * x.shape[1]).long()
+    return x[torch.arange(len(x), device=x.device), chosen][:, None].expand_as(x)
 
 
 def tiles(x: Tensor, order: Tensor, shift: Tensor, grid: int, gap: float) -> Tensor:

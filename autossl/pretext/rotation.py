@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.encoder import Encoder
@@ -11,12 +10,14 @@ from autossl.pretext.base import Pretext
 from autossl.views import Views
 
 TURNS = 4
+RADIUS = 0.9  # of the disc, in halves of the side: where it touched them, lines along the edges gave the angle away
 
 
 class Rotation(Pretext):
     """Gidaris et al. 2018: four-way classification of right-angle turns.
 
-    Only a disc of the image is shown, so that neither corners, collimator edges nor burned-in text give the angle away.
+    Only a disc of the image is shown, so that neither corners, edges of a collimator nor burned-in text give the angle
+    away.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -32,7 +33,7 @@ class Rotation(Pretext):
         x = in_disc(self.views(images, self.generator))
         first = int(torch.randint(TURNS, (), generator=self.generator, device=self.generator.device))
         turned, turns = turn(x, first)
-        return F.cross_entropy(self.head(self.encoder(turned)), turns)
+        return self.answered(self.head(self.encoder(turned)), turns)
 
 
 def turn(x: Tensor, first: int) -> tuple[Tensor, Tensor]:
@@ -47,10 +48,10 @@ def turn(x: Tensor, first: int) -> tuple[Tensor, Tensor]:
 
 
 def in_disc(x: Tensor) -> Tensor:
-    """The middle square of standardised images with everything outside its inscribed disc set to the mean, 0."""
+    """The middle square of standardised images with everything outside a disc within it set to the mean, 0."""
     h, w = x.shape[2:]
     side = min(h, w)
     top, left = (h - side) // 2, (w - side) // 2
     place = (torch.arange(side, device=x.device) * 2 + 1) / side - 1
-    inside = place[:, None].square() + place.square() <= 1
+    inside = place[:, None].square() + place.square() <= RADIUS**2
     return x[:, :, top : top + side, left : left + side] * inside
