@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from autossl.journal import entries
@@ -68,26 +69,27 @@ def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None) -> Table:
-    """The rows as a table for a terminal."""
+    """The rows as a table for a terminal; it fits into 80 columns."""
     caption = "\n".join(shortcuts(found[:most])) or None
     table = Table(
-        title=title or None, title_justify="left", header_style="bold", caption=caption, caption_justify="left"
-    )
-    for name in ("", "method", "paradigm", "rung", "aligned score", *PROXIES[:3], "seconds"):
-        table.add_column(
-            name, justify="left" if name in ("method", "paradigm") else "right", no_wrap=name != "paradigm"
-        )
+        title=title or None, title_justify="left", header_style="bold", caption=caption, caption_justify="left",
+        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    for name in ("", "method", "paradigm", "rung", "aligned score", "k-NN", "AUROC", "rank", "s"):
+        words = name in ("method", "paradigm")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for row in found[:most]:
-        score = "" if row["score"] is None else f"{row['score']:.3f} ± {row['se'] or 0:.3f}"
+        score = "" if row["score"] is None else f"{_short(row['score'])} ± {_short(row['se'] or 0.0)}"
         side = [_short(row[name]) for name in PROXIES[:3]]
         rung = "" if row["rung"] is None else str(row["rung"])
         number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
         method = f"{row['method']} (shortcut?)" if row["shortcut"] else row["method"]
-        table.add_row(number, method, row["paradigm"], rung, score, *side, _short(row["seconds"]))
+        paradigm = row["paradigm"].split()[-1]  # "non-contrastive and predictive" in one word
+        table.add_row(number, method, paradigm, rung, score, *side, _short(row["seconds"]))
     return table
 
 
 def _short(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if abs(value) < 2 else f"{value:.0f}"
+    return f"{value:.3f}".removeprefix("0") if abs(value) < 2 else f"{value:.0f}"
