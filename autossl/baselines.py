@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autossl.context import PROBE, SELECTION, Context
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, channels_last
 from autossl.errors import UserError
 from autossl.pool import Pool
 from autossl.pretext.base import Pretext
 from autossl.targets import Head
 from autossl.train import Run, Settings, settle_norms, train
 from autossl.views import Views
+from autossl.volumes import views_for
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
 SEARCHED = (  # the supervised baseline's own small search: learning rate, smallest crop, jitter
@@ -35,7 +36,7 @@ class Supervised(Pretext):
     """Class-balanced cross-entropy on labels: the control for every pretext task, in the same loop."""
 
     paradigm: ClassVar[str] = "supervised"
-    dims: ClassVar[frozenset[int]] = frozenset({2})
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.0
     paper: ClassVar[str] = ""
 
@@ -91,7 +92,11 @@ def given(context: Context, path: str) -> Encoder:
             f"({type(fault).__name__}); save the state dict as safetensors"
         ) from None
     encoder = context.new_encoder(UNTRAINED_SEED)
-    state = {k.removeprefix("module.").removeprefix("backbone."): v for k, v in state.items() if isinstance(v, Tensor)}
+    state = {
+        k.removeprefix("module.").removeprefix("backbone.").removeprefix("swinViT."): v
+        for k, v in state.items()
+        if isinstance(v, Tensor)
+    }
     wanted = encoder.backbone.state_dict()
     fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     missing = [k for k in wanted if k not in fitting]
@@ -150,13 +155,13 @@ def fit(
     labels = data.labels[rows]
     counts = np.bincount(labels, minlength=classes)
     weights = torch.tensor(len(labels) / np.maximum(counts, 1) / classes, dtype=torch.float32)
-    views = Views(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
+    views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
     method = Supervised(encoder, views, classes=classes, weights=weights)
     if head is not None:
         with torch.no_grad():
             method.head.weight.copy_(torch.from_numpy(head.weights.T.copy()))
             method.head.bias.copy_(torch.from_numpy(head.intercept.copy()))
-    method.to(context.device).to(memory_format=torch.channels_last)
+    channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
     # the labels ride where patients ride otherwise
     pool = Pool(data.images, rows, data.scale, context.device, data.labels)

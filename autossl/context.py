@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autossl.data import PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, channels_last, dims_of
 from autossl.export import Preprocessing
 from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
@@ -22,6 +22,7 @@ from autossl.space import Space, read_space
 from autossl.targets import Classification, Score, target_class
 from autossl.train import settle_norms
 from autossl.views import Preset, Views, preset
+from autossl.volumes import views_for
 
 SCORED = 4096  # labelled images that the aligned score looks at; more buy little and cost an embedding each
 EMBED_BATCH = 512
@@ -61,7 +62,7 @@ class Context:
 
     @property
     def channels(self) -> int:
-        return int(self.data.images.shape[3])
+        return int(self.data.images.shape[-1])
 
     @property
     def seed(self) -> int:
@@ -95,7 +96,8 @@ class Context:
             upsample=config["upsample"],
         )
         encoder.low_precision = config["precision"] == "bf16"
-        return encoder.to(self.device).to(memory_format=torch.channels_last)
+        channels_last(encoder, encoder.dims)
+        return encoder.to(self.device)
 
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Patients of these images (duplicates share one), or None."""
@@ -151,7 +153,7 @@ class Context:
     @cached_property
     def plain(self) -> Views:
         """Views that are used to standardise only."""
-        return Views(self.preset, self.data.mean, self.data.std)
+        return views_for(dims_of(self.config["backbone"]))(self.preset, self.data.mean, self.data.std)
 
     def embed(self, encoder: Encoder, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pooled embeddings (n, d) of these images."""

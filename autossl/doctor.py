@@ -14,11 +14,12 @@ import timm
 import torch
 
 from autossl.data import Source, default_image_size
-from autossl.encoder import default_backbone, fit_to_size
+from autossl.encoder import default_backbone, dims_of, fit_to_size
 from autossl.pretext import METHODS
 from autossl.space import Range, read_space
 from autossl.targets import TARGETS
 from autossl.views import modalities
+from autossl.volume_networks import VOLUMES
 
 PACKAGES = ("torch", "torchvision", "timm", "monai", "optuna", "numba", "scikit-learn", "numpy", "optuna-dashboard")
 ENOUGH_DISK = 5 << 30
@@ -60,7 +61,8 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
     sizes, frequency = np.unique(source.sizes, axis=0, return_counts=True)
     common = sizes[int(np.argmax(frequency))]
     size = default_image_size(source)
-    backbone = default_backbone(size, "cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone = default_backbone(size, device, source.sizes.shape[1])
     model_args, upsample = fit_to_size(backbone, source.channels, size)
     splits = {0: "train", 1: "validation", 2: "test", -1: "no split"}
     parts = ", ".join(
@@ -109,7 +111,7 @@ def listing(what: str) -> list[dict[str, Any]]:
     if what == "methods":
         return methods()
     if what == "backbones":
-        return [{"name": name} for name in timm.list_models()]
+        return [{"name": name, "dims": dims_of(name)} for name in (*VOLUMES, *timm.list_models())]
     if what == "modalities":
         return [{"name": name, "lacks": sorted(p.lacks)} for name, p in modalities().items()]
     if what == "targets":

@@ -1,4 +1,4 @@
-"""A timm backbone as an encoder: pooled embedding and feature pyramid from one forward pass."""
+"""A timm or MONAI backbone as an encoder: pooled embedding and feature pyramid from one forward pass."""
 
 from typing import Any, NamedTuple, cast
 
@@ -8,27 +8,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.errors import UserError
+from autossl.volume_networks import VOLUMES
+from autossl.volume_networks import build as build_volume_network
 
 PATCHES = (16, 14, 8, 7, 4, 2)
 MIN_TOKENS = 4  # patches a side below which a transformer sees too little
+LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
 
 class Features(NamedTuple):
-    """What one forward pass gives: the pooled embedding (b, d) and the maps (b, c, h, w), finest first."""
+    """What one forward pass gives: the pooled embedding (b, d) and the maps (b, c, *space), finest first."""
 
     pooled: Tensor
     pyramid: list[Tensor]
 
 
 class Encoder(nn.Module):
-    """A timm backbone without its classifier.
+    """A backbone without its classifier: timm's for images, MONAI's (VOLUMES) for volumes; its name tells which.
 
-    Takes standardised images (b, channels, h, w). `upsample` enlarges them by a fixed factor first; it is the last
-    resort for backbones that have no keyword for small images, and the only thing that a plain
-    `timm.create_model` would have to be told besides `model_args`. With `low_precision` the backbone computes in
-    bf16 while it is trained; what it gives is fp32, and in evaluation nothing changes.
+    Takes standardised images (b, channels, h, w), or volumes (b, channels, d, h, w) where `dims` is 3. `upsample`
+    enlarges them by a fixed factor first; it is the last resort for backbones that have no keyword for small images,
+    and the only thing that the library would have to be told besides `model_args`. With `low_precision` the backbone
+    computes in bf16 while it is trained; what it gives is fp32, and in evaluation nothing changes.
 
-    Raises UserError if timm does not know the backbone or refuses `model_args`.
+    Raises UserError if the backbone is unknown or its library refuses `model_args`.
     """
 
     def __init__(
@@ -45,26 +48,36 @@ class Encoder(nn.Module):
         self.model_args = dict(model_args or {})
         self.upsample = upsample or 1
         self.low_precision = False
-        self.backbone = _create(backbone, channels, self.model_args)
-        self.dim = int(cast(Any, self.backbone).num_features)
+        self.dims = dims_of(backbone)
+        self.backbone = _create(backbone, channels, image_size * self.upsample, self.model_args)
         with torch.no_grad():
             was = self.training
-            maps = self.eval().features(torch.zeros(1, channels, image_size, image_size)).pyramid
+            maps = self.eval().features(torch.zeros(1, channels, *self.size)).pyramid
             self.train(was)
+        self.dim = maps[-1].shape[1] if self.dims == 3 else int(cast(Any, self.backbone).num_features)
         self.pyramid_channels = tuple(m.shape[1] for m in maps)
         self.cells = tuple(maps[-1].shape[2:])
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Pixels or voxels along each axis of what it takes."""
+        return (self.image_size,) * self.dims
+
     def forward(self, images: Tensor) -> Tensor:
         """Pooled embedding (b, d)."""
+        if self.dims == 3:
+            return self.features(images).pooled
         with self._autocast(images):
             return cast(Tensor, self.backbone(self._enlarged(images))).float()
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
-        """Feature maps (b, c, h, w), finest first."""
+        """Feature maps (b, c, *space), finest first."""
         return self.features(images).pyramid
 
     def features(self, images: Tensor) -> Features:
         """Pooled embedding and feature maps from one pass."""
+        if self.dims == 3:
+            return self._volume_features(images)
         model = cast(Any, self.backbone)
         levels = len(model.feature_info)
         deep = len({info["reduction"] for info in _infos(model)}) > 1
@@ -75,13 +88,19 @@ class Encoder(nn.Module):
             pooled = model.forward_head(final, pre_logits=True)
         return Features(pooled.float(), [m.float() for m in maps])
 
+    def _volume_features(self, images: Tensor) -> Features:
+        with self._autocast(images):
+            maps = VOLUMES[self.name].stages(self.backbone, self._enlarged(images))
+        maps = [m.float() for m in maps[-4:]]
+        return Features(maps[-1].flatten(2).mean(2), maps)
+
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision and self.training)
 
     def _enlarged(self, images: Tensor) -> Tensor:
         if self.upsample == 1:
             return images
-        return F.interpolate(images, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
+        return F.interpolate(images, scale_factor=float(self.upsample), mode=LINEAR[self.dims], align_corners=False)
 
 
 def _infos(model: Any) -> list[dict[str, Any]]:
@@ -89,12 +108,25 @@ def _infos(model: Any) -> list[dict[str, Any]]:
     return list(info.info) if hasattr(info, "info") else list(info)
 
 
-def _create(backbone: str, channels: int, model_args: dict[str, Any]) -> nn.Module:
+def dims_of(backbone: str) -> int:
+    """2 for a backbone that takes images, 3 for one that takes volumes."""
+    return 3 if backbone in VOLUMES else 2
+
+
+def channels_last(module: nn.Module, dims: int) -> None:
+    """Lay a network out as its dimensions want it: for volumes channels last gained nothing (docs/decisions.md)."""
+    if dims == 2:
+        module.to(memory_format=torch.channels_last)
+
+
+def _create(backbone: str, channels: int, side: int, model_args: dict[str, Any]) -> nn.Module:
+    if backbone in VOLUMES:
+        return build_volume_network(backbone, channels, side, model_args)
     if not timm.is_model(backbone):
         close = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5]) or "resnet10t, resnet18, vit_small_patch16_224"
         raise UserError(
             f"a backbone that timm knows was wanted, but timm has no {backbone!r}; "
-            f"similar names: {close} (autossl list backbones shows all)"
+            f"similar names: {close}; for volumes {', '.join(VOLUMES)} (autossl list backbones shows all)"
         )
     try:
         return timm.create_model(backbone, num_classes=0, in_chans=channels, **model_args)
@@ -115,28 +147,34 @@ def default_precision(device: str) -> str:
 
 
 def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str, Any], int]:
-    """Keywords for timm, and an up-sampling factor, with which `backbone` keeps at least 2 x 2 cells.
+    """Keywords for timm or MONAI, and an up-sampling factor, with which `backbone` keeps at least 2 cells a side.
 
-    Keywords are preferred because timm then rebuilds the same network from `config.json`; a fixed up-sampling of
-    the input comes last. Raises UserError if nothing serves.
+    Keywords are preferred because the library then rebuilds the same network from `config.json`; a fixed up-sampling
+    of the input comes last. Raises UserError if nothing serves.
     """
-    patches = [
-        {"img_size": image_size, "patch_size": p}
-        for p in PATCHES
-        if image_size % p == 0 and image_size // p >= MIN_TOKENS
-    ]
-    _create(backbone, channels, {})
-    options: list[dict[str, Any]] = [{}, {"output_stride": 16}, {"output_stride": 8}, {"img_size": image_size}]
-    for model_args in [*options, *patches]:
+    if backbone not in VOLUMES or not VOLUMES[backbone].sized:
+        _create(backbone, channels, image_size, {})  # what cannot be built at all says why
+    options = _options(backbone, image_size)
+    for model_args in options:
         if _cells(backbone, channels, image_size, model_args, 1) >= 2:
             return model_args, 1
     for factor in (2, 4, 8):
         if _cells(backbone, channels, image_size, {}, factor) >= 2:
             return {}, factor
     raise UserError(
-        f"a backbone that can take {image_size} px images was wanted, but {backbone!r} leaves fewer than 2 x 2 cells "
-        "with every keyword that timm offers and with 8 x up-sampling; choose a larger --image-size or resnet10t"
+        f"a backbone that can take {image_size} px images was wanted, but {backbone!r} leaves fewer than 2 cells "
+        "a side with every keyword that it offers and with 8 x up-sampling; choose a larger --image-size or "
+        f"{default_backbone(image_size, 'cpu', dims_of(backbone))}"
     )
+
+
+def _options(backbone: str, image_size: int) -> list[dict[str, Any]]:
+    """Keywords to try, those that change the network least first."""
+    fitting = [p for p in PATCHES if image_size % p == 0 and image_size // p >= MIN_TOKENS]
+    patches: list[dict[str, Any]] = [{"img_size": image_size, "patch_size": p} for p in fitting]
+    if backbone in VOLUMES:
+        return patches if VOLUMES[backbone].sized else list(VOLUMES[backbone].fits)
+    return [{}, {"output_stride": 16}, {"output_stride": 8}, {"img_size": image_size}, *patches]
 
 
 def _cells(backbone: str, channels: int, image_size: int, model_args: dict[str, Any], upsample: int) -> int:
@@ -144,14 +182,16 @@ def _cells(backbone: str, channels: int, image_size: int, model_args: dict[str, 
     try:
         with torch.no_grad():
             encoder = Encoder(backbone, channels, image_size, model_args=model_args, upsample=upsample)
-            encoder.eval()(torch.zeros(1, channels, image_size, image_size))
+            encoder.eval()(torch.zeros(1, channels, *encoder.size))
     except (UserError, RuntimeError, AssertionError, ValueError, TypeError):
         return 0
     return min(encoder.cells)
 
 
-def default_backbone(image_size: int, device: str) -> str:
-    """The backbone for this image size and device; measured on two CPU cores, see docs/decisions.md."""
+def default_backbone(image_size: int, device: str, dims: int = 2) -> str:
+    """The backbone for this image size and device; measured on CPU cores, see docs/decisions.md."""
+    if dims == 3:
+        return "resnet10_half_3d" if device == "cpu" else "resnet18_3d"
     if device == "cpu":
         return "resnet10t"
     return "resnet18" if image_size <= 64 else "resnet50"

@@ -1,4 +1,4 @@
-"""An encoder or model as a folder that timm loads: safetensors, config.json, model card, metrics."""
+"""An encoder or model as a folder that timm or MONAI loads: safetensors, config.json, model card, metrics."""
 
 import copy
 import json
@@ -16,14 +16,22 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from timm.models._hub import save_for_hf
-from torch import Tensor
+from torch import Tensor, nn
 
 from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.export_volumes import read_head, usage, write_network
 from autossl.folder import Folder, machine_faults
 from autossl.targets import Head
 
-PACKAGES = ("torch", "timm", "optuna", "numpy", "scikit-learn")
+PACKAGES = ("torch", "timm", "monai", "optuna", "numpy", "scikit-learn")
+
+TIMM_USAGE = (
+    "import autossl, timm",
+    "",
+    'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
+    'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
+)
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,14 @@ class Preprocessing:
 
 
 class Exported(Encoder):
-    """An exported encoder: called on standardised tensors it equals the timm model; `embed` starts from pixels."""
+    """An exported encoder: called on standardised tensors it equals the plain model; `embed` starts from pixels."""
 
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
+    linear: nn.Linear | None = None  # the head of a network for volumes; one for images carries it
 
     def embed(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
-        """Images (n, h, w, c) as stored, already of the encoder's size, to embeddings (n, d)."""
+        """Images (n, h, w, c) or volumes (n, d, h, w, c) as stored, of the encoder's size, to embeddings (n, d)."""
         return _batched(self.forward, self.standardise, images, batch)
 
     def logits(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
@@ -53,7 +62,7 @@ class Exported(Encoder):
                 "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
             )
 
-        classifier = cast(Any, self.backbone).get_classifier()
+        classifier = self._classifier()
 
         def head(x: Tensor) -> Tensor:
             return cast(Tensor, classifier(self(x)))
@@ -63,19 +72,24 @@ class Exported(Encoder):
     @property
     def head(self) -> Head:
         """The head of an adapted model."""
-        layer = cast(Any, self.backbone).get_classifier()
+        layer = self._classifier()
         return Head(layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy(), 0.0)
+
+    def _classifier(self) -> Any:
+        return self.linear if self.dims == 3 else cast(Any, self.backbone).get_classifier()
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled embedding (b, d), also where the model carries a head."""
+        if self.dims == 3:
+            return self.features(images).pooled
         model = cast(Any, self.backbone)
         return cast(Tensor, model.forward_head(model.forward_features(self._enlarged(images)), pre_logits=True))
 
     def standardise(self, images: NDArray[np.unsignedinteger]) -> Tensor:
-        """Images (b, h, w, c) as stored to tensors (b, c, h, w)."""
+        """Images (b, *space, c) as stored to tensors (b, c, *space)."""
         p = self.preprocessing
-        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in (p.mean, p.std))
-        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, *[1] * self.dims) for v in (p.mean, p.std))
+        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).movedim(-1, 1)
         device = next(self.parameters()).device
         return ((x - mean) / std).to(device)
 
@@ -97,32 +111,39 @@ def write(
     classes: tuple[str, ...] = (),
 ) -> None:
     """Write an encoder (with `head`: a classifier) to `path`, whole or not at all."""
-    model: Any = encoder.backbone
-    if head is not None:
-        model = _with_head(encoder, head)
     part = path.with_name(f".{path.name}.part")
     with machine_faults():
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        save_for_hf(
-            copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
-            str(part),
-            model_config=_model_config(encoder, preprocessing, classes, head),
-            model_args=encoder.model_args,
-            safe_serialization=True,
-            data_config={
-                "input_size": (encoder.channels, *(2 * (preprocessing.image_size * encoder.upsample,))),
-                "mean": preprocessing.mean,
-                "std": preprocessing.std,
-                "interpolation": "bilinear",
-                "crop_pct": 1.0,
-            },
-        )
+        if encoder.dims == 3:
+            write_network(encoder, part, _model_config(encoder, preprocessing, classes, head), head)
+        else:
+            _write_timm(encoder, part, preprocessing, head, classes)
         metrics = {**facts, "versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()}
         (part / "metrics.json").write_text(json.dumps(metrics, indent=1))
         (part / "README.md").write_text(card(encoder, preprocessing, metrics, classes if head is not None else ()))
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
+
+
+def _write_timm(
+    encoder: Encoder, part: Path, preprocessing: Preprocessing, head: Head | None, classes: tuple[str, ...]
+) -> None:
+    model = encoder.backbone if head is None else _with_head(encoder, head)
+    save_for_hf(
+        copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
+        str(part),
+        model_config=_model_config(encoder, preprocessing, classes, head),
+        model_args=encoder.model_args,
+        safe_serialization=True,
+        data_config={
+            "input_size": (encoder.channels, *(2 * (preprocessing.image_size * encoder.upsample,))),
+            "mean": preprocessing.mean,
+            "std": preprocessing.std,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+        },
+    )
 
 
 def _with_head(encoder: Encoder, head: Head) -> Any:
@@ -168,7 +189,10 @@ def load(path: str | Path) -> Exported:
     encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
     state = load_file(weights)
     if config["num_classes"]:
-        cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
+        if encoder.dims == 3:
+            encoder.linear = read_head(root)
+        else:
+            cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
         encoder.classes = tuple(config["label_names"])
     encoder.backbone.load_state_dict(state)
     encoder.preprocessing = Preprocessing(own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]))
@@ -179,22 +203,21 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
     """The model card (Markdown with the header that model hubs read)."""
     size, up = preprocessing.image_size, encoder.upsample
     kind = "encoder with a classification head" if classes else "encoder, pretrained without labels"
+    library, code = ("monai", usage(encoder, bool(classes))) if encoder.dims == 3 else ("timm", TIMM_USAGE)
+    across, unit = " x ".join([str(size)] * encoder.dims), "voxels" if encoder.dims == 3 else "px"
     lines = [
-        "---", "library_name: timm", "tags: [medical-imaging, self-supervised]", "---", "",
+        "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
         f"# {facts.get('data', {}).get('name', 'AutoSSL')} — {encoder.name}", "",
         f"A {kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
-        "## Use", "", "```python", "import autossl, timm", "",
-        'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
-        'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
-        "```", "", "## Input", "",
-        f"{encoder.channels} channel(s), {size} x {size} px, pixel values divided by {preprocessing.scale:g}, then "
+        "## Use", "", "```python", *code, "```", "", "## Input", "",
+        f"{encoder.channels} channel(s), {across} {unit}, values divided by {preprocessing.scale:g}, then "
         f"standardised with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
     ]  # fmt: skip
     if up > 1:
         lines.append(
-            f"The input is then enlarged {up} x (bilinear); a plain timm model must be given the enlarged image."
+            f"The input is then enlarged {up} x (linearly); a plain {library} model must be given the enlarged image."
         )
-    if encoder.model_args:
+    if encoder.model_args and encoder.dims == 2:
         lines.append(f"Built with `timm.create_model({encoder.name!r}, **{encoder.model_args})` (in `model_args`).")
     if classes:
         lines += ["", "## Classes", "", ", ".join(classes)]

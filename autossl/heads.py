@@ -8,6 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autossl.encoder import LINEAR
+
+CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
 
 def mlp(*widths: int, last_norm: bool = False) -> nn.Sequential:
     """Linear layers of these widths, (b, widths[0]) -> (b, widths[-1]), with batch norm and ReLU between them.
@@ -39,22 +44,25 @@ class Prototypes(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Feature maps, finest first, -> image (b, channels, h, w): a narrow U-Net that ends in a pixel shuffle.
+    """Feature maps, finest first, -> image (b, channels, *space): a narrow U-Net that ends in a pixel shuffle.
 
     It works at the resolution of the maps, so that its cost stays a small part of the encoder's. Without `skips` only
     the coarsest map is used and everything has to pass the encoder's last stage.
     """
 
-    def __init__(self, maps: Sequence[int], channels: int, factor: int, *, width: int = 64, skips: bool = True) -> None:
+    def __init__(
+        self, maps: Sequence[int], channels: int, factor: int, *, width: int = 64, skips: bool = True, dims: int = 2
+    ) -> None:
         super().__init__()
         self.skips, self.factor = skips, factor
+        conv = CONV[dims]
         finer = reversed(maps[:-1])
-        self.enter = nn.Conv2d(maps[-1], width, 1)
-        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) if skips else nn.Identity() for c in finer])
-        self.blocks = nn.ModuleList([_block(width) for _ in range(max(len(maps) - 1, 1))])
-        self.leave = nn.Conv2d(width, channels * factor * factor, 1)
+        self.enter = conv(maps[-1], width, 1)
+        self.lateral = nn.ModuleList([conv(c, width, 1) if skips else nn.Identity() for c in finer])
+        self.blocks = nn.ModuleList([_block(width, dims) for _ in range(max(len(maps) - 1, 1))])
+        self.leave = conv(width, channels * factor**dims, 1)
 
-    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
         """Image (b, channels, *size) from the maps of `Encoder.pyramid`."""
         x = self.enter(maps[-1])
         if len(maps) == 1:
@@ -62,14 +70,22 @@ class Decoder(nn.Module):
         for finer, lateral, block in zip(reversed(maps[:-1]), self.lateral, self.blocks, strict=False):
             x = F.interpolate(x, finer.shape[2:], mode="nearest")
             x = block(x + lateral(finer) if self.skips else x)
-        x = F.pixel_shuffle(self.leave(x), self.factor)
-        return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+        x = shuffle(self.leave(x), self.factor)
+        return x if x.shape[2:] == size else F.interpolate(x, size, mode=LINEAR[len(size)], align_corners=False)
 
 
-def _block(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-    )
+def _block(width: int, dims: int) -> nn.Sequential:
+    conv, norm = CONV[dims](width, width, 3, padding=1, bias=False), NORM[dims](width)
+    return nn.Sequential(conv, norm, nn.ReLU(inplace=True))
+
+
+def shuffle(x: Tensor, factor: int) -> Tensor:
+    """(b, c * factor^dims, *space) -> (b, c, *(factor * space)): pixel shuffle (Shi et al. 2016), for volumes too."""
+    if x.ndim == 4:
+        return F.pixel_shuffle(x, factor)
+    b, c, *space = x.shape
+    cells = x.reshape(b, c // factor**3, factor, factor, factor, *space).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return cells.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
 class Teacher(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from autossl.context import Context
+from autossl.encoder import channels_last
 from autossl.scheduler import Entry
 from autossl.space import build
 from autossl.train import Run
@@ -26,7 +27,7 @@ def new_run(context: Context, candidate: int, method: str, hyperparameters: dict
     seed = context.seed * 100_003 + candidate
     encoder = context.new_encoder(seed)
     pretext, settings = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
-    pretext.to(context.device).to(memory_format=torch.channels_last)
+    channels_last(pretext.to(context.device), encoder.dims)
     pretext.generator = torch.Generator(device=context.device)
     plan = context.plan
     return Run(pretext, settings, context.probe_pool, seed, plan.rungs[0] // 4, plan.rungs[-1])

@@ -11,7 +11,7 @@ import torch
 
 from autossl.clock import seconds
 from autossl.data import Source, default_image_size
-from autossl.encoder import default_backbone, default_precision, fit_to_size
+from autossl.encoder import default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
 from autossl.plan import check_limit
@@ -122,9 +122,9 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         raise UserError(
             f"an image size between 8 and 1024 px was wanted, found --image-size {size}; choose one in between"
         )
-    backbone = default_backbone(size, device) if asked.backbone == "auto" else asked.backbone
+    backbone = _backbone(asked, size, device, source.sizes.shape[1])
     model_args, upsample = fit_to_size(backbone, channels, size)
-    tried, left_out = _served(asked, _modality(asked, source), channels)
+    tried, left_out = _served(asked, _modality(asked, source), channels, dims_of(backbone))
     limit = asked.limit
     return {
         **description,
@@ -145,6 +145,18 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     }
 
 
+def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:
+    """The backbone asked for or the default; UserError if it takes images where there are volumes, or the reverse."""
+    default = default_backbone(size, device, dims)
+    backbone = default if asked.backbone == "auto" else asked.backbone
+    if dims_of(backbone) != dims:
+        raise UserError(
+            f"a backbone for {'volumes' if dims == 3 else 'images'} was wanted, found --backbone {backbone}; "
+            f"give {default}, or choose from autossl list backbones"
+        )
+    return backbone
+
+
 def _modality(asked: Asked, source: Source) -> str:
     """The preset of views: as asked, microscopy for the sample of cells, otherwise by the number of channels."""
     if asked.modality == "auto" and source.name.startswith("sample:"):
@@ -152,7 +164,7 @@ def _modality(asked: Asked, source: Source) -> str:
     return asked.modality
 
 
-def _served(asked: Asked, modality: str, channels: int) -> tuple[list[str], dict[str, str]]:
+def _served(asked: Asked, modality: str, channels: int, dims: int) -> tuple[list[str], dict[str, str]]:
     """Methods that this data set can serve, in the order of the prior, and why the others are left out."""
     chosen, views = chosen_methods(asked.methods), preset(modality, channels)
     space = read_space(asked.space)
@@ -162,6 +174,8 @@ def _served(asked: Asked, modality: str, channels: int) -> tuple[list[str], dict
         lacks = METHODS[name].needs & (views.lacks | (frozenset() if channels == 3 else {"colour"}))
         if lacks:
             left_out[name] = f"these images have no {' and no '.join(sorted(lacks))}"
+        elif dims not in METHODS[name].dims:
+            left_out[name] = "it is not for volumes" if dims == 3 else "it is for volumes only"
         elif name not in space:
             left_out[name] = "not in the search space"
     tried = [m for m in order if m not in left_out]

@@ -16,6 +16,7 @@ from autossl.pretext import METHODS
 from autossl.pretext.base import Pretext
 from autossl.train import Settings
 from autossl.views import Preset, Views
+from autossl.volumes import views_for
 
 METHOD = "method"  # the name of the parameter that chooses the method
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
@@ -186,5 +187,5 @@ def build(
         target: {key: value for key, value in hyperparameters.items() if key in keys}
         for target, keys in _keywords(method)
     }
-    views = Views(preset, mean, std, **parts["views"])
+    views = views_for(encoder.dims)(preset, mean, std, **parts["views"])
     return METHODS[method](encoder, views, **parts["method"]), Settings(**parts["train"])

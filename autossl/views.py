@@ -41,6 +41,17 @@ class Preset:
     noise: float = 0.0
     blur: float = 0.0
     blur_share: float = 0.0
+    elastic: float = 0.0
+    shear: float = 0.0
+    window: float = 0.0
+    bias: float = 0.0
+    rician: float = 0.0
+    ghost: float = 0.0
+    lowres: float = 0.0
+    speckle: float = 0.0
+    depth: float = 0.0
+    stain: float = 0.0
+    cutout: float = 0.0
     quantitative: bool = False
     lacks: frozenset[str] = frozenset()
     methods: tuple[str, ...] = ()
@@ -102,7 +113,7 @@ class Views:
 
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         """Standardised views (copies * b, c, h, w), channels_last: first one view of every image, then the next."""
-        batch = images.repeat(copies, 1, 1, 1) if copies > 1 else images
+        batch = images.repeat(copies, *[1] * (images.ndim - 1)) if copies > 1 else images
         return self.apply(batch, self.draw(batch, generator))
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -146,7 +157,7 @@ class Views:
         if self.preset.gamma == 0:
             return x
         exponent = self._factor(u[:, COLUMN["gamma"]], self.preset.gamma)
-        return x.clamp_(0, 1).pow_(exponent.view(-1, 1, 1, 1))
+        return x.clamp_(0, 1).pow_(along(exponent, x))
 
     def _colour(self, x: Tensor, u: Tensor) -> Tensor:
         """Brightness, contrast, gain, saturation, hue, grey-scale and standardisation: one affine map an image."""
@@ -178,10 +189,10 @@ class Views:
             return x
         amplitude = u[:, COLUMN["noise"]] * self.preset.noise * self.jitter
         weight = amplitude[:, None] / self._statistics(x)[1]
-        return torch.addcmul(x, self.normal(x, u[:, COLUMN["noise_from"]]), weight[..., None, None])
+        return torch.addcmul(x, self.normal(x, u[:, COLUMN["noise_from"]]), along(weight, x))
 
     def normal(self, x: Tensor, place: Tensor) -> Tensor:
-        """Normal deviates shaped like x (b, c, h, w): runs of one fixed pool, beginning where `place` (b,) says."""
+        """Normal deviates shaped like x (b, c, *space): runs of one fixed pool, beginning where `place` (b,) says."""
         length = x[0].numel()
         if self._pool.device != x.device or len(self._pool) < 2 * length:
             fixed = torch.Generator().manual_seed(0)
@@ -196,12 +207,17 @@ class Views:
             return x
         width = u[chosen, COLUMN["blur_width"]] * self.preset.blur * self.jitter
         h, w = x.shape[2:]
-        down, across = _gaussian(h, width * h), _gaussian(w, width * w)
+        down, across = gaussian(h, width * h), gaussian(w, width * w)
         x[chosen] = down @ x[chosen] @ across.transpose(2, 3)
         return x
 
 
-def _gaussian(side: int, sigma: Tensor) -> Tensor:
+def along(values: Tensor, x: Tensor) -> Tensor:
+    """Values (b,) or (b, c) with axes of length 1 added, so that they meet every pixel of x (b, c, *space)."""
+    return values.reshape(*values.shape, *[1] * (x.ndim - values.ndim))
+
+
+def gaussian(side: int, sigma: Tensor) -> Tensor:
     """(b, 1, side, side): rows are Gaussian weights of standard deviation `sigma` (b,) pixels that add up to 1."""
     place = torch.arange(side, device=sigma.device)
     squares = (place[:, None] - place).square()

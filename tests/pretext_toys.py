@@ -60,6 +60,19 @@ def stains(n: int, seed: int) -> tuple[Tensor, Tensor]:
     return (images * (1 + 0.3 * turn.cos()[..., None, None])).clamp(0, 1), y
 
 
+def blobs(n: int, seed: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Volumes (n, 1, side, side, side) of noisy waves in six directions, the classes."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 6
+    directions = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]]).float()
+    place = torch.stack(torch.meshgrid(*[torch.arange(float(side))] * 3, indexing="ij"))
+    phase = torch.rand(n, 1, 1, 1, generator=generator)
+    across = torch.einsum("na,adhw->ndhw", F.normalize(directions, dim=1)[y], place)
+    waves = torch.sin(2 * math.pi * (across / 6 + phase))
+    images = 0.5 + 0.25 * waves + 0.08 * torch.randn(waves.shape, generator=generator)
+    return images.clamp(0, 1)[:, None], y
+
+
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
@@ -90,6 +103,12 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 def encoder(channels: int = 1) -> Encoder:
     torch.manual_seed(0)
     return Encoder("test_resnet", channels, 16, model_args={"output_stride": 16})
+
+
+def volume_encoder(channels: int = 1) -> Encoder:
+    """A narrow network for volumes of 20 voxels a side."""
+    narrow = {"block_inplanes": [8, 8, 16, 16], "conv1_t_size": 3, "no_max_pool": True}
+    return Encoder("resnet10_3d", channels, SIDE, model_args=narrow)
 
 
 def still(channels: int = 1) -> Views:

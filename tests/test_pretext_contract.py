@@ -10,16 +10,27 @@ from torch import Tensor
 from autossl.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
 from autossl.views import Views, modalities, preset
-from tests.pretext_toys import glyphs, step
+from autossl.volumes import views_for
+from tests.pretext_toys import SIDE, blobs, glyphs, step, volume_encoder
 
 NAMES = list(METHODS)
+CASES = [(name, dims) for name, cls in METHODS.items() for dims in sorted(cls.dims)]
 PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hybrid"}
 
 
-def make(name: str, channels: int = 1, backbone: str = "test_resnet", seed: int = 0) -> Pretext:
+def make(name: str, channels: int = 1, dims: int = 2, seed: int = 0) -> Pretext:
     torch.manual_seed(seed)
-    encoder = Encoder(backbone, channels, 20)
-    return METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)).train()
+    encoder = Encoder("test_resnet", channels, SIDE) if dims == 2 else volume_encoder(channels)
+    views = views_for(dims)(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)
+    return METHODS[name](encoder, views).train()
+
+
+def random(n: int, channels: int, dims: int) -> Tensor:
+    return torch.rand(n, channels, *[SIDE] * dims)
+
+
+def toys(n: int, dims: int) -> Tensor:
+    return glyphs(n, 0)[0] if dims == 2 else blobs(n // 2, 0)[0]
 
 
 def optimizer(method: Pretext) -> torch.optim.Optimizer:
@@ -31,7 +42,7 @@ def test_a_method_says_what_it_is(name: str) -> None:
     cls = METHODS[name]
     assert cls.__base__ is Pretext, "methods are final: none inherits from another"
     assert cls.paradigm in PARADIGMS
-    assert cls.dims == {2}
+    assert set() < cls.dims <= {2, 3}
     assert 0.5 < cls.passes < 5
     assert any(mark in cls.paper for mark in ("arXiv", "doi"))
     assert cls.needs <= {"orientation", "colour", "order"}
@@ -46,11 +57,13 @@ def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
     assert "rotation" not in modalities()["microscopy"].methods
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, channels: int) -> None:
-    method = make(name, channels)
-    loss = method.loss(torch.rand(10, channels, 20, 20), torch.arange(10) // 2)
+@pytest.mark.parametrize(
+    ("name", "dims", "channels"),
+    [(*case, channels) for case in CASES for channels in ((1, 3, 4) if case[1] == 2 else (2,))],
+)
+def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, dims: int, channels: int) -> None:
+    method = make(name, channels, dims)
+    loss = method.loss(random(10, channels, dims), torch.arange(10) // 2)
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -60,19 +73,19 @@ def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, c
     assert stem.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_images_and_patients_are_left_as_they_were(name: str) -> None:
-    images, groups = torch.rand(8, 1, 20, 20), torch.arange(8) // 2
+@pytest.mark.parametrize(("name", "dims"), CASES)
+def test_images_and_patients_are_left_as_they_were(name: str, dims: int) -> None:
+    images, groups = random(8, 1, dims), torch.arange(8) // 2
     kept = images.clone(), groups.clone()
-    make(name).loss(images, groups)
+    make(name, dims=dims).loss(images, groups)
     assert torch.equal(images, kept[0])
     assert torch.equal(groups, kept[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_same_seed_same_loss_and_only_the_seed_decides(name: str) -> None:
-    images = glyphs(24, 0)[0]
-    methods = make(name), make(name)
+@pytest.mark.parametrize(("name", "dims"), CASES)
+def test_same_seed_same_loss_and_only_the_seed_decides(name: str, dims: int) -> None:
+    images = toys(24, dims)
+    methods = make(name, dims=dims), make(name, dims=dims)
     torch.manual_seed(7)  # the global generator must play no part
     losses = []
     for method in methods:
@@ -82,14 +95,14 @@ def test_same_seed_same_loss_and_only_the_seed_decides(name: str) -> None:
     assert len(set(losses[0])) == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_state_dict_resumes_exactly(name: str) -> None:
-    images = glyphs(24, 0)[0]
-    method = make(name)
+@pytest.mark.parametrize(("name", "dims"), CASES)
+def test_a_state_dict_resumes_exactly(name: str, dims: int) -> None:
+    images = toys(24, dims)
+    method = make(name, dims=dims)
     opt = optimizer(method)
     for number in range(3):
         step(method, opt, images, number)
-    resumed = make(name, seed=5)
+    resumed = make(name, dims=dims, seed=5)
     resumed.load_state_dict(copy.deepcopy(method.state_dict()))
     after = optimizer(resumed)
     after.load_state_dict(copy.deepcopy(opt.state_dict()))
@@ -117,10 +130,10 @@ def test_a_plain_transformer_serves_too(name: str) -> None:
     assert torch.isfinite(method.loss(torch.rand(6, 1, 20, 20)))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_constant_batch_gives_no_nan(name: str) -> None:
-    method = make(name)
-    images: Tensor = torch.full((8, 1, 20, 20), 0.5)
+@pytest.mark.parametrize(("name", "dims"), CASES)
+def test_a_constant_batch_gives_no_nan(name: str, dims: int) -> None:
+    method = make(name, dims=dims)
+    images = torch.full_like(random(8, 1, dims), 0.5)
     loss = method.loss(images)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)

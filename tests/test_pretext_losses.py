@@ -28,7 +28,7 @@ from autossl.pretext.genesis import (
 )
 from autossl.pretext.hybrid import WARMUP, Hybrid
 from autossl.pretext.jigsaw import different_orders, normalised, one_channel, tiles
-from autossl.pretext.rotation import in_disc, turn
+from autossl.pretext.rotation import in_ball, turn, turns
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.vicreg import vicreg
 from autossl.views import Preset, Views, preset
@@ -230,14 +230,14 @@ def test_painting_in_hides_little_and_painting_out_hides_much(outside: float) ->
 
 def test_turns_are_right_angles_in_turn() -> None:
     x = uniform(6, 1, 5, 5)
-    turned, angles = turn(x, 3)
+    turned, angles = turn(x, 3, turns(2))
     assert angles.tolist() == [3, 0, 1, 2, 3, 0]
     for image, result, angle in zip(x, turned, angles.tolist(), strict=True):
         assert torch.equal(result, torch.rot90(image, angle, (1, 2)))
 
 
 def test_the_disc_looks_the_same_however_it_is_turned() -> None:
-    disc = in_disc(torch.ones(1, 1, 21, 28))
+    disc = in_ball(torch.ones(1, 1, 21, 28))
     assert disc.shape == (1, 1, 21, 21)
     assert disc[0, 0, 0, 0] == 0
     assert disc[0, 0, 10, 10] == 1

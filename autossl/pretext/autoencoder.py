@@ -14,6 +14,7 @@ class Autoencoder(Pretext):
     """Hinton and Salakhutdinov 2006: nothing is disturbed; without skips, all has to pass the coarsest map."""
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.2
     paper: ClassVar[str] = "Hinton and Salakhutdinov 2006, doi 10.1126/science.1127647"
 
@@ -23,5 +24,5 @@ class Autoencoder(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        restored = self.decoder(self.encoder.pyramid(target), (target.shape[2], target.shape[3]))
+        restored = self.decoder(self.encoder.pyramid(target), target.shape[2:])
         return F.mse_loss(restored.float(), target)

@@ -14,6 +14,7 @@ class BarlowTwins(Pretext):
     """Zbontar et al. 2021: redundancy reduction. `width` beyond four batches makes the correlations too noisy."""
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Zbontar et al. 2021, arXiv 2103.03230"
 

@@ -41,7 +41,7 @@ class Pretext(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        """Scalar loss of float images (b, c, h, w) in [0, 1]; `groups` (b,) are patient numbers."""
+        """Scalar loss of float images (b, c, *space) in [0, 1]; `groups` (b,) are patient numbers."""
 
     def answered(self, answers: Tensor, right: Tensor) -> Tensor:
         """Cross-entropy of answers (b, k) with the right ones (b,); keeps the share of right answers."""
@@ -53,11 +53,21 @@ class Pretext(nn.Module, ABC):
 
 
 def image_decoder(encoder: Encoder, *, width: int, skips: bool) -> Decoder:
-    """A decoder from the encoder's pyramid back to its input size and channels."""
+    """A decoder from the encoder's pyramid back to its input size and channels.
+
+    `width` is that for images; volumes have many more cells at the finest map and get half of it.
+    """
     training, device = encoder.training, next(encoder.parameters()).device
     with torch.no_grad():
-        blank = torch.zeros(1, encoder.channels, encoder.image_size, encoder.image_size, device=device)
+        blank = torch.zeros(1, encoder.channels, *encoder.size, device=device)
         finest = encoder.eval().pyramid(blank)[0].shape[-1]
     encoder.train(training)
     factor = math.ceil(encoder.image_size / finest)
-    return Decoder(encoder.pyramid_channels, encoder.channels, factor, width=width, skips=skips)
+    return Decoder(
+        encoder.pyramid_channels,
+        encoder.channels,
+        factor,
+        width=width if encoder.dims == 2 else max(width // 2, 1),
+        skips=skips,
+        dims=encoder.dims,
+    )

@@ -20,6 +20,7 @@ class BYOL(Pretext):
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.7
     paper: ClassVar[str] = "Grill et al. 2020, arXiv 2006.07733"
 

@@ -1,5 +1,6 @@
 """Context restoration: put exchanged patches of an image back."""
 
+import math
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,7 @@ class ContextRestoration(Pretext):
     """
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.2
     paper: ClassVar[str] = "Chen et al. 2019, doi 10.1016/j.media.2019.101539"
 
@@ -39,41 +41,45 @@ class ContextRestoration(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        restored = self.decoder(self.encoder.pyramid(self.swapped(target)), (target.shape[2], target.shape[3]))
+        restored = self.decoder(self.encoder.pyramid(self.swapped(target)), target.shape[2:])
         return F.mse_loss(restored.float(), target)
 
     def swapped(self, x: Tensor) -> Tensor:
-        """A copy of images (b, c, h, w) in which patches changed places."""
-        b, _, h, w = x.shape
+        """A copy of images (b, c, *space) in which patches changed places."""
+        b, size = len(x), x.shape[2:]
         sides = torch.rand(self.swaps, generator=self.generator, device=self.generator.device).tolist()
-        u = torch.rand(self.swaps, b, 4, generator=self.generator, device=self.generator.device).to(x.device)
-        order = torch.arange(h * w, device=x.device).repeat(b, 1)
-        for size, places in zip(sides, u, strict=True):
-            share = SMALLEST + (max(self.side, SMALLEST) - SMALLEST) * size
-            order = swap(order, places, max(1, round(share * min(h, w))), h, w)
+        u = torch.rand(self.swaps, b, len(size) + 2, generator=self.generator, device=self.generator.device)
+        order = torch.arange(size.numel(), device=x.device).repeat(b, 1)
+        for drawn, places in zip(sides, u.to(x.device), strict=True):
+            share = SMALLEST + (max(self.side, SMALLEST) - SMALLEST) * drawn
+            order = swap(order, places, max(1, round(share * min(size))), *size)
         moved = x.flatten(2).gather(2, order[:, None].expand(-1, x.shape[1], -1))
-        return moved.view(x.shape).contiguous(memory_format=torch.channels_last)
+        moved = moved.view(x.shape)
+        return moved.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else moved
 
 
-def swap(order: Tensor, u: Tensor, side: int, h: int, w: int) -> Tensor:
-    """Pixel orders (b, h * w) with two patches of `side` pixels exchanged in each; u (b, 4) says which.
+def swap(order: Tensor, u: Tensor, side: int, *size: int) -> Tensor:
+    """Pixel orders (b, pixels) of images of this size with two patches of `side` pixels exchanged in each.
 
-    Patches are cells of a grid whose corner is drawn too: two different cells never overlap.
+    u (b, dims + 2) says which. Patches are cells of a grid whose corner is drawn too, so that they never overlap.
     """
-    down, across = h // side, w // side
-    if down * across < 2:
+    dims, cells = len(size), [length // side for length in size]
+    count = math.prod(cells)
+    if count < 2:
         return order
-    top, left = ((u[:, i] * (length % side + 1)).long() for i, length in ((0, h), (1, w)))
-    first = (u[:, 2] * down * across).long()
-    second = (first + 1 + (u[:, 3] * (down * across - 1)).long()) % (down * across)
-    span = torch.arange(side, device=order.device)
-    one, other = (
-        (
-            (top + cell // across * side)[:, None, None] * w
-            + (left + cell % across * side)[:, None, None]
-            + span[:, None] * w
-            + span
-        ).flatten(1)
-        for cell in (first, second)
-    )
+    corner = [(u[:, axis] * (length % side + 1)).long() for axis, length in enumerate(size)]
+    first = (u[:, dims] * count).long()
+    second = (first + 1 + (u[:, dims + 1] * (count - 1)).long()) % count
+    one, other = (_patch(cell, cells, corner, side, size) for cell in (first, second))
     return order.scatter(1, one, order.gather(1, other)).scatter(1, other, order.gather(1, one))
+
+
+def _patch(cell: Tensor, cells: list[int], corner: list[Tensor], side: int, size: tuple[int, ...]) -> Tensor:
+    """(b, side^dims): the pixels of cell number `cell` (b,) of a grid that begins at `corner`."""
+    span = torch.arange(side, device=cell.device)
+    pixels = torch.zeros(len(cell), 1, dtype=torch.long, device=cell.device)
+    for axis, length in enumerate(size):
+        number = cell // math.prod(cells[axis + 1 :]) % cells[axis]
+        along = corner[axis][:, None] + number[:, None] * side + span
+        pixels = (pixels[:, :, None] * length + along[:, None]).flatten(1)
+    return pixels

@@ -22,6 +22,7 @@ class DCL(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Yeh et al. 2022, arXiv 2110.06848"
 

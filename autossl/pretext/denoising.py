@@ -8,13 +8,14 @@ from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.views import Views
+from autossl.views import Views, along
 
 
 class Denoising(Pretext):
     """Vincent et al. 2008: Gaussian noise of an own strength for each image, up to `sigma` of the full range."""
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.2
     paper: ClassVar[str] = "Vincent et al. 2008, doi 10.1145/1390156.1390294"
 
@@ -28,7 +29,7 @@ class Denoising(Pretext):
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         clean = self.views.weak(images, self.generator)
         drawn = torch.rand(len(clean), 2, generator=self.generator, device=self.generator.device).to(clean.device)
-        strength = (drawn[:, 0] * self.sigma).view(-1, 1, 1, 1)
+        strength = along(drawn[:, 0] * self.sigma, clean)
         noisy = torch.addcmul(clean, self.views.normal(clean, drawn[:, 1]), strength)
-        restored = self.decoder(self.encoder.pyramid(self.views.standardise(noisy)), (clean.shape[2], clean.shape[3]))
+        restored = self.decoder(self.encoder.pyramid(self.views.standardise(noisy)), clean.shape[2:])
         return F.mse_loss(restored.float(), self.views.standardise(clean))

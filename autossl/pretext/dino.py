@@ -24,6 +24,7 @@ class DINO(Pretext):
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.7
     paper: ClassVar[str] = "Caron et al. 2021, arXiv 2104.14294"
 
@@ -62,8 +63,8 @@ class DINO(Pretext):
         return dino(student, centred, *self.temperatures) - entropy(centred, self.temperatures[1])
 
     def small(self, images: Tensor) -> Tensor:
-        """Standardised local crops (local_crops * b, c, h, w), enlarged to the size of the images."""
-        batch = images.repeat(self.local_crops, 1, 1, 1)
+        """Standardised local crops (local_crops * b, c, *space), enlarged to the size of the images."""
+        batch = images.repeat(self.local_crops, *[1] * (images.ndim - 1))
         u = self.local.draw(batch, self.generator)
         u[:, COLUMN["area"]] *= (LOCAL[1] - LOCAL[0]) / (1 - LOCAL[0])
         return self.local.apply(batch, u)

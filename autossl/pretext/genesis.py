@@ -1,5 +1,6 @@
 """Models Genesis: restore an image whose intensities, texture and context were disturbed."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -9,11 +10,11 @@ from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.views import Views
+from autossl.views import Views, along
 
 KNOTS = 64  # points of an intensity curve
 SHUFFLES = 16  # ready pixel orders that images choose from
-WINDOWS = 200  # windows shuffled in each of them
+WINDOWS = {2: 200, 3: 2000}  # windows shuffled in each of them, by dimensions
 BOXES = 5  # most boxes painted in or kept
 
 
@@ -25,6 +26,7 @@ class ModelsGenesis(Pretext):
     """
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.3
     paper: ClassVar[str] = "Zhou et al. 2021, arXiv 2004.07882"
 
@@ -48,32 +50,29 @@ class ModelsGenesis(Pretext):
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.weak(images, self.generator)
         disturbed = self.views.standardise(self.disturbed(target))
-        restored = self.decoder(self.encoder.pyramid(disturbed), (target.shape[2], target.shape[3]))
+        restored = self.decoder(self.encoder.pyramid(disturbed), target.shape[2:])
         return F.mse_loss(restored.float(), self.views.standardise(target))
 
     def disturbed(self, x: Tensor) -> Tensor:
-        """A disturbed copy of images (b, c, h, w) in [0, 1]."""
-        u = torch.rand(len(x), 12 + 4 * BOXES, generator=self.generator, device=self.generator.device).to(x.device)
+        """A disturbed copy of images (b, c, *space) in [0, 1]."""
+        width = 12 + 2 * BOXES * (x.ndim - 2)
+        u = torch.rand(len(x), width, generator=self.generator, device=self.generator.device).to(x.device)
         falling = (u[:, 1] < 0.5) & (not self.views.preset.quantitative)
         curved = through_curve(x, intensity_curve(u[:, 2:6], falling))
-        x = torch.where(_each(u[:, 0] < self.intensity), curved, x)
-        x = torch.where(_each(u[:, 6] < self.shuffle), self._shuffled(x, u[:, 7]), x)
+        x = torch.where(along(u[:, 0] < self.intensity, x), curved, x)
+        x = torch.where(along(u[:, 6] < self.shuffle, x), self._shuffled(x, u[:, 7]), x)
         noise = torch.special.ndtr(self.views.normal(x, u[:, 8]))  # uniform in [0, 1]
         outward = u[:, 9] < self.outside
-        boxed = boxes(u[:, 12:], outward, u[:, 10], x.shape[2], x.shape[3])
-        painted = (boxed ^ _each(outward)) & _each(u[:, 11] < self.paint)
+        boxed = boxes(u[:, 12:], outward, u[:, 10], *x.shape[2:])
+        painted = (boxed ^ along(outward, x)) & along(u[:, 11] < self.paint, x)
         return torch.where(painted, noise, x)
 
     def _shuffled(self, x: Tensor, which: Tensor) -> Tensor:
-        h, w = x.shape[2:]
-        if self._orders.shape[1] != h * w or self._orders.device != x.device:
-            self._orders = local_shuffles(h, w).to(x.device)
+        size = x.shape[2:]
+        if self._orders.shape[1] != size.numel() or self._orders.device != x.device:
+            self._orders = local_shuffles(*size).to(x.device)
         order = self._orders[(which * SHUFFLES).long()][:, None].expand(-1, x.shape[1], -1)
         return x.flatten(2).gather(2, order).view_as(x)
-
-
-def _each(value: Tensor) -> Tensor:
-    return value.view(-1, 1, 1, 1)
 
 
 def intensity_curve(u: Tensor, falling: Tensor) -> Tensor:
@@ -93,7 +92,7 @@ def intensity_curve(u: Tensor, falling: Tensor) -> Tensor:
 
 
 def through_curve(x: Tensor, curve: Tensor) -> Tensor:
-    """Images (b, c, h, w) in [0, 1] with every intensity replaced by the value of the image's curve (b, KNOTS)."""
+    """Images (b, c, *space) in [0, 1] with every intensity replaced by the value of the image's curve (b, KNOTS)."""
     place = x.clamp(0, 1).flatten(1) * (KNOTS - 1)
     left = place.floor().clamp_max_(KNOTS - 2)
     index = left.long()
@@ -101,34 +100,35 @@ def through_curve(x: Tensor, curve: Tensor) -> Tensor:
     return torch.lerp(low, high, place - left).view_as(x)
 
 
-def local_shuffles(h: int, w: int) -> Tensor:
-    """(SHUFFLES, h * w) ready pixel orders, each made by shuffling small windows of at most a tenth of the side."""
+def local_shuffles(*size: int) -> Tensor:
+    """(SHUFFLES, pixels) ready pixel orders, each made by shuffling small windows of at most a tenth of the side."""
     rng = np.random.default_rng(0)
-    orders = np.tile(np.arange(h * w).reshape(h, w), (SHUFFLES, 1, 1))
-    largest = max(min(h, w) // 10, 2)
+    orders = np.tile(np.arange(math.prod(size)).reshape(size), (SHUFFLES, *[1] * len(size)))
+    largest = max(min(size) // 10, 2)
     for order in orders:
-        for _ in range(WINDOWS):
+        for _ in range(WINDOWS[len(size)]):
             side = rng.integers(2, largest + 1)
-            top, left = rng.integers(0, h - side + 1), rng.integers(0, w - side + 1)
-            window = order[top : top + side, left : left + side]
-            window[:] = rng.permutation(window.ravel()).reshape(side, side)
-    return torch.from_numpy(orders.reshape(SHUFFLES, h * w))
+            corner = [rng.integers(0, length - side + 1) for length in size]
+            window = order[tuple(slice(start, start + side) for start in corner)]
+            window[:] = rng.permutation(window.ravel()).reshape(window.shape)
+    return torch.from_numpy(orders.reshape(SHUFFLES, -1))
 
 
-def boxes(u: Tensor, large: Tensor, count: Tensor, h: int, w: int) -> Tensor:
-    """(b, 1, h, w), True inside one to BOXES random boxes from u (b, 4 * BOXES) and `count` (b,) in [0, 1).
+def boxes(u: Tensor, large: Tensor, count: Tensor, *size: int) -> Tensor:
+    """(b, 1, *size), True inside one to BOXES random boxes from u (b, 2 * dims * BOXES) and `count` (b,) in [0, 1).
 
     Boxes have a sixth to a third of the side, where `large` (b,) three to four sevenths, as the paper's code has it.
     """
-    shape, place = u.view(len(u), 2, 2, BOXES).unbind(1)  # each (b, axis, BOXES)
+    shape, place = u.view(len(u), 2, len(size), BOXES).unbind(1)  # each (b, axis, BOXES)
     least = torch.where(large, 3 / 7, 1 / 6).view(-1, 1, 1)
     spread = torch.where(large, 1 / 7, 1 / 6).view(-1, 1, 1)
     side = least + spread * shape
     start = place * (1 - side)
     used = torch.arange(BOXES, device=u.device) < 1 + (count * BOXES).floor()[:, None]
-    down = _within(h, start[:, 0], side[:, 0]) * used[..., None]
-    across = _within(w, start[:, 1], side[:, 1])
-    return ((down.transpose(1, 2) @ across) > 0)[:, None]
+    inside = [_within(length, start[:, axis], side[:, axis]) for axis, length in enumerate(size)]
+    inside[0] = inside[0] * used[..., None]
+    product = "bnh,bnw->bhw" if len(size) == 2 else "bnd,bnh,bnw->bdhw"
+    return (torch.einsum(product, *inside) > 0)[:, None]
 
 
 def _within(size: int, start: Tensor, side: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Hybrid(Pretext):
     """
 
     paradigm: ClassVar[str] = "hybrid"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 3.2
     paper: ClassVar[str] = "weighted sum; compare Zhou et al. 2021 (PCRL), arXiv 2109.04379"
 

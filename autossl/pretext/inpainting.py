@@ -20,6 +20,7 @@ class Inpainting(Pretext):
     """
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.2
     paper: ClassVar[str] = "Pathak et al. 2016, arXiv 1604.07379"
 
@@ -39,22 +40,30 @@ class Inpainting(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        u = torch.rand(len(images), self.holes, 3, generator=self.generator, device=self.generator.device)
-        mask = hole_mask(u.to(target.device), self.area / self.holes, target.shape[2], target.shape[3])
-        restored = self.decoder(self.encoder.pyramid(target * (1 - mask)), (target.shape[2], target.shape[3]))
+        numbers = 2 * images.ndim - 5  # shape and place of a hole
+        u = torch.rand(len(images), self.holes, numbers, generator=self.generator, device=self.generator.device)
+        mask = hole_mask(u.to(target.device), self.area / self.holes, *target.shape[2:])
+        restored = self.decoder(self.encoder.pyramid(target * (1 - mask)), target.shape[2:])
         return masked_error(restored, target, mask)
 
 
-def hole_mask(u: Tensor, area: float, h: int, w: int) -> Tensor:
-    """(b, 1, h, w) with 1 in rectangles of the share `area` each, else 0; u (b, holes, 3) gives shape and place."""
-    side = area**0.5
+def hole_mask(u: Tensor, area: float, *size: int) -> Tensor:
+    """(b, 1, *size) with 1 in boxes of the share `area` each, else 0.
+
+    u (b, holes, 2 * dims - 1) gives their shapes (one number less than axes) and places.
+    """
+    dims = len(size)
     # a hole neither leaves the image nor is thinner than a pixel
-    stretch = OBLONG ** (u[..., 0] - 0.5)
-    high = (side * stretch * h).round().clamp(1, h)
-    wide = (side / stretch * w).round().clamp(1, w)
-    rows = _within(h, (u[..., 1] * (h - high + 1)).floor(), high)
-    columns = _within(w, (u[..., 2] * (w - wide + 1)).floor(), wide)
-    return (rows[..., :, None] & columns[..., None, :]).any(1, keepdim=True).float()
+    shape = (u[..., : dims - 1] - 0.5) / (dims - 1)
+    stretch = OBLONG ** torch.cat([shape, -shape.sum(-1, keepdim=True)], -1)
+    mask = torch.ones(*u.shape[:2], *[1] * dims, dtype=torch.bool, device=u.device)
+    for axis, side in enumerate(size):
+        length = (area ** (1 / dims) * stretch[..., axis] * side).round().clamp(1, side)
+        start = (u[..., dims - 1 + axis] * (side - length + 1)).floor()
+        along = [1] * dims
+        along[axis] = side
+        mask = mask & _within(side, start, length).view(*u.shape[:2], *along)
+    return mask.any(1, keepdim=True).float()
 
 
 def _within(size: int, start: Tensor, length: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ class LeJEPA(Pretext):
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Balestriero and LeCun 2025, arXiv 2511.08544"
 

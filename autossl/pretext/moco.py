@@ -23,6 +23,7 @@ class MoCo(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.4
     paper: ClassVar[str] = "Chen et al. 2020, arXiv 2003.04297; He et al. 2020, arXiv 1911.05722"
 

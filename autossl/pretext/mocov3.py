@@ -20,6 +20,7 @@ class MoCoV3(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.7
     paper: ClassVar[str] = "Chen et al. 2021, arXiv 2104.02057"
 

@@ -20,6 +20,7 @@ class NNCLR(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Dwibedi et al. 2021, arXiv 2104.14548"
 

@@ -24,6 +24,7 @@ class ReSSL(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.4
     paper: ClassVar[str] = "Zheng et al. 2021, arXiv 2107.09282"
 

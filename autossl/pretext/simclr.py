@@ -19,6 +19,7 @@ class SimCLR(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Chen et al. 2020, arXiv 2002.05709"
 

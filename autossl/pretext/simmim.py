@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.encoder import LINEAR, Encoder
+from autossl.heads import CONV, shuffle
 from autossl.pretext.base import Pretext
 from autossl.pretext.cnn_mae import block_mask
 from autossl.views import Views
@@ -16,32 +17,33 @@ from autossl.views import Views
 class SimMIM(Pretext):
     """Xie et al. 2022: masked patches take a learnt colour, a one-layer head restores them, L1 on masked pixels only.
 
-    The image is divided into grid x grid patches, of which the share `ratio` is masked.
+    The image is divided into `grid` patches along each axis, of which the share `ratio` is masked.
     """
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.1
     paper: ClassVar[str] = "Xie et al. 2022, arXiv 2111.09886"
 
     def __init__(self, encoder: Encoder, views: Views, *, ratio: float = 0.6, grid: int = 7) -> None:
         super().__init__(encoder, views)
         self.ratio, self.grid = ratio, grid
-        self.token = nn.Parameter(torch.zeros(1, encoder.channels, 1, 1))
+        self.token = nn.Parameter(torch.zeros(1, encoder.channels, *[1] * encoder.dims))
         self.factor = math.ceil(encoder.image_size / min(encoder.cells))
-        self.head = nn.Conv2d(encoder.pyramid_channels[-1], encoder.channels * self.factor**2, 1)
+        self.head = CONV[encoder.dims](encoder.pyramid_channels[-1], encoder.channels * self.factor**encoder.dims, 1)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        size = (target.shape[2], target.shape[3])
-        blocks = block_mask(len(images), self.grid, self.ratio, self.generator).to(target.device)
+        size = target.shape[2:]
+        blocks = block_mask(len(images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
         mask = F.interpolate(blocks, size, mode="nearest")
         shown = torch.lerp(target, self.token.expand_as(target), mask)
-        restored = F.pixel_shuffle(self.head(self.encoder.pyramid(shown)[-1]), self.factor)
+        restored = shuffle(self.head(self.encoder.pyramid(shown)[-1]), self.factor)
         if restored.shape[2:] != size:
-            restored = F.interpolate(restored, size, mode="bilinear", align_corners=False)
+            restored = F.interpolate(restored, size, mode=LINEAR[len(size)], align_corners=False)
         return masked_distance(restored, target, mask)
 
 
 def masked_distance(restored: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error of (b, c, h, w) over the pixels where `mask` (b, 1, h, w) is 1."""
+    """Mean absolute error of (b, c, *space) over the pixels where `mask` (b, 1, *space) is 1."""
     return ((restored.float() - target).abs() * mask).sum() / (mask.sum() * target.shape[1])

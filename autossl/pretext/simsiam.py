@@ -15,6 +15,7 @@ class SimSiam(Pretext):
     """Chen and He 2021: a narrow predictor and a stopped gradient are all that keeps the embedding from collapse."""
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Chen and He 2021, arXiv 2011.10566"
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.encoder import LINEAR, Encoder
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.views import Views
 
@@ -17,6 +17,7 @@ class SuperResolution(Pretext):
     """
 
     paradigm: ClassVar[str] = "generative"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.2
     paper: ClassVar[str] = "Dong et al. 2014, arXiv 1501.00092; Lim et al. 2017, arXiv 1707.02921"
 
@@ -27,12 +28,12 @@ class SuperResolution(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        restored = self.decoder(self.encoder.pyramid(coarse(target, self.scale)), (target.shape[2], target.shape[3]))
+        restored = self.decoder(self.encoder.pyramid(coarse(target, self.scale)), target.shape[2:])
         return F.l1_loss(restored.float(), target)
 
 
 def coarse(x: Tensor, scale: int) -> Tensor:
-    """Images (b, c, h, w) averaged over blocks of about scale x scale pixels and enlarged bilinearly."""
-    h, w = x.shape[2:]
-    small = F.interpolate(x, (max(1, h // scale), max(1, w // scale)), mode="area")
-    return F.interpolate(small, (h, w), mode="bilinear", align_corners=False)
+    """Images (b, c, *space) averaged over blocks of about `scale` pixels a side and enlarged linearly."""
+    size = x.shape[2:]
+    small = F.interpolate(x, [max(1, side // scale) for side in size], mode="area")
+    return F.interpolate(small, size, mode=LINEAR[len(size)], align_corners=False)

@@ -16,6 +16,7 @@ class SwAV(Pretext):
     """Caron et al. 2020: balanced codes (Sinkhorn) of one view are predicted from the other; two crops, no queue."""
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Caron et al. 2020, arXiv 2006.09882"
 

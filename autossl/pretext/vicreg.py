@@ -16,6 +16,7 @@ class VICReg(Pretext):
     """Bardes et al. 2022: invariance, a hinge on each dimension's spread, and decorrelated dimensions."""
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Bardes et al. 2022, arXiv 2105.04906"
 

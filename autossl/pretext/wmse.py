@@ -21,6 +21,7 @@ class WMSE(Pretext):
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Ermolov et al. 2021, arXiv 2007.06346"
 

@@ -1,0 +1,67 @@
+"""What an exported network for volumes holds: weights and arguments of a plain MONAI class, and a head beside them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from autossl.encoder import Encoder
+from autossl.targets import Head
+from autossl.volume_networks import VOLUMES, arguments
+
+HEAD = "head.safetensors"
+
+
+def write_network(encoder: Encoder, part: Path, own: Mapping[str, Any], head: Head | None) -> None:
+    """Write model.safetensors, config.json and, with a head, head.safetensors into the folder `part`."""
+    state = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
+    save_file(state, part / "model.safetensors", metadata={"format": "pt"})
+    if head is not None:
+        weight, bias = torch.from_numpy(head.weights.T.copy()), torch.from_numpy(head.intercept.copy())
+        save_file({"weight": weight, "bias": bias}, part / HEAD)
+    config = {
+        "architecture": encoder.name,
+        "monai_class": VOLUMES[encoder.name].place,
+        "monai_args": monai_args(encoder),
+        "num_features": encoder.dim,
+        "num_classes": 0 if head is None else head.weights.shape[1],
+        "model_args": encoder.model_args,
+        **own,
+    }
+    (part / "config.json").write_text(json.dumps(config, indent=2))
+
+
+def monai_args(encoder: Encoder) -> dict[str, Any]:
+    """What MONAI's class is called with."""
+    return arguments(encoder.name, encoder.channels, encoder.image_size * encoder.upsample, encoder.model_args)
+
+
+def read_head(root: Path) -> nn.Linear:
+    """The linear layer that `write_network` put beside the weights."""
+    state = load_file(root / HEAD)
+    layer = nn.Linear(*reversed(state["weight"].shape))
+    layer.load_state_dict(state)
+    return layer
+
+
+def usage(encoder: Encoder, with_head: bool) -> list[str]:
+    """Lines of a model card: how AutoSSL and how MONAI alone load the network."""
+    module, _, cls = VOLUMES[encoder.name].place.rpartition(".")
+    last = {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
+    lines = [
+        "import autossl, json",
+        f"from {module} import {cls}",
+        "from safetensors.torch import load_file",
+        "",
+        'encoder = autossl.load("PATH")                             # encoder.embed(volumes) starts from voxels',
+        f'network = {cls}(**json.load(open("PATH/config.json"))["monai_args"]).eval()   # the same network in MONAI',
+        'network.load_state_dict(load_file("PATH/model.safetensors"))',
+        f"embedding = {last}                         # of standardised volumes x (b, c, d, h, w)",
+    ]
+    if with_head:
+        lines.append(f'head = load_file("PATH/{HEAD}")                    # logits: embedding @ weight.T + bias')
+    return lines
