@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.encoder import Encoder, Features
-from autossl.pretext import Pretext
+from autossl.pretext import METHODS, Pretext
 from autossl.views import Preset, Views
 
 SIDE = 20
@@ -90,6 +90,13 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 def encoder(channels: int = 1) -> Encoder:
     torch.manual_seed(0)
     return Encoder("test_resnet", channels, 16, model_args={"output_stride": 16})
+
+
+def fitting(name: str, channels: int, side: int = SIDE) -> Encoder:
+    """The smallest encoder that serves a method: convolutions, or a transformer where it needs patch tokens."""
+    if "patch tokens" in METHODS[name].needs:
+        return Encoder("test_vit", channels, side, model_args={"img_size": side, "patch_size": 4})
+    return Encoder("test_resnet", channels, side, model_args={"output_stride": 8} if side == 28 else {})
 
 
 def still(channels: int = 1) -> Views:

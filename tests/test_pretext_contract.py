@@ -9,16 +9,17 @@ from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
+from autossl.pretext.offers import lacking
 from autossl.views import Views, modalities, preset
-from tests.pretext_toys import glyphs, step
+from tests.pretext_toys import fitting, glyphs, step
 
 NAMES = list(METHODS)
 PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hybrid"}
 
 
-def make(name: str, channels: int = 1, backbone: str = "test_resnet", seed: int = 0) -> Pretext:
+def make(name: str, channels: int = 1, seed: int = 0) -> Pretext:
     torch.manual_seed(seed)
-    encoder = Encoder(backbone, channels, 20)
+    encoder = fitting(name, channels)
     return METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)).train()
 
 
@@ -34,7 +35,7 @@ def test_a_method_says_what_it_is(name: str) -> None:
     assert cls.dims == {2}
     assert 0.5 < cls.passes < 5
     assert any(mark in cls.paper for mark in ("arXiv", "doi"))
-    assert cls.needs <= {"orientation", "colour", "order"}
+    assert cls.needs <= {"orientation", "colour", "order", "patch tokens", "dense map", "convolutions"}
 
 
 def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
@@ -109,10 +110,11 @@ def test_a_state_holds_each_tensor_once_and_passes_the_safe_loader(name: str, tm
     assert all(torch.equal(again[key], state[key]) for key in state)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if "convolutions" not in METHODS[name].needs])
 def test_a_plain_transformer_serves_too(name: str) -> None:
     torch.manual_seed(0)
     encoder = Encoder("test_vit", 1, 20, model_args={"img_size": 20, "patch_size": 5})
+    assert not METHODS[name].needs & lacking(encoder)
     method = METHODS[name](encoder, Views(preset("auto", 1), (0.4,), (0.2,)))
     assert torch.isfinite(method.loss(torch.rand(6, 1, 20, 20)))
 
