@@ -11,11 +11,12 @@ import torch
 
 from autossl.clock import seconds
 from autossl.data import Source, default_image_size
-from autossl.encoder import default_backbone, default_precision, dims_of, fit_to_size
+from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
 from autossl.plan import check_limit
 from autossl.pretext import METHODS
+from autossl.pretext.offers import lacking
 from autossl.space import read_space
 from autossl.targets import target_class
 from autossl.views import preset
@@ -124,7 +125,8 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         )
     backbone = _backbone(asked, size, device, source.sizes.shape[1])
     model_args, upsample = fit_to_size(backbone, channels, size)
-    tried, left_out = _served(asked, _modality(asked, source), channels, dims_of(backbone))
+    encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample)
+    tried, left_out = _served(asked, _modality(asked, source), encoder)
     limit = asked.limit
     return {
         **description,
@@ -164,25 +166,29 @@ def _modality(asked: Asked, source: Source) -> str:
     return asked.modality
 
 
-def _served(asked: Asked, modality: str, channels: int, dims: int) -> tuple[list[str], dict[str, str]]:
-    """Methods that this data set can serve, in the order of the prior, and why the others are left out."""
-    chosen, views = chosen_methods(asked.methods), preset(modality, channels)
+def _served(asked: Asked, modality: str, encoder: Encoder) -> tuple[list[str], dict[str, str]]:
+    """Methods that this data set and encoder can serve, in the order of the prior, and why the others are left out."""
+    chosen, views = chosen_methods(asked.methods), preset(modality, encoder.channels)
+    unmet = lacking(encoder)
     space = read_space(asked.space)
     order = [m for m in views.methods if m in chosen] + [m for m in chosen if m not in views.methods]
     left_out: dict[str, str] = {}
     for name in order:
-        lacks = METHODS[name].needs & (views.lacks | (frozenset() if channels == 3 else {"colour"}))
+        lacks = METHODS[name].needs & (views.lacks | (frozenset() if encoder.channels == 3 else {"colour"}))
         if lacks:
             left_out[name] = f"these images have no {' and no '.join(sorted(lacks))}"
-        elif dims not in METHODS[name].dims:
-            left_out[name] = "it is not for volumes" if dims == 3 else "it is for volumes only"
+        elif encoder.dims not in METHODS[name].dims:
+            left_out[name] = "it is not for volumes" if encoder.dims == 3 else "it is for volumes only"
+        elif short := METHODS[name].needs & unmet:
+            left_out[name] = f"{encoder.name} at {encoder.image_size} px has no {' and no '.join(sorted(short))}"
         elif name not in space:
             left_out[name] = "not in the search space"
     tried = [m for m in order if m not in left_out]
     if len({METHODS[m].paradigm for m in tried}) == 0:
         why = "; ".join(f"{m}: {reason}" for m, reason in left_out.items())
         raise UserError(
-            f"at least one method that this data set can serve was wanted, found none ({why}); give --methods all"
+            f"at least one method that this data set and {encoder.name} can serve was wanted, found none ({why}); "
+            "give --methods all"
         )
     return tried, left_out
 

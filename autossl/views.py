@@ -144,6 +144,14 @@ class Views:
         x = self._blur(x, u)
         return x.contiguous(memory_format=torch.channels_last)
 
+    def places(self, u: Tensor, size: tuple[int, int], cells: tuple[int, int]) -> Tensor:
+        """Where cells (rows, columns) of the views that `u` describes lie in their images of `size` (h, w).
+
+        Centres (b, rows, columns, 2) as (x, y) in pixels of the image, after crop, flips and rotation.
+        """
+        grid = _looks_at(u, size, cells, self.preset, self.crop_min)
+        return (grid + 1) / 2 * torch.tensor([size[1], size[0]], device=u.device)
+
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if self.mean.device != images.device:
             self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
@@ -227,7 +235,14 @@ def gaussian(side: int, sigma: Tensor) -> Tensor:
 
 def _cropped(x: Tensor, u: Tensor, allowed: Preset, crop_min: float) -> Tensor:
     """Crop, flips and rotation by one bilinear sampling; what lies outside takes the colour of the border."""
-    h, w = x.shape[2:]
+    size = (x.shape[2], x.shape[3])
+    grid = _looks_at(u, size, size, allowed, crop_min)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _looks_at(u: Tensor, size: tuple[int, int], cells: tuple[int, int], allowed: Preset, crop_min: float) -> Tensor:
+    """Where cells (rows, columns) of a view look in their image of `size`, (b, rows, columns, 2) in [-1, 1]."""
+    h, w = size
     area = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
     # an aspect ratio that would not fit is narrowed: the area stays what was drawn, and a whole image stays whole
     aspect = (2 * u[:, COLUMN["aspect"]] - 1) * (-area.log()).clamp_max(ASPECT)
@@ -238,14 +253,13 @@ def _cropped(x: Tensor, u: Tensor, allowed: Preset, crop_min: float) -> Tensor:
     angle = (2 * u[:, COLUMN["angle"]] - 1) * math.radians(allowed.rotate)
     angle = angle + (4 * u[:, COLUMN["turn"]]).floor() * (math.pi / 2 * allowed.turns)
     cos, sin = angle.cos(), angle.sin()
-    # an output pixel (i, j) in [-1, 1] looks at centre + i * along + j * across
+    # an output cell (i, j) in [-1, 1] looks at centre + i * along + j * across
     along = torch.stack([wide * cos, wide * sin * (w / h)], 1)
     across = torch.stack([-high * sin * (h / w), high * cos], 1)
     centre = torch.stack([cx, cy], 1)
-    columns = _centres(w, x)[None, :, None] * along[:, None]
-    rows = _centres(h, x)[None, :, None] * across[:, None] + centre[:, None]
-    grid = rows[:, :, None] + columns[:, None]
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    columns = _centres(cells[1], u)[None, :, None] * along[:, None]
+    rows = _centres(cells[0], u)[None, :, None] * across[:, None] + centre[:, None]
+    return rows[:, :, None] + columns[:, None]
 
 
 def _centres(side: int, x: Tensor) -> Tensor:

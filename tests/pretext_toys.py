@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.encoder import Encoder, Features
-from autossl.pretext import Pretext
+from autossl.pretext import METHODS, Pretext
 from autossl.views import Preset, Views
 
 SIDE = 20
@@ -109,6 +109,13 @@ def volume_encoder(channels: int = 1) -> Encoder:
     """A narrow network for volumes of 20 voxels a side."""
     narrow = {"block_inplanes": [8, 8, 16, 16], "conv1_t_size": 3, "no_max_pool": True}
     return Encoder("resnet10_3d", channels, SIDE, model_args=narrow)
+
+
+def fitting(name: str, channels: int, side: int = SIDE) -> Encoder:
+    """The smallest encoder that serves a method: convolutions, or a transformer where it needs patch tokens."""
+    if "patch tokens" in METHODS[name].needs:
+        return Encoder("test_vit", channels, side, model_args={"img_size": side, "patch_size": 4})
+    return Encoder("test_resnet", channels, side, model_args={"output_stride": 8} if side == 28 else {})
 
 
 def still(channels: int = 1) -> Views:

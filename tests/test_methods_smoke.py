@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from autossl.encoder import Encoder
 from autossl.pool import Pool
 from autossl.pretext import METHODS
 from autossl.space import build, read_space
 from autossl.train import Run, train
 from autossl.views import modalities, preset
+from tests.pretext_toys import fitting
 
 SPACE = read_space()
 PRIORS = [(name, index) for name, table in SPACE.items() for index in range(len(table.priors))]
@@ -21,7 +21,7 @@ def make_run(name: str, index: int, channels: int = 3) -> Run:
     waves = np.sin(row[None, :, None] * rng.uniform(0.2, 1.5, (96, 1, 1)) + row[None, None, :] * 0.3)
     images = np.clip(127 + 90 * waves[..., None] + rng.normal(0, 10, (96, 28, 28, channels)), 0, 255).astype(np.uint8)
     torch.manual_seed(0)
-    encoder = Encoder("test_resnet", channels, 28, model_args={"output_stride": 8})
+    encoder = fitting(name, channels, 28)
     table = SPACE[name]
     hyperparameters = {**table.fixed, **table.priors[index], "batch_size": 32}
     mean, std = (0.5,) * channels, (0.3,) * channels

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
+from autossl.pretext.offers import lacking
 from autossl.views import Views, modalities, preset
 from autossl.volumes import views_for
-from tests.pretext_toys import SIDE, blobs, glyphs, step, volume_encoder
+from tests.pretext_toys import SIDE, blobs, fitting, glyphs, step, volume_encoder
 
 NAMES = list(METHODS)
 CASES = [(name, dims) for name, cls in METHODS.items() for dims in sorted(cls.dims)]
@@ -20,7 +21,7 @@ PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hyb
 
 def make(name: str, channels: int = 1, dims: int = 2, seed: int = 0) -> Pretext:
     torch.manual_seed(seed)
-    encoder = Encoder("test_resnet", channels, SIDE) if dims == 2 else volume_encoder(channels)
+    encoder = fitting(name, channels) if dims == 2 else volume_encoder(channels)
     views = views_for(dims)(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)
     return METHODS[name](encoder, views).train()
 
@@ -45,7 +46,7 @@ def test_a_method_says_what_it_is(name: str) -> None:
     assert set() < cls.dims <= {2, 3}
     assert 0.5 < cls.passes < 5
     assert any(mark in cls.paper for mark in ("arXiv", "doi"))
-    assert cls.needs <= {"orientation", "colour", "order"}
+    assert cls.needs <= {"orientation", "colour", "order", "patch tokens", "dense map", "convolutions"}
 
 
 def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
@@ -122,10 +123,11 @@ def test_a_state_holds_each_tensor_once_and_passes_the_safe_loader(name: str, tm
     assert all(torch.equal(again[key], state[key]) for key in state)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if "convolutions" not in METHODS[name].needs])
 def test_a_plain_transformer_serves_too(name: str) -> None:
     torch.manual_seed(0)
     encoder = Encoder("test_vit", 1, 20, model_args={"img_size": 20, "patch_size": 5})
+    assert not METHODS[name].needs & lacking(encoder)
     method = METHODS[name](encoder, Views(preset("auto", 1), (0.4,), (0.2,)))
     assert torch.isfinite(method.loss(torch.rand(6, 1, 20, 20)))
 

@@ -12,7 +12,7 @@ from autossl.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
 from autossl.views import Views, preset
-from tests.pretext_toys import glyphs, gratings, stains, train
+from tests.pretext_toys import fitting, glyphs, gratings, stains, train
 
 SEEDS = (0, 1, 2)
 
@@ -56,6 +56,13 @@ SETTINGS = {
     "autoencoder": Setting("waves", "ct", steps=80),
     "simmim": Setting("waves", "ct", steps=120, lr=4e-3),
     "colourisation": Setting("stains", "ct", steps=40),
+    "densecl": Setting("letters", "xray", steps=60),
+    "pixpro": Setting("waves", "ct", steps=60, own={"teacher_rate": 0.05}),
+    "vicregl": Setting("letters", "xray", steps=40),
+    "mae": Setting("waves", "ct", steps=80),
+    "ibot": Setting("letters", "xray", steps=60, own={"teacher_rate": 0.05}),
+    "ijepa": Setting("waves", "ct", steps=80, own={"teacher_rate": 0.05}),
+    "spark": Setting("waves", "ct", steps=60),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 
@@ -83,7 +90,7 @@ def trained(name: str, seed: int) -> tuple[float, list[float]]:
     images, y = TOYS[setting.toy](384, seed)
     channels = images.shape[1]
     torch.manual_seed(seed)
-    encoder = Encoder("test_resnet", channels, 20)
+    encoder = fitting(name, channels)
     mean, std = (float(images.mean()),) * channels, (float(images.std()),) * channels
     views = Views(preset(setting.modality, channels), mean, std)
     method = METHODS[name](encoder, views, **setting.own)

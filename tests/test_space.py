@@ -6,11 +6,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autossl.encoder import Encoder
 from autossl.errors import UserError
 from autossl.pretext import METHODS
 from autossl.space import METHOD, Range, as_trial, build, read_space, suggest
 from autossl.views import preset
+from tests.pretext_toys import fitting
 
 WRONG = {  # what is in the file, and what the sentence must name
     "nothing": ("", "found none"),
@@ -73,7 +73,7 @@ def test_what_is_drawn_builds_the_method(name: str) -> None:
             assert domain.holds(drawn[key]) if isinstance(domain, Range) else drawn[key] in domain
         if number == 0:
             assert {key: drawn[key] for key in space[name].priors[0]} == space[name].priors[0]
-        pretext, settings = build(name, drawn, Encoder("test_resnet", 1, 20), preset("auto", 1), (0.5,), (0.2,))
+        pretext, settings = build(name, drawn, fitting(name, 1), preset("auto", 1), (0.5,), (0.2,))
         assert isinstance(pretext, METHODS[name])
         assert settings.lr == drawn["lr"]
         assert pretext.views.jitter == drawn.get("jitter", pretext.views.jitter)

@@ -9,23 +9,30 @@ from autossl.pretext.colourisation import Colourisation
 from autossl.pretext.context_restoration import ContextRestoration
 from autossl.pretext.dcl import DCL
 from autossl.pretext.denoising import Denoising
+from autossl.pretext.densecl import DenseCL
 from autossl.pretext.dino import DINO
 from autossl.pretext.genesis import ModelsGenesis
 from autossl.pretext.hybrid import Hybrid
+from autossl.pretext.ibot import IBOT
+from autossl.pretext.ijepa import IJEPA
 from autossl.pretext.inpainting import Inpainting
 from autossl.pretext.jigsaw import Jigsaw
 from autossl.pretext.lejepa import LeJEPA
+from autossl.pretext.mae import MAE
 from autossl.pretext.moco import MoCo
 from autossl.pretext.mocov3 import MoCoV3
 from autossl.pretext.nnclr import NNCLR
+from autossl.pretext.pixpro import PixPro
 from autossl.pretext.ressl import ReSSL
 from autossl.pretext.rotation import Rotation
 from autossl.pretext.simclr import SimCLR
 from autossl.pretext.simmim import SimMIM
 from autossl.pretext.simsiam import SimSiam
+from autossl.pretext.spark import SparK
 from autossl.pretext.super_resolution import SuperResolution
 from autossl.pretext.swav import SwAV
 from autossl.pretext.vicreg import VICReg
+from autossl.pretext.vicregl import VICRegL
 from autossl.pretext.wmse import WMSE
 
 METHODS: dict[str, type[Pretext]] = {
@@ -55,6 +62,13 @@ METHODS: dict[str, type[Pretext]] = {
     "autoencoder": Autoencoder,
     "simmim": SimMIM,
     "colourisation": Colourisation,
+    "densecl": DenseCL,
+    "pixpro": PixPro,
+    "vicregl": VICRegL,
+    "mae": MAE,
+    "ibot": IBOT,
+    "ijepa": IJEPA,
+    "spark": SparK,
 }
 
 __all__ = ["METHODS", "Pretext"]

@@ -18,9 +18,10 @@ class Pretext(nn.Module, ABC):
 
     Class attributes describe a method to the search: its paradigm, the dimensions of image it takes, its cost in
     encoder passes (forward and backward) for each image, its paper, and what it needs of the images ("orientation",
-    "colour", "order"). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
-    step comes from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the
-    number of images trained on, which bounds what a method may remember of them.
+    "colour", "order") and of the encoder ("patch tokens", "dense map", "convolutions": see `offers`). Everything that
+    has to survive a checkpoint is a parameter or a buffer; all randomness of a step comes from `generator`, which the
+    trainer seeds before each step. The trainer also sets `population`, the number of images trained on, which bounds
+    what a method may remember of them.
 
     Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
     solved at once has a shortcut (`autossl.shortcut`).

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SPLIT = 8  # smallest batch whose keys are encoded in two parts
+
 
 def info_nce(
     query: Tensor, positive: Tensor, others: Tensor, temperature: float, excluded: Tensor | None = None
@@ -33,6 +35,17 @@ def kin(images: int, groups: Tensor | None, owners: Tensor | None = None, *, lik
         return own
     columns = groups if owners is None else torch.cat([groups, owners])
     return own | (groups[:, None] == columns)
+
+
+def chance(excluded: Tensor) -> float:
+    """The InfoNCE of guessing among the positive and what is not excluded (b, n): a mean logarithm."""
+    return float((1 + (~excluded).sum(1)).log().mean())
+
+
+def halves(n: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A random order of n items and its two halves (one part where there are few), on the device."""
+    order = torch.randperm(n, generator=generator, device=generator.device).to(device)
+    return order, order.chunk(2 if n >= SPLIT else 1)
 
 
 class Queue(nn.Module):

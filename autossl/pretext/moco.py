@@ -8,10 +8,8 @@ from torch import Tensor, nn
 from autossl.encoder import Encoder
 from autossl.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
-from autossl.pretext.contrast import Queue, info_nce, kin
+from autossl.pretext.contrast import Queue, chance, halves, info_nce, kin
 from autossl.views import Views
-
-SPLIT = 8  # smallest batch whose keys are encoded in two parts
 
 
 class MoCo(Pretext):
@@ -55,15 +53,9 @@ class MoCo(Pretext):
 
     def _keys(self, views: Tensor) -> Tensor:
         """Keys (b, out), encoded in two random halves: shared batch statistics would give the positive away."""
-        halves = 2 if len(views) >= SPLIT else 1
-        order = torch.randperm(len(views), generator=self.generator, device=self.generator.device).to(views.device)
-        keys: Tensor = torch.cat([self.teacher(views[part]) for part in order.chunk(halves)])
+        order, parts = halves(len(views), self.generator, views.device)
+        keys: Tensor = torch.cat([self.teacher(views[part]) for part in parts])
         return keys[order.argsort()]
 
     def after_step(self, progress: float) -> None:
         self.teacher.update(nn.Sequential(self.encoder, self.projector), self.teacher_rate)
-
-
-def chance(excluded: Tensor) -> float:
-    """The InfoNCE of guessing among the positive and what is not excluded (b, n): a mean logarithm."""
-    return float((1 + (~excluded).sum(1)).log().mean())

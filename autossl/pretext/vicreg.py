@@ -40,7 +40,7 @@ class VICReg(Pretext):
 
 
 def vicreg(first: Tensor, second: Tensor, invariance: float, variance: float, covariance: float) -> Tensor:
-    """The VICReg loss of two batches of projections (b, d)."""
+    """The VICReg loss of two batches of projections (b, d), or (b, ..., d): then the mean over the places between."""
     first, second = first.float(), second.float()
     loss = invariance * F.mse_loss(first, second)
     for z in (first, second):
@@ -51,6 +51,7 @@ def vicreg(first: Tensor, second: Tensor, invariance: float, variance: float, co
 
 def _off_diagonal(z: Tensor) -> Tensor:
     """Sum of the squared covariances of different dimensions, over the number of dimensions."""
-    z = z - z.mean(dim=0)
-    covariance = z.T @ z / (len(z) - 1)
-    return (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+    z = (z - z.mean(dim=0)).movedim(0, -2)
+    covariance = z.mT @ z / (z.shape[-2] - 1)
+    own = covariance.diagonal(dim1=-2, dim2=-1)
+    return (covariance.square().sum((-2, -1)) - own.square().sum(-1)).mean() / z.shape[-1]

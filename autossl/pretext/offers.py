@@ -1,0 +1,21 @@
+"""What an encoder offers to methods that need more of it than an embedding."""
+
+from autossl.encoder import Encoder
+from autossl.pretext.dense import MIN_CELLS, map_sides
+from autossl.sparse import is_convolutional
+from autossl.tokens import has_tokens
+
+
+def lacking(encoder: Encoder) -> frozenset[str]:
+    """Which of the needs "patch tokens", "dense map" and "convolutions" this encoder does not meet.
+
+    Methods with such needs are for images; what a network for volumes offers is not asked.
+    """
+    if encoder.dims == 3:
+        return frozenset()
+    offered = {
+        "patch tokens": has_tokens(encoder),
+        "dense map": max(map_sides(encoder)) >= MIN_CELLS,
+        "convolutions": is_convolutional(encoder),
+    }
+    return frozenset(need for need, met in offered.items() if not met)
