@@ -49,7 +49,7 @@ class Exported(Encoder):
 
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
-    linear: nn.Linear | None = None  # the head of a network for volumes; one for images carries it
+    linear: nn.Linear  # the head of a network for volumes; one for images carries it
 
     def embed(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
         """Images (n, h, w, c) or volumes (n, d, h, w, c) as stored, of the encoder's size, to embeddings (n, d)."""

@@ -43,7 +43,8 @@ def monai_args(encoder: Encoder) -> dict[str, Any]:
 def read_head(root: Path) -> nn.Linear:
     """The linear layer that `write_network` put beside the weights."""
     state = load_file(root / HEAD)
-    layer = nn.Linear(*reversed(state["weight"].shape))
+    classes, dim = state["weight"].shape
+    layer = nn.Linear(dim, classes)
     layer.load_state_dict(state)
     return layer
 
