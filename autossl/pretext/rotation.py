@@ -10,7 +10,7 @@ from autossl.pretext.base import Pretext
 from autossl.views import Views
 
 PLANES = {2: ((2, 3),), 3: ((2, 3), (2, 4), (3, 4))}  # axes between which an image or a volume is turned
-RADIUS = 0.9  # of the disc, in halves of the side: where it touched them, lines along the edges gave the angle away
+RADIUS = 0.94  # of the disc, in halves of the side: where it touched them, lines along the edges gave the angle away
 
 
 class Rotation(Pretext):

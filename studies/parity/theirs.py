@@ -168,7 +168,7 @@ class MaskedTokens(Pretext):
         if decoder is not None:
             width, depth = decoder
             self.narrow = nn.Linear(encoder.dim, width)
-            self.decoder = modules.MaskedVisionTransformerDecoderTIMM(embed.num_patches, width, depth, num_heads=4)
+            self.decoder = modules.MaskedVisionTransformerDecoderTIMM(embed.num_patches, width, depth, width // 32)
         self.head = nn.Linear(width, encoder.channels * self.patch**2)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
@@ -182,7 +182,8 @@ class MaskedTokens(Pretext):
         tokens = self.narrow(self.transformer.encode(target, idx_keep=kept))
         whole = utils.repeat_token(cast(Any, self.decoder).mask_token, size)
         whole = utils.set_at_index(whole, kept, tokens.type_as(whole))
-        return F.mse_loss(self.head(utils.get_at_index(self.decoder(whole), masked)), pixels)
+        restored = self.head(utils.get_at_index(self.decoder(whole), masked))
+        return F.mse_loss(restored, utils.normalize_mean_var(pixels))  # patch by patch, as ours
 
 
 THEIRS: dict[str, Callable[[Encoder, Views, Sizes], Pretext]] = {
