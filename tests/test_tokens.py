@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autossl.encoder import Encoder, fit_to_size
+from autossl.errors import UserError
 from autossl.pretext.cnn_mae import block_mask
 from autossl.pretext.dense import dense_level, map_sides
 from autossl.pretext.ibot import IBOT, block_masks, masked_answers
@@ -18,6 +19,7 @@ from autossl.pretext.ijepa import IJEPA, blocks_of, rectangle
 from autossl.pretext.mae import MAE, split
 from autossl.pretext.offers import lacking
 from autossl.pretext.spark import SparK, evened
+from autossl.settings import Asked, _served
 from autossl.sparse import resized, sparse
 from autossl.tokens import TokenDecoder, has_tokens, normalised, patches, positions, taken, tokens
 from tests.pretext_toys import encoder, fitting, normal, recorded, still, uniform
@@ -262,3 +264,13 @@ def test_spark_shows_the_encoder_nothing_that_is_hidden_and_learns_what_to_put_t
     losses[0].backward()  # type: ignore[no-untyped-call]
     assert method.tokens[0].grad is not None
     assert method.tokens[0].grad.any()
+
+
+def test_a_study_leaves_out_what_its_backbone_cannot_serve_and_says_why() -> None:
+    network = Encoder("test_resnet", 1, 28, model_args={"output_stride": 8})
+    tried, left_out = _served(Asked(), "grey", network)
+    assert {"densecl", "pixpro", "vicregl", "spark"} <= set(tried)
+    for name in ("mae", "ibot", "ijepa"):
+        assert left_out[name] == "test_resnet at 28 px has no patch tokens"
+    with pytest.raises(UserError, match="has no patch tokens"):
+        _served(Asked(methods="mae"), "grey", network)
