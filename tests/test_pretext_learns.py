@@ -56,13 +56,13 @@ SETTINGS = {
     "autoencoder": Setting("waves", "ct", steps=80),
     "simmim": Setting("waves", "ct", steps=120, lr=4e-3),
     "colourisation": Setting("stains", "ct", steps=40),
-    "densecl": Setting("letters", "xray", steps=60),
-    "pixpro": Setting("waves", "ct", steps=60, own={"teacher_rate": 0.05}),
-    "vicregl": Setting("letters", "xray", steps=40),
+    "densecl": Setting("letters", "xray", steps=30),
+    "pixpro": Setting("waves", "ct", steps=30, lr=4e-3, own={"teacher_rate": 0.05}),
+    "vicregl": Setting("letters", "xray", steps=24),
     "mae": Setting("waves", "ct", steps=80),
-    "ibot": Setting("letters", "xray", steps=60, own={"teacher_rate": 0.05}),
-    "ijepa": Setting("waves", "ct", steps=80, own={"teacher_rate": 0.05}),
-    "spark": Setting("waves", "ct", steps=60),
+    "ibot": Setting("letters", "xray", steps=24, lr=4e-3, own={"teacher_rate": 0.05}),
+    "ijepa": Setting("waves", "ct", steps=24, lr=4e-3, own={"teacher_rate": 0.05}),
+    "spark": Setting("waves", "ct", steps=60, lr=6e-3),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 
