@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from autossl.clock import seconds
@@ -16,13 +17,14 @@ from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
 from autossl.plan import check_limit
 from autossl.pretext import METHODS
-from autossl.space import read_space
+from autossl.space import read_space, served
 from autossl.targets import target_class
-from autossl.views import preset
+from autossl.views import Preset, preset
 
 ADAPTATIONS = ("auto", "frozen", "finetune")
 PRECISIONS = ("auto", "fp32", "bf16")
 EXECUTORS = ("local",)
+ACCOMPANIED = 0.25  # share of the images that must share their patient with another for patients to be of use
 FREE = (
     "time_limit",
     "max_candidates",
@@ -124,7 +126,8 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         )
     backbone = default_backbone(size, device) if asked.backbone == "auto" else asked.backbone
     model_args, upsample = fit_to_size(backbone, channels, size)
-    tried, left_out = _served(asked, _modality(asked, source), channels)
+    lacks = lacking(preset(_modality(asked, source), channels), source)
+    tried, left_out = _served(asked, _modality(asked, source), channels, lacks)
     limit = asked.limit
     return {
         **description,
@@ -132,6 +135,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         "time_limit": "none" if limit is None else limit,
         "methods": list(tried),
         "left_out": left_out,
+        "lacks": sorted(lacks),
         "modality": _modality(asked, source),
         "backbone": backbone,
         "model_args": model_args,
@@ -152,16 +156,23 @@ def _modality(asked: Asked, source: Source) -> str:
     return asked.modality
 
 
-def _served(asked: Asked, modality: str, channels: int) -> tuple[list[str], dict[str, str]]:
+def lacking(views: Preset, source: Source) -> frozenset[str]:
+    """What these images do not have, of all that a method may need."""
+    groups = source.groups
+    accompanied = 0.0 if groups is None else float((np.bincount(groups)[groups] > 1).mean())
+    found = {"colour": source.channels != 3, "patients": accompanied < ACCOMPANIED}
+    return views.lacks | {name for name, missing in found.items() if missing}
+
+
+def _served(asked: Asked, modality: str, channels: int, lacks: frozenset[str]) -> tuple[list[str], dict[str, str]]:
     """Methods that this data set can serve, in the order of the prior, and why the others are left out."""
     chosen, views = chosen_methods(asked.methods), preset(modality, channels)
-    space = read_space(asked.space)
+    space, unserved = served(read_space(asked.space), lacks)
     order = [m for m in views.methods if m in chosen] + [m for m in chosen if m not in views.methods]
     left_out: dict[str, str] = {}
     for name in order:
-        lacks = METHODS[name].needs & (views.lacks | (frozenset() if channels == 3 else {"colour"}))
-        if lacks:
-            left_out[name] = f"these images have no {' and no '.join(sorted(lacks))}"
+        if name in unserved:
+            left_out[name] = unserved[name]
         elif name not in space:
             left_out[name] = "not in the search space"
     tried = [m for m in order if m not in left_out]

@@ -18,6 +18,7 @@ from autossl.train import Settings
 from autossl.views import Preset, Views
 
 METHOD = "method"  # the name of the parameter that chooses the method
+WORDS = {"patients": "patients with several images"}  # of needs that one word does not explain
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
 
 
@@ -69,6 +70,33 @@ def read_space(space: str = "auto") -> Space:
     if not tables:
         raise UserError(f"a search space with a table for each method was wanted, found none in {where}; add [simclr]")
     return {name: _method_space(where, name, table) for name, table in tables.items()}
+
+
+def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
+    """What images that lack these things can be searched with, and why the other methods are left out.
+
+    Choices of a part (`Pretext.parts`) that needs what is lacking are struck out, and the priors that make them.
+    """
+    kept: Space = {}
+    left_out: dict[str, str] = {}
+    for name, table in space.items():
+        missing = METHODS[name].needs & lacks
+        searched = dict(table.searched)
+        for key in METHODS[name].parts:
+            named = searched.get(key, (table.fixed[key],) if key in table.fixed else ())
+            assert not isinstance(named, Range)
+            fit = tuple(part for part in named if part not in METHODS or not METHODS[part].needs & lacks)
+            if named and not fit:
+                missing |= frozenset().union(*(METHODS[part].needs for part in named)) & lacks
+            elif key in searched:
+                searched[key] = fit
+        if missing:
+            left_out[name] = f"these images have no {' and no '.join(WORDS.get(m, m) for m in sorted(missing))}"
+        else:
+            parts = [key for key in METHODS[name].parts if key in searched]
+            priors = tuple(p for p in table.priors if all(p[key] in searched[key] for key in parts))  # type: ignore[operator]
+            kept[name] = MethodSpace(searched, table.fixed, priors)
+    return kept, left_out
 
 
 def _shipped(name: str) -> bytes:

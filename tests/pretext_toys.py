@@ -110,6 +110,13 @@ def recorded(network: Encoder) -> list[Tensor]:
     return inputs
 
 
+def recorded_forward(network: Encoder) -> list[Tensor]:
+    """A list that will hold every batch of images that the network is asked to embed."""
+    inputs: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    return inputs
+
+
 class Blank(torch.nn.Module):
     """A decoder that answers zeros."""
 

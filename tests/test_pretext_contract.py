@@ -34,7 +34,7 @@ def test_a_method_says_what_it_is(name: str) -> None:
     assert cls.dims == {2}
     assert 0.5 < cls.passes < 5
     assert any(mark in cls.paper for mark in ("arXiv", "doi"))
-    assert cls.needs <= {"orientation", "colour", "order"}
+    assert cls.needs <= {"orientation", "colour", "order", "patients", "stain"}
 
 
 def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:

@@ -56,6 +56,7 @@ SETTINGS = {
     "autoencoder": Setting("waves", "ct", steps=80),
     "simmim": Setting("waves", "ct", steps=120, lr=4e-3),
     "colourisation": Setting("stains", "ct", steps=40),
+    "patient_positives": Setting("letters", "xray", steps=40),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 

@@ -18,6 +18,7 @@ from autossl.pretext.lejepa import LeJEPA
 from autossl.pretext.moco import MoCo
 from autossl.pretext.mocov3 import MoCoV3
 from autossl.pretext.nnclr import NNCLR
+from autossl.pretext.patient_positives import PatientPositives
 from autossl.pretext.ressl import ReSSL
 from autossl.pretext.rotation import Rotation
 from autossl.pretext.simclr import SimCLR
@@ -55,6 +56,8 @@ METHODS: dict[str, type[Pretext]] = {
     "autoencoder": Autoencoder,
     "simmim": SimMIM,
     "colourisation": Colourisation,
+    "patient_positives": PatientPositives,
 }
+Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 
 __all__ = ["METHODS", "Pretext"]

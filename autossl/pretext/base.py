@@ -17,9 +17,9 @@ class Pretext(nn.Module, ABC):
 
     Class attributes describe a method to the search: its paradigm, the dimensions of image it takes, its cost in
     encoder passes (forward and backward) for each image, its paper, and what it needs of the images ("orientation",
-    "colour", "order"). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
-    step comes from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the
-    number of images trained on, which bounds what a method may remember of them.
+    "colour", "order", "patients", "stain"). Everything that has to survive a checkpoint is a parameter or a buffer; all
+    randomness of a step comes from `generator`, which the trainer seeds before each step. The trainer also sets
+    `population`, the number of images trained on, which bounds what a method may remember of them.
     """
 
     paradigm: ClassVar[str]
@@ -27,6 +27,8 @@ class Pretext(nn.Module, ABC):
     passes: ClassVar[float]
     paper: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[tuple[str, ...]] = ()  # keyword arguments that name other methods, whose needs come on top
+    paired: bool = False  # whether images of a patient should lie side by side in a batch
 
     def __init__(self, encoder: Encoder, views: Views) -> None:
         super().__init__()
@@ -51,3 +53,13 @@ def image_decoder(encoder: Encoder, *, width: int, skips: bool) -> Decoder:
     encoder.train(training)
     factor = math.ceil(encoder.image_size / finest)
     return Decoder(encoder.pyramid_channels, encoder.channels, factor, width=width, skips=skips)
+
+
+def lend(encoder: Encoder, part: Pretext) -> Pretext:
+    """The part of a method, without its own claim to their common encoder.
+
+    As a submodule of its parts too, the encoder would stand several times in a state dict.
+    """
+    del part._modules["encoder"]
+    object.__setattr__(part, "encoder", encoder)
+    return part
