@@ -63,7 +63,7 @@ def stains(n: int, seed: int) -> tuple[Tensor, Tensor]:
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
-    loss = method.loss(images)
+    loss = method.loss(images.expand(-1, method.encoder.channels, -1, -1))
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -18,6 +18,7 @@ PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hyb
 
 def make(name: str, channels: int = 1, backbone: str = "test_resnet", seed: int = 0) -> Pretext:
     torch.manual_seed(seed)
+    channels = 3 if "colour" in METHODS[name].needs else channels
     encoder = Encoder(backbone, channels, 20)
     return METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)).train()
 
@@ -50,7 +51,7 @@ def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, channels: int) -> None:
     method = make(name, channels)
-    loss = method.loss(torch.rand(10, channels, 20, 20), torch.arange(10) // 2)
+    loss = method.loss(torch.rand(10, method.encoder.channels, 20, 20), torch.arange(10) // 2)
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -62,9 +63,10 @@ def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, c
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_and_patients_are_left_as_they_were(name: str) -> None:
-    images, groups = torch.rand(8, 1, 20, 20), torch.arange(8) // 2
+    method = make(name)
+    images, groups = torch.rand(8, method.encoder.channels, 20, 20), torch.arange(8) // 2
     kept = images.clone(), groups.clone()
-    make(name).loss(images, groups)
+    method.loss(images, groups)
     assert torch.equal(images, kept[0])
     assert torch.equal(groups, kept[1])
 
@@ -112,15 +114,16 @@ def test_a_state_holds_each_tensor_once_and_passes_the_safe_loader(name: str, tm
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plain_transformer_serves_too(name: str) -> None:
     torch.manual_seed(0)
-    encoder = Encoder("test_vit", 1, 20, model_args={"img_size": 20, "patch_size": 5})
-    method = METHODS[name](encoder, Views(preset("auto", 1), (0.4,), (0.2,)))
-    assert torch.isfinite(method.loss(torch.rand(6, 1, 20, 20)))
+    channels = 3 if "colour" in METHODS[name].needs else 1
+    encoder = Encoder("test_vit", channels, 20, model_args={"img_size": 20, "patch_size": 5})
+    method = METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels))
+    assert torch.isfinite(method.loss(torch.rand(6, channels, 20, 20)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_constant_batch_gives_no_nan(name: str) -> None:
     method = make(name)
-    images: Tensor = torch.full((8, 1, 20, 20), 0.5)
+    images: Tensor = torch.full((8, method.encoder.channels, 20, 20), 0.5)
     loss = method.loss(images)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)

@@ -57,6 +57,12 @@ SETTINGS = {
     "simmim": Setting("waves", "ct", steps=120, lr=4e-3),
     "colourisation": Setting("stains", "ct", steps=40),
     "patient_positives": Setting("letters", "xray", steps=40),
+    "relative_location": Setting("letters", "xray", steps=40, lr=4e-3),
+    "glcl": Setting("letters", "xray", steps=30),
+    "noise2void": Setting("waves", "ct", steps=40),
+    "stain_separation": Setting("stains", "ct", steps=40),
+    "pcrl": Setting("letters", "xray", steps=50),
+    "dira": Setting("letters", "xray", steps=50),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 

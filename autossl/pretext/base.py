@@ -44,15 +44,15 @@ class Pretext(nn.Module, ABC):
         """Move averages and schedules on; `progress` in [0, 1] is the share of the longest training planned."""
 
 
-def image_decoder(encoder: Encoder, *, width: int, skips: bool) -> Decoder:
-    """A decoder from the encoder's pyramid back to its input size and channels."""
+def image_decoder(encoder: Encoder, *, width: int, skips: bool, channels: int | None = None) -> Decoder:
+    """A decoder from the encoder's pyramid back to its input size, and to its channels unless others are asked for."""
     training, device = encoder.training, next(encoder.parameters()).device
     with torch.no_grad():
         blank = torch.zeros(1, encoder.channels, encoder.image_size, encoder.image_size, device=device)
         finest = encoder.eval().pyramid(blank)[0].shape[-1]
     encoder.train(training)
     factor = math.ceil(encoder.image_size / finest)
-    return Decoder(encoder.pyramid_channels, encoder.channels, factor, width=width, skips=skips)
+    return Decoder(encoder.pyramid_channels, channels or encoder.channels, factor, width=width, skips=skips)
 
 
 def lend(encoder: Encoder, part: Pretext) -> Pretext:
