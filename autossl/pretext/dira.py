@@ -25,7 +25,7 @@ class DiRA(Pretext):
     """
 
     paradigm: ClassVar[str] = "hybrid"
-    passes: ClassVar[float] = 1.7
+    passes: ClassVar[float] = 1.6
     paper: ClassVar[str] = "Haghighi et al. 2022, arXiv 2204.10437"
 
     def __init__(

@@ -25,7 +25,7 @@ class GLCL(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
-    passes: ClassVar[float] = 3.3
+    passes: ClassVar[float] = 3.9
     paper: ClassVar[str] = "Chaitanya et al. 2020, arXiv 2006.10511"
 
     def __init__(

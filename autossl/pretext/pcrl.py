@@ -27,7 +27,7 @@ class PCRL(Pretext):
     """
 
     paradigm: ClassVar[str] = "hybrid"
-    passes: ClassVar[float] = 1.9
+    passes: ClassVar[float] = 1.8
     paper: ClassVar[str] = "Zhou et al. 2021, arXiv 2109.04379"
 
     def __init__(
