@@ -18,7 +18,7 @@ from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
 from autossl.plan import Plan
 from autossl.pool import Pool
-from autossl.space import Space, read_space
+from autossl.space import Space, read_space, served
 from autossl.targets import Classification, Score, target_class
 from autossl.train import settle_norms
 from autossl.views import Preset, Views, preset
@@ -53,7 +53,7 @@ class Context:
     @cached_property
     def space(self) -> Space:
         """The search space without what this data set cannot serve."""
-        whole = read_space(self.config["space"])
+        whole, _ = served(read_space(self.config["space"]), frozenset(self.config.get("lacks", ())))
         return {name: table for name, table in whole.items() if name in self.config["methods"]}
 
     @cached_property

@@ -27,7 +27,8 @@ class Pool:
     ) -> None:
         assert len(rows) > 0, "a pool without images"
         self.images, self.rows, self.scale, self.device = images, rows, scale, device
-        self.groups = None if groups is None else torch.from_numpy(groups[rows].astype(np.int64)).to(device)
+        self.patients = None if groups is None else groups[rows].astype(np.int64)
+        self.groups = None if self.patients is None else torch.from_numpy(self.patients).to(device)
         self.resident: Tensor | None = None
         if device.type != "cpu" and len(rows) * images[0].nbytes <= RESIDENT_BYTES:
             self.resident = _tensor(np.take(images, rows, axis=0)).to(device)
@@ -53,13 +54,19 @@ def _tensor(images: NDArray[np.unsignedinteger]) -> Tensor:
     return torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else np.ascontiguousarray(images))
 
 
-def places(step: int, batch: int, n: int, seed: int) -> NDArray[np.int64]:
-    """Which places of a pool of `n` images step number `step` sees: epochs are permutations laid end to end."""
+def places(step: int, batch: int, n: int, seed: int, patients: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Which places of a pool of `n` images step number `step` sees: epochs are permutations laid end to end.
+
+    With `patients` (n,) two images of a patient lie side by side, in random pairs.
+    """
     first = step * batch
     parts, at = [], first
     while at < first + batch:
         epoch, offset = divmod(at, n)
-        parts.append(_order(n, seed, epoch)[offset : offset + first + batch - at])
+        order = (
+            _order(n, seed, epoch) if patients is None else _in_pairs(patients, np.random.default_rng([seed, epoch]))
+        )
+        parts.append(order[offset : offset + first + batch - at])
         at += len(parts[-1])
     return np.concatenate(parts).astype(np.int64)
 
@@ -67,3 +74,14 @@ def places(step: int, batch: int, n: int, seed: int) -> NDArray[np.int64]:
 @lru_cache(maxsize=2)  # a step lies in one epoch or two; of a million images each permutation takes 20 ms
 def _order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def _in_pairs(patients: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """A permutation in which the images of a patient are paired at random, each pair side by side at a random place."""
+    n = len(patients)
+    order = random.permutation(n)
+    order = order[np.argsort(patients[order], kind="stable")]
+    ordered = patients[order]
+    rank = np.arange(n) - np.searchsorted(ordered, ordered)  # among the images of its patient
+    pair = np.cumsum(rank % 2 == 0)
+    return order[np.argsort(random.permutation(n + 1)[pair], kind="stable")]

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from autossl.clock import seconds
@@ -17,13 +18,14 @@ from autossl.folder import Folder, read_toml
 from autossl.plan import check_limit
 from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking
-from autossl.space import read_space
+from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.targets import target_class
-from autossl.views import preset
+from autossl.views import Preset, preset
 
 ADAPTATIONS = ("auto", "frozen", "finetune")
 PRECISIONS = ("auto", "fp32", "bf16")
 EXECUTORS = ("local",)
+ACCOMPANIED = 0.25  # share of the images that must share their patient with another for patients to be of use
 FREE = (
     "time_limit",
     "max_candidates",
@@ -126,7 +128,8 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     backbone = _backbone(asked, size, device, source.sizes.shape[1])
     model_args, upsample = fit_to_size(backbone, channels, size)
     encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample)
-    tried, left_out = _served(asked, _modality(asked, source), encoder)
+    lacks = _lacks(preset(_modality(asked, source), channels), source, encoder)
+    tried, left_out = _served(asked, _modality(asked, source), channels, lacks)
     limit = asked.limit
     return {
         **description,
@@ -134,6 +137,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         "time_limit": "none" if limit is None else limit,
         "methods": list(tried),
         "left_out": left_out,
+        "lacks": sorted(lacks),
         "modality": _modality(asked, source),
         "backbone": backbone,
         "model_args": model_args,
@@ -166,28 +170,35 @@ def _modality(asked: Asked, source: Source) -> str:
     return asked.modality
 
 
-def _served(asked: Asked, modality: str, encoder: Encoder) -> tuple[list[str], dict[str, str]]:
+def _lacks(views: Preset, source: Source, encoder: Encoder) -> frozenset[str]:
+    """What these images and this encoder do not have, of all that a method may need."""
+    groups = source.groups
+    accompanied = 0.0 if groups is None else float((np.bincount(groups)[groups] > 1).mean())
+    found = {
+        "colour": source.channels != 3,
+        "patients": accompanied < ACCOMPANIED,
+        FLAT: encoder.dims == 3,
+        VOLUMES_ONLY: encoder.dims == 2,
+    }
+    return views.lacks | lacking(encoder) | {name for name, missing in found.items() if missing}
+
+
+def _served(asked: Asked, modality: str, channels: int, lacks: frozenset[str]) -> tuple[list[str], dict[str, str]]:
     """Methods that this data set and encoder can serve, in the order of the prior, and why the others are left out."""
-    chosen, views = chosen_methods(asked.methods), preset(modality, encoder.channels)
-    unmet = lacking(encoder)
-    space = read_space(asked.space)
+    chosen, views = chosen_methods(asked.methods), preset(modality, channels)
+    space, unserved = served(read_space(asked.space), lacks)
     order = [m for m in views.methods if m in chosen] + [m for m in chosen if m not in views.methods]
     left_out: dict[str, str] = {}
     for name in order:
-        lacks = METHODS[name].needs & (views.lacks | (frozenset() if encoder.channels == 3 else {"colour"}))
-        if lacks:
-            left_out[name] = f"these images have no {' and no '.join(sorted(lacks))}"
-        elif encoder.dims not in METHODS[name].dims:
-            left_out[name] = "it is not for volumes" if encoder.dims == 3 else "it is for volumes only"
-        elif short := METHODS[name].needs & unmet:
-            left_out[name] = f"{encoder.name} at {encoder.image_size} px has no {' and no '.join(sorted(short))}"
+        if name in unserved:
+            left_out[name] = unserved[name]
         elif name not in space:
             left_out[name] = "not in the search space"
     tried = [m for m in order if m not in left_out]
     if len({METHODS[m].paradigm for m in tried}) == 0:
         why = "; ".join(f"{m}: {reason}" for m, reason in left_out.items())
         raise UserError(
-            f"at least one method that this data set and {encoder.name} can serve was wanted, found none ({why}); "
+            f"at least one method that this data set and encoder can serve was wanted, found none ({why}); "
             "give --methods all"
         )
     return tried, left_out

@@ -14,11 +14,14 @@ from autossl.encoder import Encoder
 from autossl.errors import UserError
 from autossl.pretext import METHODS
 from autossl.pretext.base import Pretext
+from autossl.pretext.offers import OF_ENCODERS
 from autossl.train import Settings
 from autossl.views import Preset, Views
 from autossl.volumes import views_for
 
 METHOD = "method"  # the name of the parameter that chooses the method
+WORDS = {"patients": "patients with several images"}  # of needs that one word does not explain
+FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
 
 
@@ -70,6 +73,49 @@ def read_space(space: str = "auto") -> Space:
     if not tables:
         raise UserError(f"a search space with a table for each method was wanted, found none in {where}; add [simclr]")
     return {name: _method_space(where, name, table) for name, table in tables.items()}
+
+
+def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
+    """What images and an encoder that lack these things can be searched with, and why other methods are left out.
+
+    Choices of a part (`Pretext.parts`) that needs what is lacking are struck out, and the priors that make them.
+    """
+    kept: Space = {}
+    left_out: dict[str, str] = {}
+    for name, table in space.items():
+        missing = _needs(name) & lacks
+        searched = dict(table.searched)
+        for key in METHODS[name].parts:
+            named = searched.get(key, (table.fixed[key],) if key in table.fixed else ())
+            assert not isinstance(named, Range)
+            fit = tuple(part for part in named if part not in METHODS or not _needs(part) & lacks)
+            if named and not fit:
+                missing |= frozenset().union(*(_needs(part) for part in named)) & lacks
+            elif key in searched:
+                searched[key] = fit
+        if missing:
+            left_out[name] = _why(missing)
+        else:
+            parts = [key for key in METHODS[name].parts if key in searched]
+            priors = tuple(p for p in table.priors if all(p[key] in searched[key] for key in parts))  # type: ignore[operator]
+            kept[name] = MethodSpace(searched, table.fixed, priors)
+    return kept, left_out
+
+
+def _needs(method: str) -> frozenset[str]:
+    """What a method needs of images and encoder, their dimensions included."""
+    cls = METHODS[method]
+    return cls.needs | {word for word, dims in ((FLAT, {2}), (VOLUMES_ONLY, {3})) if cls.dims == dims}
+
+
+def _why(missing: frozenset[str]) -> str:
+    """Why a method is left out, in words."""
+    if FLAT in missing:
+        return "it is not for volumes"
+    if VOLUMES_ONLY in missing:
+        return "it is for volumes only"
+    who = "this encoder has" if missing <= OF_ENCODERS else "these images have"
+    return f"{who} no {' and no '.join(WORDS.get(m, m) for m in sorted(missing))}"
 
 
 def _shipped(name: str) -> bytes:

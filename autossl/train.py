@@ -125,7 +125,7 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     lr = run.settings.lr * _factor(run, anneal)
     for group in run.optimizer.param_groups:
         group["lr"] = lr
-    at = places(run.step, run.batch, len(run.pool), run.seed)
+    at = places(run.step, run.batch, len(run.pool), run.seed, run.pool.patients if run.method.paired else None)
     _seed(run)
     run.optimizer.zero_grad(set_to_none=True)
     total, right = 0.0, 0.0

@@ -76,7 +76,7 @@ def blobs(n: int, seed: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
-    loss = method.loss(images)
+    loss = method.loss(images.expand(-1, method.encoder.channels, -1, -1))
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -133,6 +133,13 @@ def recorded(network: Encoder) -> list[Tensor]:
         return features(images)
 
     network.features = record  # type: ignore[method-assign]
+    return inputs
+
+
+def recorded_forward(network: Encoder) -> list[Tensor]:
+    """A list that will hold every batch of images that the network is asked to embed."""
+    inputs: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     return inputs
 
 

@@ -16,6 +16,7 @@ PRIORS = [(name, index) for name, table in SPACE.items() for index in range(len(
 
 
 def make_run(name: str, index: int, channels: int = 3) -> Run:
+    channels = 3 if "colour" in METHODS[name].needs else channels
     rng = np.random.default_rng(0)
     row = np.arange(28)
     waves = np.sin(row[None, :, None] * rng.uniform(0.2, 1.5, (96, 1, 1)) + row[None, None, :] * 0.3)

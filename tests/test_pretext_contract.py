@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
-from autossl.pretext.offers import lacking
+from autossl.pretext.offers import OF_ENCODERS, lacking
 from autossl.views import Views, modalities, preset
 from autossl.volumes import views_for
 from tests.pretext_toys import SIDE, blobs, fitting, glyphs, step, train, volume_encoder
@@ -22,13 +22,14 @@ PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hyb
 
 def make(name: str, channels: int = 1, dims: int = 2, seed: int = 0) -> Pretext:
     torch.manual_seed(seed)
+    channels = 3 if "colour" in METHODS[name].needs else channels
     encoder = fitting(name, channels) if dims == 2 else volume_encoder(channels)
     views = views_for(dims)(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)
     return METHODS[name](encoder, views).train()
 
 
-def random(n: int, channels: int, dims: int) -> Tensor:
-    return torch.rand(n, channels, *[SIDE] * dims)
+def random(n: int, method: Pretext) -> Tensor:
+    return torch.rand(n, method.encoder.channels, *[SIDE] * method.encoder.dims)
 
 
 def toys(n: int, dims: int) -> Tensor:
@@ -47,7 +48,7 @@ def test_a_method_says_what_it_is(name: str) -> None:
     assert set() < cls.dims <= {2, 3}
     assert 0.5 < cls.passes < 5
     assert any(mark in cls.paper for mark in ("arXiv", "doi"))
-    assert cls.needs <= {"orientation", "colour", "order", "patch tokens", "dense map", "convolutions"}
+    assert cls.needs <= {"orientation", "colour", "order", "patients", "stain", *OF_ENCODERS}
 
 
 def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
@@ -65,7 +66,7 @@ def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
 )
 def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, dims: int, channels: int) -> None:
     method = make(name, channels, dims)
-    loss = method.loss(random(10, channels, dims), torch.arange(10) // 2)
+    loss = method.loss(random(10, method), torch.arange(10) // 2)
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -77,9 +78,10 @@ def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, d
 
 @pytest.mark.parametrize(("name", "dims"), CASES)
 def test_images_and_patients_are_left_as_they_were(name: str, dims: int) -> None:
-    images, groups = random(8, 1, dims), torch.arange(8) // 2
+    method = make(name, dims=dims)
+    images, groups = random(8, method), torch.arange(8) // 2
     kept = images.clone(), groups.clone()
-    make(name, dims=dims).loss(images, groups)
+    method.loss(images, groups)
     assert torch.equal(images, kept[0])
     assert torch.equal(groups, kept[1])
 
@@ -127,16 +129,17 @@ def test_a_state_holds_each_tensor_once_and_passes_the_safe_loader(name: str, tm
 @pytest.mark.parametrize("name", [name for name in NAMES if "convolutions" not in METHODS[name].needs])
 def test_a_plain_transformer_serves_too(name: str) -> None:
     torch.manual_seed(0)
-    encoder = Encoder("test_vit", 1, 20, model_args={"img_size": 20, "patch_size": 5})
+    channels = 3 if "colour" in METHODS[name].needs else 1
+    encoder = Encoder("test_vit", channels, 20, model_args={"img_size": 20, "patch_size": 5})
     assert not METHODS[name].needs & lacking(encoder)
-    method = METHODS[name](encoder, Views(preset("auto", 1), (0.4,), (0.2,)))
-    assert torch.isfinite(method.loss(torch.rand(6, 1, 20, 20)))
+    method = METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels))
+    assert torch.isfinite(method.loss(torch.rand(6, channels, 20, 20)))
 
 
 @pytest.mark.parametrize(("name", "dims"), CASES)
 def test_a_constant_batch_gives_no_nan(name: str, dims: int) -> None:
     method = make(name, dims=dims)
-    images = torch.full_like(random(8, 1, dims), 0.5)
+    images = torch.full_like(random(8, method), 0.5)
     loss = method.loss(images)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)

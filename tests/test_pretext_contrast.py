@@ -15,7 +15,7 @@ from torch import Tensor
 from autossl.pretext.base import Pretext
 from autossl.pretext.contrast import Queue, info_nce, kin
 from autossl.pretext.dcl import dcl, von_mises_weights
-from autossl.pretext.moco import MoCo
+from autossl.pretext.moco import MoCo, keys
 from autossl.pretext.mocov3 import MoCoV3, mocov3
 from autossl.pretext.nnclr import NNCLR, neighbours
 from autossl.pretext.ressl import ReSSL, ressl
@@ -169,7 +169,7 @@ def test_what_is_remembered_of_the_same_patient_has_no_part(method: type[MoCo | 
 def test_keys_come_back_in_their_order() -> None:
     pretext = MoCo(encoder(), still()).eval()
     x = uniform(11, 1, 16, 16)
-    assert torch.allclose(pretext._keys(x), pretext.teacher(x), atol=1e-5)
+    assert torch.allclose(keys(pretext.teacher, x, pretext.generator), pretext.teacher(x), atol=1e-5)
 
 
 def moved(pretext: Pretext, teacher: torch.nn.Module, progress: float) -> float:

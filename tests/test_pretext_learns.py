@@ -39,7 +39,7 @@ SETTINGS = {
     "cnn_mae": Setting("waves", "ct"),
     "genesis": Setting("waves", "ct"),
     "denoising": Setting("waves", "ct", steps=40),
-    "hybrid": Setting("letters", "xray", steps=40),
+    "hybrid": Setting("letters", "xray", steps=24),
     "dcl": Setting("letters", "xray", steps=40),
     "simsiam": Setting("letters", "xray", steps=100, lr=4e-3),
     "moco": Setting("letters", "xray", steps=80),
@@ -63,6 +63,13 @@ SETTINGS = {
     "ibot": Setting("letters", "xray", steps=24, lr=4e-3, own={"teacher_rate": 0.05}),
     "ijepa": Setting("waves", "ct", steps=24, lr=4e-3, own={"teacher_rate": 0.05}),
     "spark": Setting("waves", "ct", steps=60, lr=6e-3),
+    "patient_positives": Setting("letters", "xray", steps=24),
+    "relative_location": Setting("letters", "xray", steps=28, lr=4e-3),
+    "glcl": Setting("letters", "xray", steps=16),
+    "noise2void": Setting("waves", "ct", steps=20),
+    "stain_separation": Setting("stains", "ct", steps=20),
+    "pcrl": Setting("letters", "xray", steps=40),
+    "dira": Setting("letters", "xray", steps=24),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 

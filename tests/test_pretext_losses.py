@@ -1,7 +1,6 @@
-"""Losses against the papers' formulas written naively, and what masking, painting and the hybrid must never do."""
+"""Losses against the papers' formulas written naively, and what masking and painting must never do."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from autossl.errors import UserError
 from autossl.heads import Decoder, Teacher, mlp
 from autossl.pretext.barlow import barlow_twins
 from autossl.pretext.byol import BYOL, byol
@@ -26,12 +23,11 @@ from autossl.pretext.genesis import (
     local_shuffles,
     through_curve,
 )
-from autossl.pretext.hybrid import WARMUP, Hybrid
 from autossl.pretext.jigsaw import different_orders, normalised, one_channel, tiles
 from autossl.pretext.rotation import in_ball, turn, turns
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.vicreg import vicreg
-from autossl.views import Preset, Views, preset
+from autossl.views import Preset, Views
 from tests.pretext_toys import Blank, cosine, encoder, normal, recorded, still, uniform
 
 
@@ -276,68 +272,6 @@ def test_orders_are_different_permutations(n: int, count: int, expected: int) ->
     if n == 9 and count == 24:
         apart = [(a != b).sum() for i, a in enumerate(orders) for b in orders[:i]]
         assert min(apart) >= 7
-
-
-class Part(torch.nn.Module):
-    """A part of a hybrid whose loss is as set, with a gradient of one."""
-
-    value: float = 1.0
-    generator = torch.Generator()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-
-    def loss(self, images: Tensor, groups: Tensor | None) -> Tensor:
-        return self.weight + self.value
-
-
-def hybrid(weight: float = 0.25) -> tuple[Hybrid, Part, Part]:
-    method = Hybrid(encoder(), still(), weight=weight)
-    one, other = Part(), Part()
-    method.global_part, method.dense_part = one, other  # type: ignore[assignment]
-    return method, one, other
-
-
-def test_a_hybrid_divides_by_the_mean_of_the_warm_up_and_then_no_more() -> None:
-    method, one, other = hybrid()
-    image = torch.zeros(1, 1, 16, 16)
-    for step in range(WARMUP):
-        one.value, other.value = 4.0 + step, 100.0
-        method.loss(image)
-    size = 4.0 + (WARMUP - 1) / 2
-    for one.value, other.value in ((size, 100.0), (1.0, 50.0), (1e4, 0.0)):
-        expected = 0.75 * one.value / size + 0.25 * other.value / 100
-        assert float(method.loss(image).detach()) == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_part_of_a_hybrid_that_goes_to_zero_does_not_blow_up() -> None:
-    """With a running size the gradient of a loss L would be 1 / L."""
-    method, one, other = hybrid()
-    image = torch.zeros(1, 1, 16, 16)
-    one.value, other.value = 2.0, 5.0
-    for _ in range(WARMUP):
-        method.loss(image)
-    for other.value in (1.0, 1e-3, 1e-9, 0.0):
-        method.zero_grad()
-        method.loss(image).backward()  # type: ignore[no-untyped-call]
-        assert other.weight.grad is not None
-        assert float(other.weight.grad) == pytest.approx(0.25 / 5.0)
-
-
-def test_a_hybrid_of_weight_zero_or_one_is_one_of_its_parts() -> None:
-    x = uniform(6, 1, 16, 16)
-    for weight, silent in ((0.0, "dense_part"), (1.0, "global_part")):
-        method = Hybrid(encoder(), Views(preset("grey", 1), (0.5,), (0.25,)), weight=weight)
-        method.loss(x).backward()  # type: ignore[no-untyped-call]
-        grads = [p.grad for p in getattr(method, silent).parameters() if p.grad is not None]
-        assert all(not g.any() for g in grads)
-
-
-@pytest.mark.parametrize("wrong", [{"weight": 1.5}, {"global_method": "cnn_mae"}, {"dense_method": "simclr"}])
-def test_a_hybrid_of_unknown_parts_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="was wanted"):
-        Hybrid(encoder(), still(), **wrong)
 
 
 @pytest.mark.parametrize("skips", [True, False])

@@ -268,9 +268,10 @@ def test_spark_shows_the_encoder_nothing_that_is_hidden_and_learns_what_to_put_t
 
 def test_a_study_leaves_out_what_its_backbone_cannot_serve_and_says_why() -> None:
     network = Encoder("test_resnet", 1, 28, model_args={"output_stride": 8})
-    tried, left_out = _served(Asked(), "grey", network)
+    lacks = lacking(network)
+    tried, left_out = _served(Asked(), "grey", 1, lacks)
     assert {"densecl", "pixpro", "vicregl", "spark"} <= set(tried)
     for name in ("mae", "ibot", "ijepa"):
-        assert left_out[name] == "test_resnet at 28 px has no patch tokens"
+        assert left_out[name] == "this encoder has no patch tokens"
     with pytest.raises(UserError, match="has no patch tokens"):
-        _served(Asked(methods="mae"), "grey", network)
+        _served(Asked(methods="mae"), "grey", 1, lacks)

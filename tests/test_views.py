@@ -133,7 +133,7 @@ def test_presets_name_known_needs_and_operations_in_range(modality: str) -> None
     amplitudes = (found.brightness, found.contrast, found.gain, found.saturation, found.gamma, found.noise, found.blur)
     assert all(0 <= amplitude <= 1 for amplitude in amplitudes)
     assert 0 <= found.hue <= 0.5
-    assert found.lacks <= {"orientation", "colour"}
+    assert found.lacks <= {"orientation", "colour", "stain"}
     assert not found.quantitative or not (found.hue or found.blur)
     # an upright modality is never turned over
     assert "orientation" in found.lacks or not (found.turns or found.vflip or found.rotate > 15)

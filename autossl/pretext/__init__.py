@@ -11,7 +11,9 @@ from autossl.pretext.dcl import DCL
 from autossl.pretext.denoising import Denoising
 from autossl.pretext.densecl import DenseCL
 from autossl.pretext.dino import DINO
+from autossl.pretext.dira import DiRA
 from autossl.pretext.genesis import ModelsGenesis
+from autossl.pretext.glcl import GLCL
 from autossl.pretext.hybrid import Hybrid
 from autossl.pretext.ibot import IBOT
 from autossl.pretext.ijepa import IJEPA
@@ -22,13 +24,18 @@ from autossl.pretext.mae import MAE
 from autossl.pretext.moco import MoCo
 from autossl.pretext.mocov3 import MoCoV3
 from autossl.pretext.nnclr import NNCLR
+from autossl.pretext.noise2void import Noise2Void
+from autossl.pretext.patient_positives import PatientPositives
+from autossl.pretext.pcrl import PCRL
 from autossl.pretext.pixpro import PixPro
+from autossl.pretext.relative_location import RelativeLocation
 from autossl.pretext.ressl import ReSSL
 from autossl.pretext.rotation import Rotation
 from autossl.pretext.simclr import SimCLR
 from autossl.pretext.simmim import SimMIM
 from autossl.pretext.simsiam import SimSiam
 from autossl.pretext.spark import SparK
+from autossl.pretext.stain_separation import StainSeparation
 from autossl.pretext.super_resolution import SuperResolution
 from autossl.pretext.swav import SwAV
 from autossl.pretext.vicreg import VICReg
@@ -69,6 +76,14 @@ METHODS: dict[str, type[Pretext]] = {
     "ibot": IBOT,
     "ijepa": IJEPA,
     "spark": SparK,
+    "patient_positives": PatientPositives,
+    "relative_location": RelativeLocation,
+    "glcl": GLCL,
+    "noise2void": Noise2Void,
+    "stain_separation": StainSeparation,
+    "pcrl": PCRL,
+    "dira": DiRA,
 }
+Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 
 __all__ = ["METHODS", "Pretext"]

@@ -18,10 +18,10 @@ class Pretext(nn.Module, ABC):
 
     Class attributes describe a method to the search: its paradigm, the dimensions of image it takes, its cost in
     encoder passes (forward and backward) for each image, its paper, and what it needs of the images ("orientation",
-    "colour", "order") and of the encoder ("patch tokens", "dense map", "convolutions": see `offers`). Everything that
-    has to survive a checkpoint is a parameter or a buffer; all randomness of a step comes from `generator`, which the
-    trainer seeds before each step. The trainer also sets `population`, the number of images trained on, which bounds
-    what a method may remember of them.
+    "colour", "order", "patients", "stain") and of the encoder ("patch tokens", "dense map", "convolutions": see
+    `offers`). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a step comes
+    from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the number of images
+    trained on, which bounds what a method may remember of them.
 
     Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
     solved at once has a shortcut (`autossl.shortcut`).
@@ -32,6 +32,8 @@ class Pretext(nn.Module, ABC):
     passes: ClassVar[float]
     paper: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[tuple[str, ...]] = ()  # keyword arguments that name other methods, whose needs come on top
+    paired: bool = False  # whether images of a patient should lie side by side in a batch
 
     def __init__(self, encoder: Encoder, views: Views) -> None:
         super().__init__()
@@ -53,8 +55,8 @@ class Pretext(nn.Module, ABC):
         """Move averages and schedules on; `progress` in [0, 1] is the share of the longest training planned."""
 
 
-def image_decoder(encoder: Encoder, *, width: int, skips: bool) -> Decoder:
-    """A decoder from the encoder's pyramid back to its input size and channels.
+def image_decoder(encoder: Encoder, *, width: int, skips: bool, channels: int | None = None) -> Decoder:
+    """A decoder from the encoder's pyramid back to its input size, and to its channels unless others are asked for.
 
     `width` is that for images; volumes have many more cells at the finest map and get half of it.
     """
@@ -66,9 +68,19 @@ def image_decoder(encoder: Encoder, *, width: int, skips: bool) -> Decoder:
     factor = math.ceil(encoder.image_size / finest)
     return Decoder(
         encoder.pyramid_channels,
-        encoder.channels,
+        channels or encoder.channels,
         factor,
         width=width if encoder.dims == 2 else max(width // 2, 1),
         skips=skips,
         dims=encoder.dims,
     )
+
+
+def lend(encoder: Encoder, part: Pretext) -> Pretext:
+    """The part of a method, without its own claim to their common encoder.
+
+    As a submodule of its parts too, the encoder would stand several times in a state dict.
+    """
+    del part._modules["encoder"]
+    object.__setattr__(part, "encoder", encoder)
+    return part

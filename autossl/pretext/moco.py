@@ -44,18 +44,26 @@ class MoCo(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         first, second = self.views(images, self.generator, copies=2).chunk(2)
-        query, key = self.projector(self.encoder(first)), self._keys(second)
-        earlier, owners = self.queue.entries(self.population)
-        excluded = kin(len(key), groups, owners, like=key)
-        loss = info_nce(query, key, torch.cat([key, earlier]), self.temperature, excluded)
-        self.queue.push(key, groups, self.population)
-        return loss - chance(excluded)
-
-    def _keys(self, views: Tensor) -> Tensor:
-        """Keys (b, out), encoded in two random halves: shared batch statistics would give the positive away."""
-        order, parts = halves(len(views), self.generator, views.device)
-        keys: Tensor = torch.cat([self.teacher(views[part]) for part in parts])
-        return keys[order.argsort()]
+        query, key = self.projector(self.encoder(first)), keys(self.teacher, second, self.generator)
+        return queued_nce(query, key, self.queue, self.temperature, groups, self.population)
 
     def after_step(self, progress: float) -> None:
         self.teacher.update(nn.Sequential(self.encoder, self.projector), self.teacher_rate)
+
+
+def queued_nce(
+    query: Tensor, key: Tensor, queue: Queue, temperature: float, groups: Tensor | None, population: int | None
+) -> Tensor:
+    """InfoNCE, less that of guessing, of queries (b, d) and their keys (b, d) among these and a queue, which grows."""
+    earlier, owners = queue.entries(population)
+    excluded = kin(len(key), groups, owners, like=key)
+    loss = info_nce(query, key, torch.cat([key, earlier]), temperature, excluded)
+    queue.push(key, groups, population)
+    return loss - chance(excluded)
+
+
+def keys(teacher: Teacher, views: Tensor, generator: torch.Generator) -> Tensor:
+    """Keys (b, out), encoded in two random halves: shared batch statistics would give the positive away."""
+    order, parts = halves(len(views), generator, views.device)
+    found: Tensor = torch.cat([teacher(views[part]) for part in parts])
+    return found[order.argsort()]

@@ -5,6 +5,8 @@ from autossl.pretext.dense import MIN_CELLS, map_sides
 from autossl.sparse import is_convolutional
 from autossl.tokens import has_tokens
 
+OF_ENCODERS = frozenset({"patch tokens", "dense map", "convolutions"})  # what a method may need of an encoder
+
 
 def lacking(encoder: Encoder) -> frozenset[str]:
     """Which of the needs "patch tokens", "dense map" and "convolutions" this encoder does not meet.
