@@ -1,7 +1,6 @@
 """The hybrid: sizes fixed after the warm-up, weights, any pair of methods, and what its parts share."""
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -132,15 +131,12 @@ def test_parts_draw_one_after_the_other_from_one_generator() -> None:
 def test_the_shipped_pairs_need_nothing_that_is_lacking_and_cost_about_what_the_default_does() -> None:
     whole = read_space()
     for lacks in ({"orientation"}, {"colour", "patients"}, set()):
-        pairs: Mapping[str, Any] = served(whole, frozenset(lacks))[0]["hybrid"].searched
+        pairs: dict[str, Any] = dict(served(whole, frozenset(lacks))[0]["hybrid"].searched)
         for key in Hybrid.parts:
             assert all(not METHODS[name].needs & lacks for name in pairs[key])
             assert len(pairs[key]) >= 2
-    costs = [
-        METHODS[first].passes + METHODS[second].passes
-        for first in whole["hybrid"].searched["first"]  # type: ignore[union-attr]
-        for second in whole["hybrid"].searched["second"]  # type: ignore[union-attr]
-    ]
+    every: dict[str, Any] = dict(whole["hybrid"].searched)
+    costs = [METHODS[one].passes + METHODS[other].passes for one in every["first"] for other in every["second"]]
     assert 0.7 * Hybrid.passes < min(costs)
     assert max(costs) < 1.3 * Hybrid.passes
     assert METHODS["simclr"].passes + METHODS["cnn_mae"].passes == pytest.approx(Hybrid.passes)
