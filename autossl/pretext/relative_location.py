@@ -40,7 +40,7 @@ class RelativeLocation(Pretext):
         shift = torch.rand(b, n, 2, generator=self.generator, device=self.generator.device).to(x.device)
         cut = tiles(x, torch.arange(n, device=x.device).expand(b, n), shift, GRID, self.gap)
         pairs = location_pairs(self.encoder(self._resized(normalised(cut))).view(b, n, -1))
-        return F.cross_entropy(self.head(pairs), torch.arange(len(AROUND), device=x.device).repeat(b))
+        return self.answered(self.head(pairs), torch.arange(len(AROUND), device=x.device).repeat(b))
 
     def _resized(self, patches: Tensor) -> Tensor:
         """Plain transformers take one size only; networks with several stages take the tiles as they are."""
