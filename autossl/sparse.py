@@ -44,9 +44,11 @@ def sparse(encoder: Encoder, visible: Tensor) -> Iterator[None]:
             handle.remove()
 
 
-def hidden(found: Tensor, visible: Tensor) -> Tensor:
+def hidden(found: Any, visible: Tensor) -> Any:
     """A map (b, c, h, w) with zeros where it is not visible; anything else stays as it is."""
-    return found * resized(visible, (found.shape[2], found.shape[3])) if found.ndim == 4 else found
+    if not isinstance(found, Tensor) or found.ndim != 4:
+        return found
+    return found * resized(visible, (found.shape[2], found.shape[3]))
 
 
 def resized(visible: Tensor, size: tuple[int, int]) -> Tensor:
