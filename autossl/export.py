@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 from timm.models._hub import save_for_hf
 from torch import Tensor
 
+from autossl.data import KEPT
 from autossl.encoder import Encoder
 from autossl.errors import UserError
 from autossl.folder import Folder, machine_faults
+from autossl.pool import at_a_time
 from autossl.targets import Head
 
 PACKAGES = ("torch", "timm", "optuna", "numpy", "scikit-learn")
@@ -34,6 +36,8 @@ class Preprocessing:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    dims: int = 2  # 3: volumes
+    window: str = KEPT  # how the values of volumes become whole numbers
 
 
 class Exported(Encoder):
@@ -43,7 +47,7 @@ class Exported(Encoder):
     classes: tuple[str, ...] = ()
 
     def embed(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
-        """Images (n, h, w, c) as stored, already of the encoder's size, to embeddings (n, d)."""
+        """Images (n, h, w, c) or volumes (n, d, h, w, c) as stored, of the encoder's size, to embeddings (n, d)."""
         return _batched(self.forward, self.standardise, images, batch)
 
     def logits(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
@@ -72,15 +76,16 @@ class Exported(Encoder):
         return cast(Tensor, model.forward_head(model.forward_features(self._enlarged(images)), pre_logits=True))
 
     def standardise(self, images: NDArray[np.unsignedinteger]) -> Tensor:
-        """Images (b, h, w, c) as stored to tensors (b, c, h, w)."""
+        """Images (b, h, w, c) or (b, d, h, w, c) as stored to tensors (b, c, h, w) or (b, c, d, h, w)."""
         p = self.preprocessing
-        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in (p.mean, p.std))
-        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, *[1] * (images.ndim - 2)) for v in (p.mean, p.std))
+        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).movedim(-1, 1)
         device = next(self.parameters()).device
         return ((x - mean) / std).to(device)
 
 
 def _batched(function: Any, standardise: Any, images: NDArray[Any], batch: int) -> NDArray[np.float32]:
+    batch = at_a_time(images, batch)
     with torch.inference_mode():
         parts = [
             function(standardise(images[i : i + batch])).float().cpu().numpy() for i in range(0, len(images), batch)
@@ -171,13 +176,17 @@ def load(path: str | Path) -> Exported:
         cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
         encoder.classes = tuple(config["label_names"])
     encoder.backbone.load_state_dict(state)
-    encoder.preprocessing = Preprocessing(own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]))
+    encoder.preprocessing = Preprocessing(
+        own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]), own.get("dims", 2),
+        own.get("window", KEPT),
+    )  # fmt: skip
     return encoder.eval()
 
 
 def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
     """The model card (Markdown with the header that model hubs read)."""
-    size, up = preprocessing.image_size, encoder.upsample
+    up, unit = encoder.upsample, "px" if preprocessing.dims == 2 else "voxels"
+    size = " x ".join([str(preprocessing.image_size)] * preprocessing.dims)
     kind = "encoder with a classification head" if classes else "encoder, pretrained without labels"
     lines = [
         "---", "library_name: timm", "tags: [medical-imaging, self-supervised]", "---", "",
@@ -187,7 +196,7 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
         'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
         'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
         "```", "", "## Input", "",
-        f"{encoder.channels} channel(s), {size} x {size} px, pixel values divided by {preprocessing.scale:g}, then "
+        f"{encoder.channels} channel(s), {size} {unit}, values divided by {preprocessing.scale:g}, then "
         f"standardised with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
     ]  # fmt: skip
     if up > 1:

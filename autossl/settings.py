@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from autossl.clock import seconds
-from autossl.data import Source, default_image_size
+from autossl.data import CT, Source, default_image_size
 from autossl.encoder import default_backbone, default_precision, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
@@ -118,9 +118,10 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     size = int(asked.image_size) if asked.image_size != "auto" else default_image_size(source)
-    if not 8 <= size <= 1024:
+    most, unit = (1024, "px") if source.dims == 2 else (256, "voxels")
+    if not 8 <= size <= most:
         raise UserError(
-            f"an image size between 8 and 1024 px was wanted, found --image-size {size}; choose one in between"
+            f"an image size between 8 and {most} {unit} was wanted, found --image-size {size}; choose one in between"
         )
     backbone = default_backbone(size, device) if asked.backbone == "auto" else asked.backbone
     model_args, upsample = fit_to_size(backbone, channels, size)
@@ -146,10 +147,13 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
 
 
 def _modality(asked: Asked, source: Source) -> str:
-    """The preset of views: as asked, microscopy for the sample of cells, otherwise by the number of channels."""
-    if asked.modality == "auto" and source.name.startswith("sample:"):
-        return "microscopy"
-    return asked.modality
+    """The preset of views: as asked; microscopy for the sample of cells, ct for volumes in Hounsfield units and the
+    sample of volumes, otherwise by the number of channels."""
+    if asked.modality != "auto":
+        return asked.modality
+    if source.window == CT or source.name == "sample:volumes":
+        return "ct"
+    return "microscopy" if source.name == "sample:cells" else "auto"
 
 
 def _served(asked: Asked, modality: str, channels: int) -> tuple[list[str], dict[str, str]]:
