@@ -76,10 +76,10 @@ class Exported(Encoder):
         return cast(Tensor, model.forward_head(model.forward_features(self._enlarged(images)), pre_logits=True))
 
     def standardise(self, images: NDArray[np.unsignedinteger]) -> Tensor:
-        """Images (b, h, w, c) or (b, d, h, w, c) as stored to tensors (b, c, h, w) or (b, c, d, h, w)."""
+        """Images (b, h, w, c) as stored to tensors (b, c, h, w)."""
         p = self.preprocessing
-        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, *[1] * (images.ndim - 2)) for v in (p.mean, p.std))
-        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).movedim(-1, 1)
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, 1, 1) for v in (p.mean, p.std))
+        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).permute(0, 3, 1, 2)
         device = next(self.parameters()).device
         return ((x - mean) / std).to(device)
 
@@ -185,8 +185,7 @@ def load(path: str | Path) -> Exported:
 
 def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
     """The model card (Markdown with the header that model hubs read)."""
-    up, unit = encoder.upsample, "px" if preprocessing.dims == 2 else "voxels"
-    size = " x ".join([str(preprocessing.image_size)] * preprocessing.dims)
+    size, up = preprocessing.image_size, encoder.upsample
     kind = "encoder with a classification head" if classes else "encoder, pretrained without labels"
     lines = [
         "---", "library_name: timm", "tags: [medical-imaging, self-supervised]", "---", "",
@@ -196,7 +195,7 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
         'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
         'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
         "```", "", "## Input", "",
-        f"{encoder.channels} channel(s), {size} {unit}, values divided by {preprocessing.scale:g}, then "
+        f"{encoder.channels} channel(s), {size} x {size} px, pixel values divided by {preprocessing.scale:g}, then "
         f"standardised with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
     ]  # fmt: skip
     if up > 1:
