@@ -238,7 +238,7 @@ def view_sheet(context: Context, method: str, hyperparameters: dict[str, Any]) -
     rows = context.rows(PROBE)
     rows = np.sort(np.random.default_rng(context.seed).permutation(rows)[:SHOWN])
     images = context.pool(rows).batch(np.arange(len(rows))).cpu()
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (context.data.mean, context.data.std))
+    mean, std = (torch.tensor(v).view(-1, *[1] * context.data.dims) for v in (context.data.mean, context.data.std))
     columns = [images]
     for seen in _shown(context, method, hyperparameters, images):
         if seen.shape[-1] == images.shape[-1]:
@@ -268,7 +268,8 @@ def _shown(context: Context, method: str, hyperparameters: dict[str, Any], image
 
 
 def _sheet(columns: Sequence[Tensor]) -> str:
-    """Columns of images (n, c, h, w) in [0, 1] side by side, a gap after the first."""
+    """Columns of images (n, c, h, w) in [0, 1] side by side, a gap after the first; of volumes the middle slice."""
+    columns = [column[:, :, column.shape[2] // 2] if column.ndim == 5 else column for column in columns]
     high, wide = columns[0].shape[-2:]
     brightest = max(float(columns[0].max()), 1e-6)
     sheet = np.zeros((len(columns[0]) * (high + 2), len(columns) * (wide + 2) + 4, 4), np.uint8)

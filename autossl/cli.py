@@ -71,7 +71,8 @@ def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **
     """Search, train, test and export the best encoder for DATA.
 
     DATA is a .npz in MedMNIST layout, a folder of class folders, a CSV manifest (image, label, patient, split),
-    sample:cells or medmnist:NAME. The same command again goes on with the study.
+    sample:cells, sample:volumes or medmnist:NAME; files are images or volumes (NIfTI). The same command again goes on
+    with the study.
     """
     from autossl import controller
     from autossl.clock import process_started

@@ -10,14 +10,14 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from autossl.data import PROBE, SELECTION, TEST, Data
+from autossl.data import KEPT, PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.encoder import Encoder, channels_last, dims_of
 from autossl.export import Preprocessing
 from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
 from autossl.plan import Plan
-from autossl.pool import Pool
+from autossl.pool import Pool, at_a_time
 from autossl.space import Space, read_space, served
 from autossl.targets import Classification, Score, target_class
 from autossl.train import settle_norms
@@ -107,7 +107,8 @@ class Context:
     def preprocessing(self) -> Preprocessing:
         """From stored pixels to the encoder's input."""
         data = self.data
-        return Preprocessing(self.config["image_size"], data.scale, data.mean, data.std)
+        window = data.record.get("window", KEPT)
+        return Preprocessing(self.config["image_size"], data.scale, data.mean, data.std, data.dims, window)
 
     def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """What a model card and metrics.json say of a result."""
@@ -158,10 +159,11 @@ class Context:
     def embed(self, encoder: Encoder, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pooled embeddings (n, d) of these images."""
         pool, parts = self.pool(rows), []
+        size = at_a_time(self.data.images, EMBED_BATCH)
         encoder.eval()
         with torch.inference_mode():
-            for first in range(0, len(rows), EMBED_BATCH):
-                batch = pool.batch(np.arange(first, min(first + EMBED_BATCH, len(rows))))
+            for first in range(0, len(rows), size):
+                batch = pool.batch(np.arange(first, min(first + size, len(rows))))
                 parts.append(encoder(self.plain.standardise(batch)).float().cpu().numpy())
         return np.concatenate(parts)
 

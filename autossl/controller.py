@@ -12,7 +12,7 @@ from autossl import baselines
 from autossl.calibrate import calibrate
 from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
-from autossl.data import open_data, prepare
+from autossl.data import CT, open_data, prepare
 from autossl.display import Display
 from autossl.errors import NoCandidate, UserError
 from autossl.executor import run_workers
@@ -51,6 +51,7 @@ def start(
     source = open_data(
         data, task=asked.task, unlabeled=unlabeled, labels=labels,
         label_column=asked.label_column, patient_column=asked.patient_column,
+        window=CT if asked.modality == CT else None,
     )  # fmt: skip
     config = resolve(
         asked, source, {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 
 from autossl.data import Source, default_image_size
 from autossl.encoder import default_backbone, dims_of, fit_to_size
@@ -62,26 +63,36 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
     common = sizes[int(np.argmax(frequency))]
     size = default_image_size(source)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = default_backbone(size, device, source.sizes.shape[1])
+    backbone = default_backbone(size, device, source.dims)
     model_args, upsample = fit_to_size(backbone, source.channels, size)
     splits = {0: "train", 1: "validation", 2: "test", -1: "no split"}
     parts = ", ".join(
         f"{name} {int((source.split == code).sum())}" for code, name in splits.items() if (source.split == code).any()
     )
     return [
-        ("images", f"{source.n}, {source.channels} channel(s), most often {common[1]} x {common[0]} px"),
+        (
+            "images" if source.dims == 2 else "volumes",
+            f"{source.n}, {source.channels} channel(s), most often {_size(common)}",
+        ),
         ("labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"),
         ("classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))),
         ("patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"),
         ("official split", parts),
         (
             "would train",
-            f"{backbone} at {size} px"
+            f"{backbone} at {size} {'px' if source.dims == 2 else 'voxels'} a side"
             + (f" with {model_args}" if model_args else "")
             + (f", input enlarged {upsample} x" if upsample > 1 else ""),
         ),
         *(("note", note) for note in source.notes),
     ]
+
+
+def _size(sides: NDArray[np.int64]) -> str:
+    """Width x height in pixels, or depth x height x width in voxels."""
+    if len(sides) == 2:
+        return f"{sides[1]} x {sides[0]} px"
+    return " x ".join(map(str, sides)) + " voxels"
 
 
 def methods() -> list[dict[str, Any]]:

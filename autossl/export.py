@@ -18,10 +18,12 @@ from safetensors.torch import load_file
 from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
+from autossl.data import KEPT
 from autossl.encoder import Encoder
 from autossl.errors import UserError
 from autossl.export_volumes import read_head, usage, write_network
 from autossl.folder import Folder, machine_faults
+from autossl.pool import at_a_time
 from autossl.targets import Head
 
 PACKAGES = ("torch", "timm", "monai", "optuna", "numpy", "scikit-learn")
@@ -42,6 +44,8 @@ class Preprocessing:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    dims: int = 2  # 3: volumes
+    window: str = KEPT  # how the values of volumes become whole numbers
 
 
 class Exported(Encoder):
@@ -95,6 +99,7 @@ class Exported(Encoder):
 
 
 def _batched(function: Any, standardise: Any, images: NDArray[Any], batch: int) -> NDArray[np.float32]:
+    batch = at_a_time(images, batch)
     with torch.inference_mode():
         parts = [
             function(standardise(images[i : i + batch])).float().cpu().numpy() for i in range(0, len(images), batch)
@@ -195,7 +200,10 @@ def load(path: str | Path) -> Exported:
             cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
         encoder.classes = tuple(config["label_names"])
     encoder.backbone.load_state_dict(state)
-    encoder.preprocessing = Preprocessing(own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]))
+    encoder.preprocessing = Preprocessing(
+        own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]), own.get("dims", 2),
+        own.get("window", KEPT),
+    )  # fmt: skip
     return encoder.eval()
 
 

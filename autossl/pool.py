@@ -1,5 +1,6 @@
 """The images of one part as batches of floats on the device, in an order that a step number alone decides."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -7,11 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+VALUES = 224 * 224  # pixels or voxels of an image as large as a whole batch of them is meant for
 RESIDENT_BYTES = 4 << 30  # up to here the images are kept on an accelerator
 
 
 class Pool:
-    """Images (n, h, w, c) as 8 or 16 bit integers, handed out as floats in [0, 1], (b, c, h, w), channels last.
+    """Images (n, h, w, c) or volumes (n, d, h, w, c) as 8 or 16 bit integers, handed out as floats in [0, 1].
+
+    Batches are (b, c, h, w) or (b, c, d, h, w), in memory channels last.
 
     `rows` picks images; `groups` are the patients of all images. On an accelerator the images are kept resident
     where they fit.
@@ -37,12 +41,12 @@ class Pool:
         return len(self.rows)
 
     def batch(self, at: NDArray[np.int64]) -> Tensor:
-        """The images at these places of the pool, (b, c, h, w) in [0, 1]."""
+        """The images at these places of the pool, (b, c, h, w) or (b, c, d, h, w) in [0, 1]."""
         if self.resident is not None:
             taken = self.resident[torch.from_numpy(at).to(self.device)]
         else:
             taken = _tensor(np.take(self.images, self.rows[at], axis=0)).to(self.device, non_blocking=True)
-        return (taken.float() / self.scale).permute(0, 3, 1, 2)
+        return (taken.float() / self.scale).movedim(-1, 1)
 
     def groups_at(self, at: NDArray[np.int64]) -> Tensor | None:
         """The patients of the images at these places, (b,)."""
@@ -52,6 +56,11 @@ class Pool:
 def _tensor(images: NDArray[np.unsignedinteger]) -> Tensor:
     # torch has few operations on uint16
     return torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else np.ascontiguousarray(images))
+
+
+def at_a_time(images: NDArray[np.unsignedinteger], most: int) -> int:
+    """How many images (n, h, w, c) or volumes (n, d, h, w, c) make a batch: fewer than `most` where they are large."""
+    return max(1, min(most, most * VALUES // math.prod(images.shape[1:-1])))
 
 
 def places(step: int, batch: int, n: int, seed: int, patients: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

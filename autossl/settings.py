@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autossl.clock import seconds
-from autossl.data import Source, default_image_size
+from autossl.data import CT, Source, default_image_size
 from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
@@ -121,11 +121,12 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     size = int(asked.image_size) if asked.image_size != "auto" else default_image_size(source)
-    if not 8 <= size <= 1024:
+    most, unit = (1024, "px") if source.dims == 2 else (256, "voxels")
+    if not 8 <= size <= most:
         raise UserError(
-            f"an image size between 8 and 1024 px was wanted, found --image-size {size}; choose one in between"
+            f"an image size between 8 and {most} {unit} was wanted, found --image-size {size}; choose one in between"
         )
-    backbone = _backbone(asked, size, device, source.sizes.shape[1])
+    backbone = _backbone(asked, size, device, source.dims)
     model_args, upsample = fit_to_size(backbone, channels, size)
     encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample)
     lacks = _lacks(preset(_modality(asked, source), channels), source, encoder)
@@ -164,10 +165,13 @@ def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:
 
 
 def _modality(asked: Asked, source: Source) -> str:
-    """The preset of views: as asked, microscopy for the sample of cells, otherwise by the number of channels."""
-    if asked.modality == "auto" and source.name.startswith("sample:"):
-        return "microscopy"
-    return asked.modality
+    """The preset of views: as asked; microscopy for the sample of cells, ct for volumes in Hounsfield units and the
+    sample of volumes, otherwise by the number of channels."""
+    if asked.modality != "auto":
+        return asked.modality
+    if source.window == CT or source.name == "sample:volumes":
+        return "ct"
+    return "microscopy" if source.name == "sample:cells" else "auto"
 
 
 def _lacks(views: Preset, source: Source, encoder: Encoder) -> frozenset[str]:

@@ -45,8 +45,8 @@ def evaluate(run: str | Path, data: str | None, labels: str | None, label_column
     else:
         p = model.preprocessing
         found = read_images(
-            data, image_size=p.image_size, channels=model.channels, scale=p.scale,
-            classes=model.classes, labels=labels, label_column=label_column,
+            data, image_size=p.image_size, channels=model.channels, scale=p.scale, dims=p.dims,
+            window=p.window, classes=model.classes, labels=labels, label_column=label_column,
         )  # fmt: skip
         if found.labels is None or not (found.labels >= 0).any():
             raise UserError(

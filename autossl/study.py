@@ -150,4 +150,7 @@ class Study:
 def embed(encoder: Exported, data: Any) -> NDArray[np.float32]:
     """Embeddings (n, d) of images in any supported form, brought to the encoder's size and scale."""
     p = encoder.preprocessing
-    return encoder.embed(read_images(data, image_size=p.image_size, channels=encoder.channels, scale=p.scale).images)
+    found = read_images(
+        data, image_size=p.image_size, channels=encoder.channels, scale=p.scale, dims=p.dims, window=p.window
+    )
+    return encoder.embed(found.images)

@@ -206,7 +206,10 @@ def test_nan_pixels_are_refused_with_their_row() -> None:
     ("data", "message"),
     [
         ("nowhere/at all", r"found nothing at nowhere/at all; check the path"),
-        ("sample:stars", r"built-in sample \(sample:cells\) was wanted, found sample:stars as data; use"),
+        (
+            "sample:stars",
+            r"built-in sample \(sample:cells, sample:volumes\) was wanted, found sample:stars as data; use",
+        ),
         ([[1, 2], [3, 4]], r"found list as data; pass one of these"),
         ({"a": 1}, r"found no item 0 in the given dict \(KeyError\); pass"),
         (np.empty(3, dtype=object), r"found an object array in the given array; bring the images to one size"),

@@ -1,14 +1,17 @@
 """The user's images: opened from any supported form, checked, split and decoded once."""
 
-from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Source
+from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TEST, Data, Source
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.prepare import load, prepare
 from autossl.data.store import default_image_size
 
 __all__ = [
+    "CT",
     "DROPPED",
+    "KEPT",
     "PROBE",
+    "ROBUST",
     "SELECTION",
     "TEST",
     "Data",

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL, Pixels
+from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL
 from autossl.data.found import Found, Values, cells, encode_split
-from autossl.data.images import to_pixels
 from autossl.errors import UserError
 
+MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
 LAYOUT = "a MedMNIST-layout npz (train_images, train_labels, val_..., test_...) or images and labels"
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
 Arrays = dict[str, NDArray[Any]]
@@ -31,18 +31,16 @@ def read_npz(path: Path) -> Found:
     if "images" not in arrays:
         found = f"the arrays {', '.join(sorted(arrays))}" if arrays else "no array"
         raise UserError(f"{LAYOUT} was wanted, found {found} in {place}; save the arrays under these names")
-    pixels, white = to_pixels(_stack(arrays["images"], place), place)
+    images = _stack(arrays["images"], place)
     patients = arrays.get("patients", arrays.get("groups"))
     split = arrays.get("split")
     return Found(
         path.stem,
         place,
-        pixels,
-        labels=_column(arrays.get("labels"), len(pixels), "labels", place),
-        patients=_column(patients, len(pixels), "patients", place),
+        images,
+        labels=_column(arrays.get("labels"), len(images), "labels", place),
+        patients=_column(patients, len(images), "patients", place),
         split=None if split is None else encode_split(cells(split), place),
-        white=white,
-        notes=_depth_note(arrays["images"], pixels),
     )
 
 
@@ -54,18 +52,14 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
             f"{name}_images {part.shape} {part.dtype}" for (name, _), part in zip(official, parts, strict=True)
         )
         raise UserError(f"images of one shape and type were wanted, found {found} in {place}; save them alike")
-    stacked = np.concatenate(parts)
-    pixels, white = to_pixels(stacked, place)
     sizes = [len(part) for part in parts]
     return Found(
         path.stem,
         place,
-        pixels,
+        np.concatenate(parts),
         labels=_columns(arrays, official, sizes, ("labels",), place),
         patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
         split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
-        white=white,
-        notes=_depth_note(stacked, pixels),
     )
 
 
@@ -122,37 +116,52 @@ def _column(values: NDArray[Any] | None, n: int, key: str, place: str) -> Values
 
 
 def _stack(images: NDArray[Any], place: str) -> NDArray[Any]:
-    """(n, h, w[, c]) -> (n, h, w, c)."""
+    """(n, h, w[, c]) -> (n, h, w, c), and volumes (n, d, h, w[, c]) -> (n, d, h, w, c).
+
+    Of four axes the last one tells: up to 4 are channels of an image, three sides of 8 or more are a volume.
+    """
     if images.dtype == object:
         raise UserError(
             f"one numeric array of images was wanted, found an object array in {place}; "
             "bring the images to one size, or give a folder of files"
         )
-    if images.ndim not in (3, 4):
-        raise UserError(f"images (n, h, w) or (n, h, w, c) were wanted, found {images.shape} in {place}; reshape them")
+    if images.ndim not in (3, 4, 5):
+        raise UserError(
+            f"images (n, h, w) or (n, h, w, c), or volumes (n, d, h, w) or (n, d, h, w, c), were wanted, found "
+            f"{images.shape} in {place}; reshape them"
+        )
     if len(images) == 0:
         raise UserError(f"at least two images were wanted, found an empty array {images.shape} in {place}; fill it")
-    if images.ndim == 4 and images.shape[1] <= 4 < images.shape[3] and images.shape[2] > 4:
+    if images.ndim > 3 and images.shape[1] <= MOST_CHANNELS < min(images.shape[2:]):
+        axes = (0, *range(2, images.ndim), 1)
         raise UserError(
-            f"images (n, h, w, c) were wanted, found {images.shape} in {place}, channels first; "
-            "move the channels last: images.transpose(0, 2, 3, 1)"
+            f"images (n, h, w, c) or volumes (n, d, h, w, c) were wanted, found {images.shape} in {place}, channels "
+            f"first; move the channels last: images.transpose{axes}"
         )
-    return images if images.ndim == 4 else images[:, :, :, None]
+    return images if _has_channels(images.shape[1:], place) else images[..., None]
 
 
-def _depth_note(images: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
-    if images.dtype.kind != "f":
-        return ()
-    steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
-    return (f"pixels were floats in [0, 1] and are kept in steps of {steps}",)
+def _has_channels(shape: tuple[int, ...], place: str) -> bool:
+    """Whether the last axis of an image or volume of this shape holds channels."""
+    if len(shape) == 4 and shape[-1] > MOST_CHANNELS:
+        raise UserError(
+            f"volumes (d, h, w, c) of up to {MOST_CHANNELS} channels were wanted, found {shape} in {place}; "
+            "move the channels last or leave some out"
+        )
+    if len(shape) == 3 and shape[-1] > MOST_CHANNELS and min(shape) < LEAST_SIDE:
+        raise UserError(
+            f"images (h, w, c) of up to {MOST_CHANNELS} channels or volumes (d, h, w) of {LEAST_SIDE} voxels a side "
+            f"were wanted, found {shape} in {place}, which could be either; leave channels out, or pad the volumes "
+            "and give them an axis of channels: images[..., None]"
+        )
+    return len(shape) > 2 and shape[-1] <= MOST_CHANNELS
 
 
 def read_array(images: NDArray[Any], labels: Any) -> Found:
-    """A NumPy array (n, h, w[, c]) with labels (n,)."""
+    """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,)."""
     stacked = _stack(np.asarray(images), "the given array")
-    pixels, white = to_pixels(stacked, "the given array")
-    column = _column(_given(labels), len(pixels), "labels", "the given labels")
-    return Found("array", "the given array", pixels, labels=column, white=white, notes=_depth_note(stacked, pixels))
+    column = _column(_given(labels), len(stacked), "labels", "the given labels")
+    return Found("array", "the given array", stacked, labels=column)
 
 
 def _given(labels: Any) -> NDArray[Any] | None:
@@ -174,18 +183,8 @@ def read_dataset(dataset: Any, labels: Any) -> Found:
         column.append(_label(item[1], place) if pair and len(item) > 1 else None)
     if not arrays:
         raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
-    converted = [to_pixels(array, f"item {row} of {place}") for row, array in enumerate(arrays)]
-    if len({pixels.dtype for pixels, _ in converted}) > 1:
-        converted = [to_pixels(array, place, deep=True) for array in arrays]
     given = cells(column) if labels is None else _column(_given(labels), len(arrays), "labels", place)
-    return Found(
-        name,
-        place,
-        [pixels for pixels, _ in converted],
-        labels=given if given and any(given) else None,
-        white=converted[0][1],
-        notes=_depth_note(arrays[0], converted[0][0]),
-    )
+    return Found(name, place, arrays, labels=given if given and any(given) else None)
 
 
 def _get(dataset: Any, row: int, place: str) -> Any:
@@ -199,15 +198,18 @@ def _get(dataset: Any, row: int, place: str) -> Any:
 
 
 def _item(image: Any, place: str) -> NDArray[Any]:
-    """(h, w, c) from an array, a Pillow image or a tensor (c, h, w)."""
+    """(h, w, c) or (d, h, w, c) from an array, a Pillow image, a tensor (c, h, w) or anything (c, d, h, w)."""
     array = np.asarray(image)
-    if array.ndim == 2:
-        return array[:, :, None]
-    if array.ndim != 3:
-        raise UserError(f"images (h, w) or (h, w, c) were wanted, found {array.shape} in {place}; reshape them")
+    if array.ndim not in (2, 3, 4):
+        raise UserError(
+            f"images (h, w) or (h, w, c), or volumes (d, h, w) or (c, d, h, w), were wanted, found {array.shape} in "
+            f"{place}; reshape them"
+        )
     torch = sys.modules.get("torch")
     tensor = torch is not None and isinstance(image, torch.Tensor)
-    return array.transpose(1, 2, 0) if tensor else array
+    if array.ndim > 2 and array.shape[0] <= MOST_CHANNELS and (tensor or array.ndim == 4):
+        array = np.moveaxis(array, 0, -1)
+    return array if _has_channels(array.shape, place) else array[..., None]
 
 
 def _label(value: Any, place: str) -> Any:

@@ -50,7 +50,6 @@ def read_cells() -> Found:
         images,
         labels=[KINDS[label] for label in labels],
         patients=[f"synthetic {patient}" for patient in patients],
-        white=255,
         notes=("sample:cells is synthetic: generated images of made-up patients, for trying things out only",),
     )
 

@@ -1,11 +1,12 @@
 """Looks for what makes data unusable (an error) or less than it seems (a note)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Ints, Source
+from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Ints, Pixels, Source
 from autossl.data.images import Unreadable
 from autossl.errors import UserError
 
@@ -17,6 +18,11 @@ IMBALANCE = 10.0  # largest class over smallest from which a note is made
 def plural(count: int, word: str) -> str:
     """A count with its noun."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def by(sides: Iterable[int]) -> str:
+    """Sides of an image or volume as people write them."""
+    return " x ".join(map(str, sides))
 
 
 def allowed_failures(n: int) -> int:
@@ -31,10 +37,11 @@ def check_sizes(source: Source) -> None:
         raise too_many_unreadable(source, bad)
     sides = np.where(source.sizes == 0, SMALLEST_SIDE, source.sizes).min(1)
     if (small := np.flatnonzero(sides < SMALLEST_SIDE)).size:
-        height, width = source.sizes[small[0]]
+        kind, unit = ("images", "pixels") if source.dims == 2 else ("volumes", "voxels")
         raise UserError(
-            f"images of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels were wanted, found {len(small)} smaller ones "
-            f"in {source.place}, the first {height} x {width} ({source.naming(int(small[0]))}); leave them out"
+            f"{kind} of at least {by([SMALLEST_SIDE] * source.dims)} {unit} were wanted, found {len(small)} smaller "
+            f"ones in {source.place}, the first {by(source.sizes[small[0]])} ({source.naming(int(small[0]))}); "
+            "leave them out"
         )
 
 
@@ -155,8 +162,7 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
     notes = []
     if flat:
         notes.append(f"{plural(flat, 'image')} with a single pixel value throughout")
-    sample = data.images[:: max(1, len(data.images) // 1000)]
-    if data.images.shape[3] == 3 and (sample == sample[..., :1]).all():
+    if data.images.shape[-1] == 3 and _grey(data.images[:: max(1, len(data.images) // 1000)]):
         notes.append("the images are grey but stored as RGB")
     counts = np.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
     if counts.max() > IMBALANCE * max(1, counts.min()):
@@ -166,6 +172,10 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
             "read balanced accuracy, not accuracy"
         )
     return tuple(notes)
+
+
+def _grey(images: Pixels) -> bool:
+    return all((image == image[..., :1]).all() for image in images)
 
 
 def class_counts(data: Data, part: int) -> dict[str, int]:

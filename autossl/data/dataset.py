@@ -14,18 +14,21 @@ Ints = NDArray[np.int64]
 PROBE, SELECTION, TEST, DROPPED = 0, 1, 2, 3  # values of Data.part
 PARTS = ("probe", "selection", "test", "dropped")
 TRAIN, VAL, OFFICIAL_TEST, NO_SPLIT = 0, 1, 2, -1  # values of Source.split
+KEPT, CT, ROBUST = "kept", "ct", "robust"  # values of Source.window
 
 
 @dataclass(frozen=True)
 class Data:
-    """Images decoded into a study's store, with labels, patients and parts; n images of (h, w, c).
+    """Images decoded into a study's store, with labels, patients and parts.
+
+    n images of (h, w, c), or volumes of (d, h, w, c): "images" means both here.
 
     The test part holds labelled images only; in the other parts a label of -1 is missing or withheld. Images of
     the dropped part are used for nothing. Without patient ids every image is its own group.
     """
 
     name: str
-    images: Pixels  # (n, h, w, c), memory-mapped, read-only
+    images: Pixels  # (n, h, w, c) or (n, d, h, w, c), memory-mapped, read-only
     labels: Ints  # (n,) class index; -1: without label, or withheld by max_labels
     classes: tuple[str, ...]
     groups: Ints  # (n,) patient index; exact duplicates share one
@@ -36,6 +39,11 @@ class Data:
     std: tuple[float, ...]
     notes: tuple[str, ...]
     record: dict[str, Any] = field(repr=False)  # for data.json; holds no identifiers
+
+    @property
+    def dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return self.images.ndim - 2
 
     def rows(self, *parts: int, labelled: bool = False) -> Ints:
         """The rows that lie in any of these parts, in order; only the labelled ones if so asked."""
@@ -52,17 +60,24 @@ class Source:
     labels: Ints  # (n,) class index or -1
     classes: tuple[str, ...]
     split: NDArray[np.int8]  # (n,) TRAIN, VAL, OFFICIAL_TEST or NO_SPLIT
-    read: Callable[[int], Pixels] = field(repr=False)  # (h, w, c)
-    sizes: NDArray[np.int64] = field(repr=False)  # (n, 2) height and width; 0 where the header cannot be read
+    read: Callable[[int], Pixels] = field(repr=False)  # (h, w, c) or (d, h, w, c)
+    sizes: NDArray[np.int64] = field(repr=False)  # (n, 2 | 3) [depth,] height, width; 0 where a header is unreadable
     channels: int
     white: NDArray[np.int64] = field(repr=False)  # (n,) the pixel value that means 1.0; 0: unknown (16 bit)
     key: str = field(repr=False)  # changes when the content does
     groups: Ints | None = None  # (n,) patient index
     patients: tuple[str, ...] = field(default=(), repr=False)  # identifiers by patient index; never written anywhere
-    array: Pixels | None = field(default=None, repr=False)  # (n, h, w, c) where already decoded
+    array: Pixels | None = field(default=None, repr=False)  # (n, [d,] h, w, c) where already decoded
     files: tuple[Path, ...] | None = field(default=None, repr=False)
     root: Path | None = None  # folder that file names are given relative to in errors
     notes: tuple[str, ...] = ()
+    spacing: NDArray[np.float64] | None = field(default=None, repr=False)  # (n, 3) of volumes: mm between voxels
+    window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes only
+
+    @property
+    def dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return int(self.sizes.shape[1])
 
     @property
     def n(self) -> int:

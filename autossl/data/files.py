@@ -10,11 +10,12 @@ import numpy as np
 from autossl.data.dataset import NO_SPLIT
 from autossl.data.found import MISSING, SPLITS, Found, Values, encode_split
 from autossl.data.images import SUFFIXES
+from autossl.data.nifti import is_volume
 from autossl.errors import UserError
 
 PATIENT_COLUMNS = ("patient", "patient_id")
 MOST_CANDIDATE_CLASSES = 50  # a column with more values is not proposed as label column
-OTHER_FORMS = {".dcm": "DICOM", ".nii": "NIfTI", ".gz": "NIfTI", ".svs": "whole-slide", ".mha": "MetaImage"}
+OTHER_FORMS = {".dcm": "DICOM", ".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
 
 Table = dict[str, Values]  # column name -> cells
 
@@ -78,7 +79,7 @@ def _label_files(
     row_of = {image.removeprefix("./"): row for row, image in enumerate(columns["image"])}
     rows = []
     for file in files:
-        names = (file.relative_to(root).as_posix(), file.name, file.stem)
+        names = (file.relative_to(root).as_posix(), file.name, file.stem.removesuffix(".nii"))
         rows.append(next((row_of[name] for name in names if name in row_of), -1))
     if max(rows) < 0:
         raise UserError(
@@ -222,12 +223,16 @@ def _refuse_identifier(columns: Table, label: str, path: Path) -> None:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted; hidden files and folders are passed over."""
+    """All image and volume files below a folder, sorted; hidden files and folders are passed over."""
     found = []
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        found += [Path(here, name) for name in sorted(names) if not name.startswith(".") and _suffix(name) in SUFFIXES]
+        found += [Path(here, name) for name in sorted(names) if not name.startswith(".") and _is_image(name)]
     return found
+
+
+def _is_image(name: str) -> bool:
+    return _suffix(name) in SUFFIXES or is_volume(Path(name))
 
 
 def _suffix(name: str) -> str:
@@ -251,7 +256,7 @@ def _refuse_manifest(root: Path) -> None:
 
 def _no_class_folders(root: Path) -> UserError:
     wanted = "a folder of class folders with images was wanted"
-    loose = sum(_suffix(path.name) in SUFFIXES for path in root.iterdir())
+    loose = sum(_is_image(path.name) for path in root.iterdir())
     others = [_suffix(name) for _, _, names in os.walk(root) for name in names]
     form = next((OTHER_FORMS[suffix] for suffix in others if suffix in OTHER_FORMS), None)
     if loose:
@@ -260,6 +265,7 @@ def _no_class_folders(root: Path) -> UserError:
             "make a folder per class, or give their labels by labels= (a CSV with image and label)"
         )
     if form:
-        return UserError(f"{wanted}, found {form} files in {root}, which are not read yet; convert them to PNG or TIFF")
+        remedy = "convert them to PNG or TIFF, volumes to NIfTI"
+        return UserError(f"{wanted}, found {form} files in {root}, which are not read yet; {remedy}")
     found = f"{len(others)} files but no image" if others else "no file"
     return UserError(f"{wanted}, found {found} in {root}; give the folder that holds the class folders")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL, Ints, Pixels
+from autossl.data.dataset import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL, Ints
 from autossl.errors import UserError
 
 SPLITS = {
@@ -34,13 +34,12 @@ class Found:
 
     name: str
     place: str
-    images: Pixels | list[Pixels] | None = None  # (n, h, w, c), or n of (h, w, c)
+    images: NDArray[Any] | list[NDArray[Any]] | None = None  # numbers (n, [d,] h, w, c), or n of ([d,] h, w, c)
     files: list[Path] | None = None  # n image files, where there are no images
     labels: Values | None = None
     patients: Values | None = None
     split: NDArray[np.int8] | None = None
     class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
-    white: int = 0  # of arrays: the pixel value that means 1.0; 0: unknown (16 bit)
     root: Path | None = None
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()

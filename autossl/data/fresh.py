@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from autossl.data.dataset import Ints, Pixels, Source
-from autossl.data.images import Unreadable, fit
+from autossl.data.dataset import KEPT, Ints, Pixels, Source
+from autossl.data.images import Unreadable
 from autossl.data.open import open_images
-from autossl.data.store import stretch
+from autossl.data.store import brought_to, stretch
 from autossl.errors import UserError
 
 
@@ -17,7 +17,7 @@ from autossl.errors import UserError
 class Fresh:
     """New images as a study's encoder takes them, with what labels and patients they have."""
 
-    images: Pixels  # (n, s, s, c)
+    images: Pixels  # (n, s, s, c) or (n, s, s, s, c)
     labels: Ints  # (n,) index into the study's classes, -1 where there is no label
     groups: Ints | None  # (n,) patient index
     patients: tuple[str, ...]  # identifiers by patient index; for leak checks, never to be written
@@ -31,21 +31,29 @@ def read_images(
     scale: float,
     classes: Sequence[str] = (),
     *,
+    dims: int = 2,
+    window: str = KEPT,
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
 ) -> Fresh:
-    """Any supported form of data as (n, image_size, image_size, channels), decoded into memory.
+    """Any supported form of data as (n, s, s, channels) or (n, s, s, s, channels), s = image_size, in memory.
 
-    `scale` is the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched
-    to `classes` by name. UserError for an unreadable image, other channels, or a class that the study has not.
+    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`. `scale` is
+    the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched to `classes`
+    by name. UserError for an unreadable image, other channels, or a class that the study has not.
     """
-    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column)
+    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column, window=window)
+    if source.dims != dims:
+        wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
+        raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
     dtype = np.uint8 if scale == 255 else np.uint16
-    images = np.empty((source.n, image_size, image_size, channels), dtype=dtype)
+    images = np.empty((source.n, *[image_size] * dims, channels), dtype=dtype)
     clipped = 0
     for row in range(source.n):
-        image, over = _scaled(fit(_read(source, row), image_size), int(source.white[row]), scale, source.place)
+        image, over = _scaled(
+            brought_to(image_size, source, row, _read(source, row)), int(source.white[row]), scale, source.place
+        )
         images[row] = _channels(image, channels, source, row)
         clipped += over
     notes = list(source.notes)
@@ -77,12 +85,12 @@ def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels
 
 
 def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
-    if image.shape[2] == channels or image.shape[2] == 1:
+    if image.shape[-1] in (channels, 1):
         return image
-    if channels == 1 and (image == image[:, :, :1]).all():
-        return image[:, :, :1]
+    if channels == 1 and (image == image[..., :1]).all():
+        return image[..., :1]
     raise UserError(
-        f"images with {channels} channels, as in the study, were wanted, found {image.shape[2]} in {source.place} "
+        f"images with {channels} channels, as in the study, were wanted, found {image.shape[-1]} in {source.place} "
         f"({source.naming(row)}); convert them"
     )
 

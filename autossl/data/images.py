@@ -34,12 +34,12 @@ class Unreadable(ValueError):
 
 
 class Header(NamedTuple):
-    """What the header of an image file says."""
+    """What the header of an image or volume file says."""
 
-    height: int
-    width: int
+    size: tuple[int, ...]  # height, width or depth, height, width
     channels: int
-    white: int  # 255, or 0 for 16 bit
+    white: int  # 255, or 0 for 16 bit, or -1 where values are signed, fractional or scaled
+    spacing: tuple[float, ...] = ()  # of volumes: mm between voxels
 
 
 def look(path: Path) -> Header | None:
@@ -50,7 +50,7 @@ def look(path: Path) -> Header | None:
             width, height = image.size[::-1] if _orientation(image) >= 5 else image.size
             deep = image.mode in DEEP or ";16" in _rawmode(image)
             grey = image.mode in GREY | DEEP or _rawmode(image) == "LA;16B"
-            return Header(height, width, 1 if grey else 3, 0 if deep else 255)
+            return Header((height, width), 1 if grey else 3, 0 if deep else 255)
     except FAULTS:
         return None
 
@@ -171,14 +171,18 @@ def _whole(array: NDArray[Any], place: str, deep: bool) -> tuple[Pixels, int]:
     return array.astype(np.uint16, copy=False), 0
 
 
-def _fractions(array: NDArray[Any], place: str, deep: bool) -> tuple[Pixels, int]:
-    bad = ~np.isfinite(array)
-    if bad.any():
+def finite(array: NDArray[Any], place: str) -> None:
+    """UserError where floats are NaN or infinite."""
+    if array.dtype.kind == "f" and (bad := ~np.isfinite(array)).any():
         rows = np.flatnonzero(bad.reshape(len(array), -1).any(1))
         raise UserError(
             f"finite pixel values were wanted, found NaN or infinity in {len(rows)} of {len(array)} rows of {place}, "
             f"the first at row {rows[0]}; replace them or leave these images out"
         )
+
+
+def _fractions(array: NDArray[Any], place: str, deep: bool) -> tuple[Pixels, int]:
+    finite(array, place)
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if low < 0 or high > 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Fetches a 2-D set of the MedMNIST collection through the `medmnist` package, the one use of a network."""
+"""Fetches a set of the MedMNIST collection through the `medmnist` package, the one use of a network."""
 
 import importlib
 from dataclasses import replace
@@ -20,10 +20,9 @@ def read_medmnist(name: str) -> Found:
             "run pip install 'autossl-imaging[medmnist]', or give the path of the .npz"
         ) from None
     info = package.INFO
-    flat = sorted(known for known, about in info.items() if about["task"] != "multi-label, binary-class")
-    flat = [known for known in flat if not known.endswith("3d")]
-    if name not in flat:
-        raise UserError(f"one of {', '.join(flat)} was wanted, found medmnist:{name} as data; use one of these")
+    served = sorted(known for known, about in info.items() if about["task"] != "multi-label, binary-class")
+    if name not in served:
+        raise UserError(f"one of {', '.join(served)} was wanted, found medmnist:{name} as data; use one of these")
     try:
         # the package reports every failed download as RuntimeError, and a missing folder as another
         members = getattr(package, info[name]["python_class"])(split="train", download=True)

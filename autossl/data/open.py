@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data import cells as cell_sample
-from autossl.data.arrays import content_key, read_array, read_dataset, read_npz
+from autossl.data.arrays import read_array, read_dataset, read_npz
+from autossl.data.cells import read_cells
 from autossl.data.checks import check_labels, check_sizes
-from autossl.data.dataset import NO_SPLIT, Ints, Pixels, Source
+from autossl.data.dataset import KEPT, NO_SPLIT, Ints, Source
 from autossl.data.files import read_flat, read_folder, read_manifest
-from autossl.data.found import Found, encode_labels, encode_patients
-from autossl.data.images import Header, decode, look
+from autossl.data.found import Found
+from autossl.data.lesions import read_lesions
 from autossl.data.medmnist import read_medmnist
+from autossl.data.sources import make_source
 from autossl.errors import UserError
 
-SAMPLES = {"cells": cell_sample.read_cells}
-FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells or medmnist:NAME"
+SAMPLES = {"cells": read_cells, "volumes": read_lesions}
+FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells, sample:volumes or medmnist:NAME"
 
 
 def open_data(
@@ -32,18 +32,24 @@ def open_data(
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    window: str | None = None,
 ) -> Source:
     """Opens labelled data for a study without decoding it.
 
-    `data`: a path (an .npz in MedMNIST layout, a folder of class folders, a CSV manifest), "sample:cells",
-    "medmnist:NAME", an array (n, h, w[, c]) with `labels` (n,), or a map-style torch dataset of (image, label).
+    `data`: a path (an .npz in MedMNIST layout, a folder of class folders, a CSV manifest; files are images or NIfTI),
+    "sample:cells", "sample:volumes", "medmnist:NAME", an array (n, h, w[, c]) or (n, d, h, w[, c]) with `labels`
+    (n,), or a map-style torch dataset of (image, label). `window`: how signed or fractional values of volumes become
+    whole numbers (CT or ROBUST); None finds out.
     `unlabeled`: the same forms; its images join without labels. `labels`: for arrays and datasets a sequence (n,),
     for a folder a CSV with the columns image and label. UserError for anything that cannot be used.
     """
     assert task == "classification", f"no data is opened for {task}"
-    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column, labelled=True)
+    source = open_images(
+        data, labels=labels, label_column=label_column, patient_column=patient_column, labelled=True, window=window
+    )
     if unlabeled is not None:
-        source = join(source, open_images(unlabeled, patient_column=patient_column))
+        window = window if source.window == KEPT else source.window
+        source = join(source, open_images(unlabeled, patient_column=patient_column, window=window))
     check_labels(source)
     return source
 
@@ -55,10 +61,14 @@ def open_images(
     label_column: str | None = None,
     patient_column: str | None = None,
     labelled: bool = False,
+    window: str | None = None,
 ) -> Source:
-    """Opens images with what labels they have: as for `open_data`, but labels and classes are not required."""
+    """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
+
+    A `window` holds for all volumes here, whatever their type.
+    """
     found = _find(data, labels, label_column, patient_column, labelled)
-    source = _source(found)
+    source = make_source(found, window)
     check_sizes(source)
     return source
 
@@ -125,107 +135,14 @@ def _labels_table(labels: Any) -> Path:
     return table
 
 
-def _source(found: Found) -> Source:
-    n = found.n
-    labels, classes = encode_labels(found.labels or [""] * n, found.class_names, found.place)
-    notes = list(found.notes)
-    groups: Ints | None = None
-    patients: tuple[str, ...] = ()
-    if found.patients is not None and any(found.patients):
-        groups, patients, unknown = encode_patients(found.patients)
-        if unknown:
-            notes.append(f"{unknown} images have no patient id and count as one patient each")
-    if found.absent:
-        notes.append(f"{found.absent} rows of the table name images that are not there and were left out")
-    split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
-    bare = Source(
-        found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
-        "", groups, patients, root=found.root, notes=tuple(notes),
-    )  # fmt: skip
-    columns = (labels, split, np.zeros(0) if groups is None else groups)
-    if found.files is not None:
-        return _from_files(bare, tuple(found.files), columns)
-    assert found.images is not None
-    if isinstance(found.images, np.ndarray):
-        return _from_array(bare, found.images, found.white, columns)
-    return _from_items(bare, found.images, found.white, columns)
-
-
-def _never(row: int) -> Pixels:
-    raise AssertionError(f"row {row} of a source without images")
-
-
-def _from_array(bare: Source, array: Pixels, white: int, columns: tuple[NDArray[Any], ...]) -> Source:
-    n, height, width, channels = array.shape
-    return replace(
-        bare,
-        read=lambda row: array[row],
-        array=array,
-        sizes=np.tile(np.array([[height, width]]), (n, 1)),
-        channels=channels,
-        white=np.full(n, white),
-        key=content_key((array, *columns)),
-    )
-
-
-def _from_items(bare: Source, items: list[Pixels], white: int, columns: tuple[NDArray[Any], ...]) -> Source:
-    counts = sorted({item.shape[2] for item in items})
-    if len(counts) > 1:
-        raise UserError(
-            f"images with one number of channels were wanted, found {' and '.join(map(str, counts))} in {bare.place}; "
-            "convert them to one form"
-        )
-    return replace(
-        bare,
-        read=lambda row: items[row],
-        sizes=np.array([item.shape[:2] for item in items]),
-        channels=counts[0],
-        white=np.full(len(items), white),
-        key=content_key((*items, *columns)),
-    )
-
-
-def _from_files(bare: Source, files: tuple[Path, ...], columns: tuple[NDArray[Any], ...]) -> Source:
-    with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(look, files))
-    bare = replace(bare, files=files)
-    return replace(
-        bare,
-        read=lambda row: decode(files[row]),
-        sizes=np.array([[header.height, header.width] if header else [0, 0] for header in headers]),
-        channels=_one_channel_count(bare, headers),
-        white=np.array([header.white if header else 255 for header in headers]),
-        key=content_key((_stamps(files, bare.root), *columns)),
-    )
-
-
-def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
-    """Names, sizes and times of files: what tells that they are still the same."""
-    lines = []
-    for file in files:
-        stat = file.stat()
-        lines.append(f"{os.path.relpath(file, root or '.')}\0{stat.st_size}\0{stat.st_mtime_ns}")
-    return np.frombuffer("\n".join(lines).encode("utf-8", "surrogateescape"), dtype=np.uint8)
-
-
-def _one_channel_count(source: Source, headers: list[Header | None]) -> int:
-    rows: dict[int, list[int]] = {}
-    for row, header in enumerate(headers):
-        if header:
-            rows.setdefault(header.channels, []).append(row)
-    if len(rows) > 1:
-        found = " and ".join(
-            f"{len(at)} with {count} (such as {source.naming(at[0])})" for count, at in sorted(rows.items())
-        )
-        raise UserError(
-            f"images with one number of channels were wanted, found {found} in {source.place}; "
-            "convert them all to grey or all to RGB"
-        )
-    return next(iter(rows), 0)
-
-
 def join(labelled: Source, unlabeled: Source) -> Source:
     """Both sources as one; the labels and splits of the second are forgotten, its patients matched by identifier."""
+    if labelled.dims != unlabeled.dims:
+        words = {2: "images", 3: "volumes"}
+        raise UserError(
+            f"unlabelled {words[labelled.dims]}, as in {labelled.place}, were wanted, found {words[unlabeled.dims]} in "
+            f"{unlabeled.place}; leave them out"
+        )
     if labelled.channels != unlabeled.channels:
         raise UserError(
             f"unlabelled images with {labelled.channels} channels, as in {labelled.place}, were wanted, found "
@@ -248,8 +165,15 @@ def join(labelled: Source, unlabeled: Source) -> Source:
         patients=patients,
         array=None,
         files=files,
+        spacing=_join_spacing(labelled, unlabeled),
         notes=(*labelled.notes, *unlabeled.notes, f"{unlabeled.n} images without labels were added"),
     )
+
+
+def _join_spacing(first: Source, second: Source) -> NDArray[np.float64] | None:
+    if first.spacing is None or second.spacing is None:
+        return None
+    return np.concatenate([first.spacing, second.spacing])
 
 
 def _join_patients(labelled: Source, unlabeled: Source) -> tuple[Ints | None, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autossl.data.checks import (
     Duplicates,
+    by,
     check_parts,
     class_counts,
     duplicate_notes,
@@ -36,7 +37,7 @@ from autossl.data.splits import Split, split
 from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
 from autossl.errors import UserError
 
-MOMENT_CHUNK = 512
+MOMENT_VALUES = 1 << 24  # pixels or voxels at a time
 HASH_LENGTH = 16
 
 
@@ -114,8 +115,9 @@ def _file_notes(source: Source, stored: Stored) -> list[str]:
             f"{len(bad)} of {source.n:,} images cannot be read and are set aside (places in order, from 0: {listed})"
         )
     if stored.resized:
-        size = stored.images.shape[1]
-        notes.append(f"{stored.resized:,} images were resized to {size} x {size}, whole and with their aspect ratio")
+        size = by(stored.images.shape[1:-1])
+        how = "aspect ratio" if source.dims == 2 else "proportions in mm"
+        notes.append(f"{stored.resized:,} images were resized to {size}, whole and with their {how}")
     if len(np.unique(source.white)) > 1:
         shallow = int((source.white == 255).sum())
         notes.append(f"{shallow} 8-bit images among 16-bit ones were stretched to white at {stored.scale:.0f}")
@@ -143,10 +145,11 @@ def patients_in_two(source: Source) -> int:
 
 def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of images / scale over the probe part."""
-    rows, channels = data.rows(PROBE), data.images.shape[3]
+    rows, channels = data.rows(PROBE), data.images.shape[-1]
+    chunk = max(1, MOMENT_VALUES // data.images[0].size)
     total, square, count = np.zeros(channels), np.zeros(channels), 0
-    for first in range(0, len(rows), MOMENT_CHUNK):
-        values = data.images[rows[first : first + MOMENT_CHUNK]].reshape(-1, channels) / data.scale
+    for first in range(0, len(rows), chunk):
+        values = data.images[rows[first : first + chunk]].reshape(-1, channels) / data.scale
         total, square, count = total + values.sum(0), square + (values**2).sum(0), count + len(values)
     mean = total / count
     deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
@@ -156,14 +159,15 @@ def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts: Split) -> dict[str, Any]:
     columns = (stored.digests, source.labels, source.split, "\n".join(source.classes).encode())
     fingerprint = hashlib.sha256(b"".join(bytes(column) for column in columns)).hexdigest()
-    n, height, width, channels = data.images.shape
     return {
         "name": data.name,
         "fingerprint": fingerprint,
-        "images": n,
-        "shape": [height, width, channels],
+        "images": len(data.images),
+        "shape": list(data.images.shape[1:]),
+        "unit": "px" if data.dims == 2 else "voxels",
         "depth": data.images.dtype.name,
         "scale": data.scale,
+        "window": source.window,
         "mean": list(data.mean),
         "std": list(data.std),
         "classes": list(data.classes),

@@ -6,24 +6,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data import volumes
 from autossl.data.checks import allowed_failures, too_many_unreadable
 from autossl.data.dataset import Pixels, Source
 from autossl.data.images import Unreadable, fit
 from autossl.errors import UserError
 
 DIGEST_BYTES = 16
-CHUNK = 256  # images between two reports of progress
+CHUNK = {2: 256, 3: 16}  # images or volumes between two reports of progress
+LARGEST_KEPT = {2: 96, 3: 64}  # sides up to here stay as they are where all are alike
+STEPS = {2: (64, 96, 224), 3: (32, 48, 64)}  # 224 is what backbones are made for; 64 cubed is five times as much
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Decoded images (n, s, s, c), memory-mapped, and what was seen while decoding."""
+    """Decoded images (n, s, s, c) or volumes (n, s, s, s, c), memory-mapped, and what was seen while decoding."""
 
     images: Pixels
     digests: NDArray[np.uint8]  # (n, 16) of each image as decoded, before it is resized; 0 where unreadable
@@ -34,21 +37,21 @@ class Stored:
 
 
 def default_image_size(source: Source) -> int:
-    """The side of the square that images are brought to, in pixels.
+    """The side of the square or cube that images or volumes are brought to, in pixels or voxels.
 
-    Images that are all alike and have no side above 96 keep their size. Else the largest of 64, 96 and 224 that
-    does not exceed the median long side: nothing is enlarged, and 224 is what backbones are made for.
+    Images that are all alike and have no side above 96 (volumes: 64) keep their size. Else the largest of 64, 96 and
+    224 (volumes: 32, 48 and 64) that does not exceed the median long side: nothing is enlarged.
     """
     sides = source.sizes[source.sizes[:, 0] > 0].max(1)
-    if sides.min() == sides.max() <= 96:
+    if sides.min() == sides.max() <= LARGEST_KEPT[source.dims]:
         return int(sides[0])
-    median = float(np.median(sides))
-    return max(size for size in (64, 96, 224) if size <= max(median, 64))
+    median, steps = float(np.median(sides)), STEPS[source.dims]
+    return max(size for size in steps if size <= max(median, steps[0]))
 
 
 def store(source: Source, folder: Path, size: int, progress: Progress | None) -> Stored:
     """Decode into `folder`/images.npy, or open what an earlier run decoded from the same source at the same size."""
-    key = f"1 {source.key} {size}"
+    key = f"2 {source.key} {size}"
     images, about = folder / "images.npy", folder / "images.npz"
     if images.is_file() and about.is_file():
         with np.load(about, allow_pickle=False) as known:
@@ -75,8 +78,18 @@ def _open(images: Path, known: Any) -> Stored:
     )
 
 
+class _Decoded(NamedTuple):
+    """One image at its size in the store, and what was seen of it before it was resized."""
+
+    image: Pixels
+    digest: NDArray[np.uint8]
+    flat: bool
+    highest: int
+
+
 def _decode(source: Source, path: Path, size: int, progress: Progress | None) -> dict[str, NDArray[Any]]:
     n, deep = source.n, not (source.white == 255).all()
+    shape = (*[size] * source.dims, source.channels)
     dtype = np.dtype(np.uint16 if deep else np.uint8)
     digests = np.zeros((n, DIGEST_BYTES), dtype=np.uint8)
     readable, flat = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
@@ -84,18 +97,16 @@ def _decode(source: Source, path: Path, size: int, progress: Progress | None) ->
 
     def write(file: IO[bytes]) -> None:
         # plain writes, not a writable map: on a full disk these raise, a map kills the process
-        header = {"descr": dtype.str, "fortran_order": False, "shape": (n, size, size, source.channels)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for row, image in enumerate(_read_all(source)):
-            stored = np.zeros((size, size, source.channels), dtype=dtype)
-            if image is not None:
-                stored[:] = fit(image, size)
-                digests[row], readable[row] = digest(image), True
-                flat[row], highest[row] = image.min() == image.max(), image.max()
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": (n, *shape)})
+        for row, decoded in enumerate(_decode_all(source, size)):
+            stored = np.zeros(shape, dtype=dtype)
+            if decoded is not None:
+                stored[:], digests[row], flat[row], highest[row] = decoded
+                readable[row] = True
             elif row - readable[:row].sum() >= allowed_failures(n):
                 raise too_many_unreadable(source, np.flatnonzero(~readable[: row + 1]))
             file.write(stored.tobytes())
-            if progress is not None and (row % CHUNK == 0 or row == n - 1):
+            if progress is not None and (row % CHUNK[source.dims] == 0 or row == n - 1):
                 progress(row + 1, n)
 
     write_whole(path, write)
@@ -112,22 +123,35 @@ def _decode(source: Source, path: Path, size: int, progress: Progress | None) ->
     }
 
 
-def _read_all(source: Source) -> Iterator[Pixels | None]:
+def _decode_all(source: Source, size: int) -> Iterator[_Decoded | None]:
     """The images in order, decoded by several threads where they are files; None where one cannot be read."""
     if source.files is None:
-        yield from map(source.read, range(source.n))
+        yield from (_finish(source, row, source.read(row), size) for row in range(source.n))
         return
+    chunk = CHUNK[source.dims]
     with ThreadPoolExecutor() as pool:
-        for first in range(0, source.n, CHUNK):
-            yield from pool.map(lambda row: _try(source, row), range(first, min(first + CHUNK, source.n)))
+        for first in range(0, source.n, chunk):
+            yield from pool.map(lambda row: _try(source, row, size), range(first, min(first + chunk, source.n)))
 
 
-def _try(source: Source, row: int) -> Pixels | None:
+def _try(source: Source, row: int, size: int) -> _Decoded | None:
     try:
         image = source.read(row)
     except (Unreadable, UserError):
         return None
-    return image if image.shape == (*source.sizes[row], source.channels) else None
+    return _finish(source, row, image, size) if image.shape == (*source.sizes[row], source.channels) else None
+
+
+def _finish(source: Source, row: int, image: Pixels, size: int) -> _Decoded:
+    # in the thread that decodes: a volume as it is on disk can be a thousand times what is stored
+    return _Decoded(
+        brought_to(size, source, row, image), digest(image), bool(image.min() == image.max()), int(image.max())
+    )
+
+
+def brought_to(size: int, source: Source, row: int, image: Pixels) -> Pixels:
+    """The image or volume of this row, whole and in its proportions, in a square or cube of this size."""
+    return fit(image, size) if source.spacing is None else volumes.fit(image, size, source.spacing[row])
 
 
 def digest(image: Pixels) -> NDArray[np.uint8]:

@@ -1,0 +1,213 @@
+"""Makes one `Source` of what a reader found: columns as numbers, values as pixels, headers looked at."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data import nifti
+from autossl.data.arrays import content_key
+from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
+from autossl.data.found import Found, encode_labels, encode_patients
+from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
+from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
+from autossl.errors import UserError
+
+Columns = tuple[NDArray[Any], ...]
+
+
+def make_source(found: Found, window: str | None) -> Source:
+    """Images or volumes that can be read one by one; `window` None chooses one for volumes that need it."""
+    n = found.n
+    labels, classes = encode_labels(found.labels or [""] * n, found.class_names, found.place)
+    notes = list(found.notes)
+    groups: Ints | None = None
+    patients: tuple[str, ...] = ()
+    if found.patients is not None and any(found.patients):
+        groups, patients, unknown = encode_patients(found.patients)
+        if unknown:
+            notes.append(f"{unknown} images have no patient id and count as one patient each")
+    if found.absent:
+        notes.append(f"{found.absent} rows of the table name images that are not there and were left out")
+    split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
+    bare = Source(
+        found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
+        "", groups, patients, root=found.root, notes=tuple(notes),
+    )  # fmt: skip
+    columns = (labels, split, np.zeros(0) if groups is None else groups)
+    if found.files is not None:
+        return _from_files(bare, tuple(found.files), columns, window)
+    assert found.images is not None
+    if isinstance(found.images, np.ndarray):
+        return _from_array(bare, found.images, columns, window)
+    return _from_items(bare, found.images, columns, window)
+
+
+def _never(row: int) -> Pixels:
+    raise AssertionError(f"row {row} of a source without images")
+
+
+def _from_array(bare: Source, values: NDArray[Any], columns: Columns, window: str | None) -> Source:
+    window = _window(values, window, bare.place) if values.ndim == 5 else KEPT
+    if window == KEPT:
+        array, white = to_pixels(values, bare.place)
+    else:
+        windowed = [to_voxels(volume, window, bare.place) for volume in values]
+        array, white = np.stack([volume for volume, _ in windowed]), windowed[0][1]
+    source = replace(
+        bare,
+        read=lambda row: array[row],
+        array=array,
+        sizes=np.tile(np.array(array.shape[1:-1]), (len(array), 1)),
+        channels=array.shape[-1],
+        white=np.full(len(array), white),
+        key=content_key((array, *columns)),
+    )
+    return _with_window(source, window, _depth_note(values, array))
+
+
+def _from_items(bare: Source, values: list[NDArray[Any]], columns: Columns, window: str | None) -> Source:
+    _one_count(bare.place, [value.ndim - 1 for value in values], "axes", "leave out the images or the volumes")
+    _one_count(bare.place, [value.shape[-1] for value in values], "channels", "convert them to one form")
+    places = [f"item {row} of {bare.place}" for row in range(len(values))]
+    window = _window(values, window, bare.place) if values[0].ndim == 4 else KEPT
+    converted = [to_voxels(value, window, place) for value, place in zip(values, places, strict=True)]
+    if len({pixels.dtype for pixels, _ in converted}) > 1:
+        converted = [to_voxels(value, window, bare.place, deep=True) for value in values]
+    items = [pixels for pixels, _ in converted]
+    source = replace(
+        bare,
+        read=lambda row: items[row],
+        sizes=np.array([item.shape[:-1] for item in items]),
+        channels=items[0].shape[-1],
+        white=np.full(len(items), converted[0][1]),
+        key=content_key((*items, *columns)),
+    )
+    return _with_window(source, window, _depth_note(values[0], items[0]))
+
+
+def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
+    if len(different := sorted(set(counts))) > 1:
+        raise UserError(
+            f"images with one number of {what} were wanted, found {' and '.join(map(str, different))} in {place}; "
+            f"{remedy}"
+        )
+
+
+def _window(volumes: Sequence[NDArray[Any]] | NDArray[Any], window: str | None, place: str) -> str:
+    """The window asked for, or found out; UserError for values that are not finite."""
+    if isinstance(volumes, np.ndarray):
+        finite(volumes, place)
+    else:
+        for row, volume in enumerate(volumes):
+            finite(volume[None], f"item {row} of {place}")
+    if window is not None:
+        return window
+    if all(kept_as_is(volume) for volume in volumes):
+        return KEPT
+    return recognise(volumes[row] for row in looked_at(len(volumes)))
+
+
+def _with_window(source: Source, window: str, notes: tuple[str, ...] = ()) -> Source:
+    """The source of volumes with its window noted; images pass as they are."""
+    if source.dims == 2:
+        return replace(source, notes=(*source.notes, *notes))
+    spacing = np.ones((source.n, 3)) if source.spacing is None else source.spacing
+    said = notes if window == KEPT else (WORDS[window],)
+    return replace(source, spacing=spacing, window=window, notes=(*source.notes, *said))
+
+
+def _depth_note(values: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
+    if values.dtype.kind != "f":
+        return ()
+    steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
+    return (f"pixels were floats in [0, 1] and are kept in steps of {steps}",)
+
+
+def _from_files(bare: Source, files: tuple[Path, ...], columns: Columns, window: str | None) -> Source:
+    bare = replace(bare, files=files, key=content_key((_stamps(files, bare.root), *columns)))
+    if _are_volumes(bare, files):
+        return _from_volumes(bare, files, window)
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(look, files))
+    return replace(
+        bare,
+        read=lambda row: decode(files[row]),
+        sizes=np.array([header.size if header else (0, 0) for header in headers]),
+        channels=_one_channel_count(bare, headers),
+        white=np.array([header.white if header else 255 for header in headers]),
+    )
+
+
+def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
+    volumes = [nifti.is_volume(file) for file in files]
+    if any(volumes) and not all(volumes):
+        raise UserError(
+            f"images or volumes were wanted, found {volumes.count(False)} images (such as "
+            f"{source.naming(volumes.index(False))}) beside {volumes.count(True)} volumes (such as "
+            f"{source.naming(volumes.index(True))}) in {source.place}; leave one kind out"
+        )
+    return volumes[0]
+
+
+def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> Source:
+    headers = [nifti.look(files[0])]  # alone, because it imports what reads the others
+    with ThreadPoolExecutor() as pool:
+        headers += pool.map(nifti.look, files[1:])
+    chosen = window or _window_of_files(files, headers)
+    fixed = {CT: CT_WHITE, ROBUST: ROBUST_WHITE}.get(chosen)
+    source = replace(
+        bare,
+        read=lambda row: nifti.decode(files[row], chosen),
+        sizes=np.array([header.size if header else (0, 0, 0) for header in headers]),
+        channels=_one_channel_count(bare, headers),
+        white=np.array([fixed or max(0, header.white if header else 255) for header in headers]),
+        spacing=np.array([header.spacing if header else (1.0, 1.0, 1.0) for header in headers]),
+        key=f"{bare.key} {chosen}",
+    )
+    return _with_window(source, chosen)
+
+
+def _window_of_files(files: tuple[Path, ...], headers: list[Header | None]) -> str:
+    """KEPT where every header says unsigned whole numbers of up to 16 bit, else by the values of a few volumes."""
+    good = [row for row, header in enumerate(headers) if header]
+    if all(header.white >= 0 for header in headers if header):
+        return KEPT
+    return recognise(_readable(files[good[at]] for at in looked_at(len(good))))
+
+
+def _readable(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
+    for file in files:
+        with contextlib.suppress(Unreadable):  # it is counted and named when all are decoded
+            yield nifti.raw(file)
+
+
+def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
+    """Names, sizes and times of files: what tells that they are still the same."""
+    lines = []
+    for file in files:
+        stat = file.stat()
+        lines.append(f"{os.path.relpath(file, root or '.')}\0{stat.st_size}\0{stat.st_mtime_ns}")
+    return np.frombuffer("\n".join(lines).encode("utf-8", "surrogateescape"), dtype=np.uint8)
+
+
+def _one_channel_count(source: Source, headers: list[Header | None]) -> int:
+    rows: dict[int, list[int]] = {}
+    for row, header in enumerate(headers):
+        if header:
+            rows.setdefault(header.channels, []).append(row)
+    if len(rows) > 1:
+        found = " and ".join(
+            f"{len(at)} with {count} (such as {source.naming(at[0])})" for count, at in sorted(rows.items())
+        )
+        raise UserError(
+            f"images with one number of channels were wanted, found {found} in {source.place}; "
+            "convert them all to grey or all to RGB"
+        )
+    return next(iter(rows), 0)
