@@ -50,17 +50,17 @@ def window(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
 
 
 def bias(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
-    """Images times the exponential of a smooth random polynomial, the brightest pixel kept; u (b, 4 ** axes).
+    """Images times the exponential of a smooth random polynomial, their mean kept; u (b, 4 ** axes).
 
-    The coefficients of the Legendre polynomials up to degree 3 lie in ±amplitude; scanners scale an image to its
-    brightest pixel, so that shading darkens.
+    The coefficients of the Legendre polynomials up to degree 3 lie in ±amplitude. To keep the brightest pixel instead
+    would darken all of an image that is bright in a corner. What becomes brighter than 1 is cut off.
     """
     space = x.shape[2:]
     field = ((2 * u - 1) * amplitude).view(len(x), *[DEGREE + 1] * len(space)) * _terms(len(space)).to(x.device)
     for side in space:
         field = field.movedim(1, -1) @ _legendre(side).to(x.device)
     shaded = x * field.exp_()[:, None]
-    return shaded.mul_(along(x.flatten(1).amax(1) / shaded.flatten(1).amax(1).clamp_min(1e-6), x))
+    return shaded.mul_(along(x.flatten(1).mean(1) / shaded.flatten(1).mean(1).clamp_min(1e-6), x)).clamp_(0, 1)
 
 
 @cache
