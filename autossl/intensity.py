@@ -91,11 +91,18 @@ def stain(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
     """
     if x.shape[1] != 3:
         return x
-    stains = torch.tensor(STAINS, device=x.device)
-    mixed = stains.T * factor(u[:, None, :3], amplitude) @ torch.linalg.inv(stains.T)
+    stains, unmixed = _separation(x.device)
+    mixed = stains.T * factor(u[:, None, :3], amplitude) @ unmixed.T
     shift = (u[:, 3:] - 0.5) * amplitude @ stains
     light = (x.flatten(2) + DARKEST).log_()
     return torch.baddbmm(-shift[..., None], mixed, light).exp_().sub_(DARKEST).clamp_(0, 1).view_as(x)
+
+
+@cache
+def _separation(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The densities of the stains (3, 3), a row each, and the matrix that finds the stains in densities."""
+    stains = torch.tensor(STAINS)
+    return stains.to(device), torch.linalg.inv(stains).to(device)
 
 
 def normal(x: Tensor, place: Tensor) -> Tensor:

@@ -113,7 +113,8 @@ def _drawn(blocks: dict[str, list[Tensor]], names: list[str], title: str, words:
         np.arange(len(names)) * (1 + GAP) + 0.5, [textwrap.shorten(n, 22, placeholder="…") for n in names]
     )
     figure.text(0.01, 0.99, title, fontsize=11, va="top", parse_math=False)
-    wrapped = textwrap.fill(words, int(figure.get_figwidth() * 15))
+    told = f"{words}. Values beyond black and white are cut off on this sheet, not for the encoder."
+    wrapped = textwrap.fill(told, int(figure.get_figwidth() * 15))
     figure.text(0.01, 1 - 0.3 / (high + 1.1), wrapped, fontsize=8, va="top", parse_math=False)
     return figure
 
