@@ -245,7 +245,20 @@ def embed(encoder: str, data: str, output: str) -> None:
 @click.option("--task", default="classification", show_default=True, help="What the encoder is for.")
 @click.option("--label-column", help="Column of a CSV that holds the label.")
 @click.option("--patient-column", help="Column of a CSV that holds the patient id.")
-def inspect(data: str, task: str, label_column: str | None, patient_column: str | None) -> None:
+@click.option("--views", is_flag=True, help="Draw a few images and views of them by strength.")
+@click.option("--modality", default="auto", show_default=True, help="With --views: microscopy, xray, ...")
+@click.option(
+    "--out", default="views.png", show_default=True, type=click.Path(), help="With --views: the PNG to write."
+)
+def inspect(
+    data: str,
+    task: str,
+    label_column: str | None,
+    patient_column: str | None,
+    views: bool,
+    modality: str,
+    out: str,
+) -> None:
     """Say what DATA holds and what a study would make of it."""
     from autossl.data import open_data
     from autossl.doctor import describe
@@ -253,6 +266,11 @@ def inspect(data: str, task: str, label_column: str | None, patient_column: str 
     source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
     for name, found in describe(source):
         click.echo(f"{name:15} {found}")
+    if views:
+        from autossl.sheet import write_sheet
+
+        write_sheet(source, modality, Path(out))
+        click.echo(f"{'views':15} {out}")
 
 
 @main.command()

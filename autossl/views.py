@@ -5,22 +5,30 @@ import tomllib
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autossl import intensity
 from autossl.errors import UserError
 
 ASPECT = math.log(4 / 3)  # widest aspect ratio of a crop (Szegedy et al. 2015)
 MILD_CROP = 0.5  # smallest crop for reconstruction, which learns little from a corner
-NOISE_POOL = 1 << 17  # normal deviates drawn once; a view takes a run of them from a random place
+KNOTS = 5  # of an elastic deformation, along each axis
 COLUMNS = (
     *("area", "aspect", "left", "top", "hflip", "vflip", "angle", "turn", "brightness", "contrast", "saturation"),
     *("hue", "grey", "gamma", "noise", "noise_from", "blur", "blur_width"),
-)  # what one image draws, followed by a gain for each channel
+)  # what one image draws, followed by what EXTRA needs if the preset has any of it, and by a gain for each channel
 COLUMN = {name: column for column, name in enumerate(COLUMNS)}
+WIDTHS = {
+    **{"elastic": 2 * KNOTS**2, "shear": 1, "window": 2, "bias": 16, "rician": 3, "ghost": 3},
+    **{"lowres": 1, "speckle": 2, "depth": 1, "stain": 6, "cutout": 3},
+}
+ENDS = list(accumulate(WIDTHS.values(), initial=len(COLUMNS)))
+EXTRA = {name: slice(*ENDS[at : at + 2]) for at, name in enumerate(WIDTHS)}  # where each finds its numbers
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def preset(modality: str, channels: int) -> Preset:
         raise UserError(f"a modality was wanted, found {modality!r}; choose one of auto, {', '.join(known)}")
     found = known[name]
     if channels != 3:
-        found = replace(found, saturation=0.0, hue=0.0, grey=0.0)
+        found = replace(found, saturation=0.0, hue=0.0, grey=0.0, stain=0.0)
     return replace(found, gain=0.0) if channels == 1 else found
 
 
@@ -89,9 +97,9 @@ class Views:
     """Random views of float images (b, c, h, w) in [0, 1], standardised with `mean` and `std` of the channels.
 
     `crop_min` is the smallest share of the area that a crop keeps, in (0, 1]; `jitter` scales every intensity
-    operation of the preset, in [0, 1]: at 0 intensities stay as they are. A call draws all its randomness first, one
-    row of uniform numbers for each image, and is deterministic from there. Raises UserError if a strength is outside
-    its range.
+    operation of the preset, elastic deformation and shear, in [0, 1]: at 0 intensities stay as they are. A call draws
+    all its randomness first, one row of uniform numbers for each image, and is deterministic from there. Raises
+    UserError if a strength is outside its range.
     """
 
     def __init__(
@@ -108,8 +116,9 @@ class Views:
         if not 0 <= jitter <= 1:
             raise UserError(f"jitter in [0, 1] was wanted, found {jitter}; use 0 for none")
         self.preset, self.crop_min, self.jitter = preset, crop_min, jitter
+        self.bent = replace(preset, elastic=preset.elastic * jitter, shear=preset.shear * jitter)
+        self.extra = any(getattr(preset, name) for name in WIDTHS)
         self.mean, self.std = torch.tensor(mean), torch.tensor(std).clamp_min(1e-6)
-        self._pool = torch.empty(0)
 
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         """Standardised views (copies * b, c, h, w), channels_last: first one view of every image, then the next."""
@@ -119,7 +128,7 @@ class Views:
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped images (b, c, h, w), still in [0, 1]: what reconstruction starts from."""
         u = self.draw(images, generator)
-        upright = replace(self.preset, rotate=0.0)
+        upright = replace(self.preset, rotate=0.0, elastic=0.0, shear=0.0)
         return _cropped(images.contiguous(), u, upright, max(self.crop_min, MILD_CROP))
 
     def standardise(self, images: Tensor) -> Tensor:
@@ -130,18 +139,21 @@ class Views:
 
     def draw(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Uniform numbers in [0, 1), a row for each image: all the randomness of one view."""
-        width = len(COLUMNS) + images.shape[1]
+        width = (ENDS[-1] if self.extra else len(COLUMNS)) + images.shape[1]
         return torch.rand(len(images), width, generator=generator, device=generator.device).to(images.device)
 
     def apply(self, images: Tensor, u: Tensor) -> Tensor:
         """The standardised views (b, c, h, w) that the rows of `u` describe, channels_last."""
-        x = _cropped(images.contiguous(), u, self.preset, self.crop_min)
+        x = _cropped(images.contiguous(), u, self.bent, self.crop_min)
         if self.jitter == 0:
             return self.standardise(x)
+        x = self._acquired(x, u)
         x = self._gamma(x, u)
         x = self._colour(x, u)
         x = self._noise(x, u)
         x = self._blur(x, u)
+        if self.preset.cutout:
+            x = intensity.cutout(x, u[:, EXTRA["cutout"]], self.preset.cutout * self.jitter)
         return x.contiguous(memory_format=torch.channels_last)
 
     def places(self, u: Tensor, size: tuple[int, int], cells: tuple[int, int]) -> Tensor:
@@ -149,7 +161,7 @@ class Views:
 
         Centres (b, rows, columns, 2) as (x, y) in pixels of the image, after crop, flips and rotation.
         """
-        grid = _looks_at(u, size, cells, self.preset, self.crop_min)
+        grid = _looks_at(u, size, cells, self.bent, self.crop_min)
         return (grid + 1) / 2 * torch.tensor([size[1], size[0]], device=u.device)
 
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,13 +171,19 @@ class Views:
 
     def _factor(self, u: Tensor, amplitude: float) -> Tensor:
         """Factors between 1 / (1 + a) and 1 + a: as often up as down."""
-        return torch.exp((2 * u - 1) * math.log1p(amplitude * self.jitter))
+        return intensity.factor(u, amplitude * self.jitter)
+
+    def _acquired(self, x: Tensor, u: Tensor) -> Tensor:
+        """The images as another device would have taken them."""
+        for name, operation in intensity.ACQUIRED.items():
+            if amplitude := getattr(self.preset, name):
+                x = operation(x, u[:, EXTRA[name]], amplitude * self.jitter)
+        return x
 
     def _gamma(self, x: Tensor, u: Tensor) -> Tensor:
         if self.preset.gamma == 0:
             return x
-        exponent = self._factor(u[:, COLUMN["gamma"]], self.preset.gamma)
-        return x.clamp_(0, 1).pow_(along(exponent, x))
+        return intensity.gamma(x, u[:, COLUMN["gamma"]], self.preset.gamma * self.jitter)
 
     def _colour(self, x: Tensor, u: Tensor) -> Tensor:
         """Brightness, contrast, gain, saturation, hue, grey-scale and standardisation: one affine map an image."""
@@ -173,7 +191,7 @@ class Views:
         mean, std = self._statistics(x)
         contrast = self._factor(u[:, COLUMN["contrast"]], self.preset.contrast)
         shift = (2 * u[:, COLUMN["brightness"]] - 1) * self.preset.brightness * self.jitter
-        gains = self._factor(u[:, len(COLUMNS) :], self.preset.gain) * contrast[:, None]
+        gains = self._factor(u[:, -c:], self.preset.gain) * contrast[:, None]
         offset = (shift[:, None] - contrast[:, None] * mean) / std
         if c != 3:
             return torch.addcmul(offset[..., None, None], x, (gains / std)[..., None, None])
@@ -186,51 +204,24 @@ class Views:
         angle = (2 * u[:, COLUMN["hue"]] - 1) * (2 * math.pi * p.hue * self.jitter)
         away = self._factor(u[:, COLUMN["saturation"]], p.saturation)
         away = torch.where(u[:, COLUMN["grey"]] < p.grey * self.jitter, 0.0, away)
-        axis = torch.full((3, 3), 1 / 3, device=u.device)
-        cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=u.device) / math.sqrt(3)
-        flat = torch.eye(3, device=u.device) - axis
-        turned = flat * angle.cos()[:, None, None] + cross * angle.sin()[:, None, None]
-        return axis + turned * away[:, None, None]
+        return intensity.colour_matrix(angle, away)
 
     def _noise(self, x: Tensor, u: Tensor) -> Tensor:
         if self.preset.noise == 0:
             return x
         amplitude = u[:, COLUMN["noise"]] * self.preset.noise * self.jitter
         weight = amplitude[:, None] / self._statistics(x)[1]
-        return torch.addcmul(x, self.normal(x, u[:, COLUMN["noise_from"]]), along(weight, x))
+        return torch.addcmul(x, self.normal(x, u[:, COLUMN["noise_from"]]), intensity.along(weight, x))
 
-    def normal(self, x: Tensor, place: Tensor) -> Tensor:
-        """Normal deviates shaped like x (b, c, *space): runs of one fixed pool, beginning where `place` (b,) says."""
-        length = x[0].numel()
-        if self._pool.device != x.device or len(self._pool) < 2 * length:
-            fixed = torch.Generator().manual_seed(0)
-            self._pool = torch.randn(max(NOISE_POOL, 2 * length), generator=fixed).to(x.device)
-        start = (place * (len(self._pool) - length)).long()
-        return self._pool.unfold(0, length, 1)[start].view_as(x)
+    normal = staticmethod(intensity.normal)
 
     def _blur(self, x: Tensor, u: Tensor) -> Tensor:
         """A Gaussian of own width for a share of the images, one matrix product along each axis."""
         chosen = u[:, COLUMN["blur"]] < self.preset.blur_share
         if self.preset.blur == 0 or not bool(chosen.any()):
             return x
-        width = u[chosen, COLUMN["blur_width"]] * self.preset.blur * self.jitter
-        h, w = x.shape[2:]
-        down, across = gaussian(h, width * h), gaussian(w, width * w)
-        x[chosen] = down @ x[chosen] @ across.transpose(2, 3)
+        x[chosen] = intensity.blur(x[chosen], u[chosen, COLUMN["blur_width"]] * self.preset.blur * self.jitter)
         return x
-
-
-def along(values: Tensor, x: Tensor) -> Tensor:
-    """Values (b,) or (b, c) with axes of length 1 added, so that they meet every pixel of x (b, c, *space)."""
-    return values.reshape(*values.shape, *[1] * (x.ndim - values.ndim))
-
-
-def gaussian(side: int, sigma: Tensor) -> Tensor:
-    """(b, 1, side, side): rows are Gaussian weights of standard deviation `sigma` (b,) pixels that add up to 1."""
-    place = torch.arange(side, device=sigma.device)
-    squares = (place[:, None] - place).square()
-    weights = torch.exp(-squares / (2 * sigma.clamp_min(0.1).square()).view(-1, 1, 1, 1))
-    return weights / weights.sum(-1, keepdim=True)
 
 
 def _cropped(x: Tensor, u: Tensor, allowed: Preset, crop_min: float) -> Tensor:
@@ -256,12 +247,33 @@ def _looks_at(u: Tensor, size: tuple[int, int], cells: tuple[int, int], allowed:
     # an output cell (i, j) in [-1, 1] looks at centre + i * along + j * across
     along = torch.stack([wide * cos, wide * sin * (w / h)], 1)
     across = torch.stack([-high * sin * (h / w), high * cos], 1)
+    if allowed.shear:
+        across = across + (2 * u[:, EXTRA["shear"]] - 1) * (allowed.shear * h / w) * along
     centre = torch.stack([cx, cy], 1)
     columns = _centres(cells[1], u)[None, :, None] * along[:, None]
     rows = _centres(cells[0], u)[None, :, None] * across[:, None] + centre[:, None]
-    return rows[:, :, None] + columns[:, None]
+    grid = rows[:, :, None] + columns[:, None]
+    if allowed.elastic:
+        moved = 2 * allowed.elastic * _displacement(u[:, EXTRA["elastic"]], cells)
+        grid = grid + moved[:, 0, ..., None] * along[:, None, None] + moved[:, 1, ..., None] * across[:, None, None]
+    return grid
+
+
+def _displacement(u: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Smooth fields (b, 2, rows, columns) in (-1, 1), across and down: cubic splines through random knots."""
+    knots = (2 * u - 1).view(len(u), 2, KNOTS, KNOTS)
+    down, across = (_splines(side).to(u.device) for side in cells)
+    return down @ knots @ across.T
+
+
+@cache
+def _splines(side: int) -> Tensor:
+    """(side, KNOTS): cubic B-splines at cell centres, each row adding up to 1."""
+    place = (torch.arange(side) + 0.5) / side * (KNOTS - 3) + 1
+    away = (place[:, None] - torch.arange(KNOTS)).abs()
+    return torch.where(away < 1, 2 / 3 - away**2 + away**3 / 2, (2 - away).clamp_min(0) ** 3 / 6)
 
 
 def _centres(side: int, x: Tensor) -> Tensor:
-    """Pixel centres along one axis, in [-1, 1]."""
+    """Centres of cells along one axis, in [-1, 1]."""
     return (torch.arange(side, device=x.device) * 2 + 1) / side - 1

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autossl.views import along, gaussian
+from autossl.intensity import along, gaussian
 
 DEGREE = 3  # of the polynomials of a bias field (Van Leemput et al. 1999)
 GHOSTS = (2, 5)  # fewest and most copies of a ghosted volume

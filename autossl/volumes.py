@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.views import ASPECT, MILD_CROP, Preset, Views, along
+from autossl.intensity import along
+from autossl.views import ASPECT, MILD_CROP, Preset, Views
 from autossl.views import COLUMNS as IMAGE_COLUMNS
 from autossl.volume_intensity import (
     GHOSTS,

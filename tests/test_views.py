@@ -3,17 +3,20 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import BSpline
 from torch import Tensor
 
 from autossl.errors import UserError
-from autossl.views import COLUMN, COLUMNS, Preset, Views, modalities, preset
+from autossl.views import COLUMN, COLUMNS, EXTRA, WIDTHS, Preset, Views, modalities, preset
 
 MODALITIES = list(modalities())
+KNOTS = np.arange(-3, 6) / 2  # of a cubic spline with five coefficients over [0, 1]
 STILL = Preset()  # nothing allowed
 
 
@@ -110,13 +113,17 @@ def test_views_are_finite_and_bounded(
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_colour_is_turned_on_three_channels_only(modality: str, channels: int) -> None:
     allowed = preset(modality, channels)
-    assert allowed.hue == allowed.saturation == allowed.grey == 0
+    assert allowed.hue == allowed.saturation == allowed.grey == allowed.stain == 0
     assert channels > 1 or allowed.gain == 0
     # even a preset that asks for it cannot turn the colour of other images
-    views, images = make(replace(allowed, hue=0.5, saturation=1.0, grey=1.0), channels), pictures(4, channels)
+    views, images = (
+        make(replace(allowed, hue=0.5, saturation=1.0, grey=1.0, stain=1.0), channels),
+        pictures(4, channels),
+    )
     u = views.draw(images, seeded())
     changed = u.clone()
     changed[:, [COLUMN["hue"], COLUMN["saturation"], COLUMN["grey"]]] = torch.rand(4, 3, generator=seeded(5))
+    changed[:, EXTRA["stain"]] = torch.rand(4, 6, generator=seeded(5))
     assert torch.equal(views.apply(images, u), views.apply(images, changed))
 
 
@@ -130,11 +137,12 @@ def test_grey_images_stored_in_three_channels_stay_grey(modality: str) -> None:
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_presets_name_known_needs_and_operations_in_range(modality: str) -> None:
     found = modalities()[modality]
-    amplitudes = (found.brightness, found.contrast, found.gain, found.saturation, found.gamma, found.noise, found.blur)
-    assert all(0 <= amplitude <= 1 for amplitude in amplitudes)
+    amplitudes = {k: v for k, v in vars(found).items() if isinstance(v, float) and k != "rotate"}
+    assert all(0 <= amplitude <= 1 for amplitude in amplitudes.values())
+    assert found.elastic < 1 / 8  # more would fold the image
     assert 0 <= found.hue <= 0.5
     assert found.lacks <= {"orientation", "colour", "stain"}
-    assert not found.quantitative or not (found.hue or found.blur)
+    assert not found.quantitative or not (found.hue or found.blur or found.bias or found.stain or found.depth)
     # an upright modality is never turned over
     assert "orientation" in found.lacks or not (found.turns or found.vflip or found.rotate > 15)
 
@@ -174,6 +182,27 @@ def test_geometry_against_a_loop_over_pixels(area: float, aspect: float, left: f
             assert abs(float(result[row, column]) - between(image[0, 0], x, y)) < 1e-3
 
 
+@pytest.mark.parametrize(("elastic", "shear"), [(0.0, 0.0), (0.05, 0.0), (0.0, 0.3), (0.05, 0.3)])
+def test_elastic_and_shear_against_a_loop_over_pixels(elastic: float, shear: float) -> None:
+    """A pixel looks where its place leads, moved by a spline through the knots and leaning with its height."""
+    h, w, jitter = 9, 12, 0.5
+    allowed = replace(STILL, elastic=elastic, shear=shear)
+    views, images = plain(make(allowed, 1, crop_min=1.0, jitter=jitter)), pictures(3, 1, h, w)
+    u = views.draw(images, seeded())
+    assert u.shape[1] == len(COLUMNS) + (sum(WIDTHS.values()) if elastic or shear else 0) + 1
+    for i, result in enumerate(views.apply(images, u)[:, 0]):
+        # without either, nothing was drawn for them
+        knots = 2 * u[i, EXTRA["elastic"]].double().numpy() - 1 if elastic else np.zeros(50)
+        knots = knots.reshape(2, 5, 5) * elastic * jitter
+        lean = (2 * float(u[i, EXTRA["shear"]]) - 1) * shear * jitter if shear else 0.0
+        for row, column in np.ndindex(h, w):
+            down, across = (row + 0.5) / h, (column + 0.5) / w
+            moved = [float(BSpline(KNOTS, BSpline(KNOTS, k, 3)(down), 3)(across)) for k in knots]
+            x, y = (across + moved[0]) * w, (down + moved[1]) * h
+            x += lean * (y - h / 2)
+            assert abs(float(result[row, column]) - between(images[i, 0], x - 0.5, y - 0.5)) < 1e-3
+
+
 def between(image: Tensor, x: float, y: float) -> float:
     """Bilinear interpolation, coordinates cut off at the border."""
     h, w = image.shape
@@ -209,20 +238,12 @@ def turned(x: Tensor, angle: float) -> Tensor:
     return x * math.cos(angle) + crossed * math.sin(angle)
 
 
-def test_gamma_noise_and_blur_have_the_strength_they_say() -> None:
-    images = pictures(400, 1)
-    bent = plain(make(replace(STILL, gamma=0.5), 1, 1.0)).apply(images, middle(400, 1, gamma=1.0))
-    assert torch.allclose(bent, images**1.5, atol=1e-3)
-    noisy = plain(make(replace(STILL, noise=0.1), 1, 1.0)).apply(images, torch_noise(400))
-    assert abs(float((noisy - images).std()) - 0.1) < 0.002
-    half = plain(make(replace(STILL, noise=0.1), 1, 1.0, jitter=0.5)).apply(images, torch_noise(400))
-    assert abs(float((half - images).std()) - 0.05) < 0.001
-
-
-def torch_noise(b: int) -> Tensor:
-    u = middle(b, 1, noise=1.0)
-    u[:, COLUMN["noise_from"]] = torch.rand(b, generator=seeded())
-    return u
+def test_noise_has_the_strength_it_says() -> None:
+    images, u = pictures(400, 1), middle(400, 1, noise=1.0)
+    u[:, COLUMN["noise_from"]] = torch.rand(400, generator=seeded())
+    for jitter in (1.0, 0.5):
+        noisy = plain(make(replace(STILL, noise=0.1), 1, 1.0, jitter)).apply(images, u)
+        assert abs(float((noisy - images).std()) - 0.1 * jitter) < 0.002
 
 
 def test_blur_is_a_gaussian_on_its_share_of_the_images() -> None:

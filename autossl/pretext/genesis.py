@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.encoder import Encoder
+from autossl.intensity import along
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.views import Views, along
+from autossl.views import Views
 
 KNOTS = 64  # points of an intensity curve
 SHUFFLES = 16  # ready pixel orders that images choose from
