@@ -20,7 +20,7 @@ def calibrate(context: Context, score_seconds: float) -> Costs:
     """Seconds per training and per embedded image of the study's encoder; scoring as it was just measured."""
     encoder = context.new_encoder(UNTRAINED_SEED)
     pool = context.probe_pool
-    size = min(at_a_time(pool.images, BATCH), len(pool))
+    size = min(at_a_time(pool.images, BATCH if encoder.dims == 2 else BATCH // 8), len(pool))
     batches = [context.plain.standardise(pool.batch(places(i, size, len(pool), 0))) for i in range(REPEATS)]
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
 

@@ -3,7 +3,7 @@
 import inspect
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from autossl.volumes import views_for
 METHOD = "method"  # the name of the parameter that chooses the method
 WORDS = {"patients": "patients with several images"}  # of needs that one word does not explain
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
+VOLUMES_FOR, LEAST_BATCH = 4, 16  # a batch holds a quarter as many volumes: sets are smaller, and each costs more
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
 
 
@@ -228,10 +229,13 @@ def build(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> tuple[Pretext, Settings]:
-    """The method with its views around an encoder, and how to train it."""
+    """The method with its views around an encoder, and how to train it; batch sizes are for images, see VOLUMES_FOR."""
     parts: dict[str, dict[str, Any]] = {
         target: {key: value for key, value in hyperparameters.items() if key in keys}
         for target, keys in _keywords(method)
     }
     views = views_for(encoder.dims)(preset, mean, std, **parts["views"])
-    return METHODS[method](encoder, views, **parts["method"]), Settings(**parts["train"])
+    settings = Settings(**parts["train"])
+    if encoder.dims == 3:
+        settings = replace(settings, batch_size=max(LEAST_BATCH, settings.batch_size // VOLUMES_FOR))
+    return METHODS[method](encoder, views, **parts["method"]), settings
