@@ -25,10 +25,11 @@ from autossl.pretext import METHODS
 from autossl.proxies import detectable_difference, warm_up
 from autossl.repeat import adopt_plan
 from autossl.report import write_report
-from autossl.rungs import Costs, Method, Needs
+from autossl.rungs import MIN_RUNG, Costs, Method, Needs
 from autossl.scheduler import Entry, enough, search_left
 from autossl.segments import requeue_lost
 from autossl.settings import Asked, compare, default_out, resolve
+from autossl.space import VOLUMES_FOR
 from autossl.worker import Worker
 
 log = logging.getLogger("autossl")
@@ -252,6 +253,7 @@ def _needs(context: Context, costs: Costs) -> Needs:
         workers=context.config["workers"],
         baselines=3 if context.config.get("weights") else 2,
         finetune=chosen != "frozen",
+        least=MIN_RUNG if context.data.dims == 2 else MIN_RUNG // VOLUMES_FOR,
     )
 
 

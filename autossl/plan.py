@@ -9,8 +9,6 @@ from autossl.errors import UserError
 from autossl.rungs import (
     AMBITIONS,
     ETA,
-    MIN_RUNG,
-    ROUND,
     Ambition,
     Ladder,
     Method,
@@ -106,7 +104,7 @@ def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
     most = needs.max_candidates
     if most is None:
         raise UserError(UNBOUNDED)
-    first = ROUND * round(min(max(needs.pool, MIN_RUNG), 16 * MIN_RUNG) / ROUND)
+    first = needs.step * round(min(max(needs.pool, needs.least), 16 * needs.least) / needs.step)
     images = tuple(rungs) or climb(first, depth(most))
     tried = order(needs.methods)[:most]
     return Plan(
@@ -207,7 +205,7 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     until = _end(limit, needs, ambition)
     room = until["final training"] - now
     one = 2 * costs.score  # a finalist: embeds the scored images and the selection part
-    least = MIN_RUNG * costs.supervised
+    least = needs.least * costs.supervised
     final = min(ambition.final * limit, 0.45 * room)
     supervised = max(ambition.supervised * limit, least)
     others = final + supervised + ambition.finalists * one + costs.export
@@ -229,7 +227,7 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
 def _written(
     limit: float, until: Mapping[str, float], sized: Ladder, methods: tuple[str, ...], needs: Needs, ambition: Ambition
 ) -> Plan:
-    supervised = max(ambition.supervised * limit, MIN_RUNG * needs.costs.supervised)
+    supervised = max(ambition.supervised * limit, needs.least * needs.costs.supervised)
     run = SUPERVISED_EPOCHS * needs.costs.supervised * max(needs.labelled, 1)
     plan = Plan(
         rungs=sized.rungs,
@@ -242,7 +240,7 @@ def _written(
         candidates=sized.candidates,
         workers=needs.workers,
         supervised_seconds=supervised,
-        supervised_least=MIN_RUNG * needs.costs.supervised,
+        supervised_least=needs.least * needs.costs.supervised,
         supervised_runs=max(1, min(8, int(supervised / run))),
         finalists=min(ambition.finalists, sized.candidates),
         finalist_seconds=2 * needs.costs.score,

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 ETA = 3  # successive halving keeps one of so many
 MIN_RUNG = 1536  # images of the first rung at least: six batches of 256
-ROUND = 256  # rungs are multiples of it
-PER_CANDIDATE = MIN_RUNG / 9  # with more time, both the number of candidates and the first rung grow
-LONGEST_FIRST = (16 * MIN_RUNG, 20)  # images, or epochs of the pool if that is more: the first rung never exceeds it
+LEAST_BATCHES = 6  # the same in batches; rungs are whole batches
+PER_CANDIDATE = 9  # with more time, both the number of candidates (in so many least rungs) and the first rung grow
+LONGEST_FIRST = (96, 20)  # batches, or epochs of the pool if that is more: the first rung never exceeds it
 MOST_RUNGS = 6
 CLIMB = 0.6  # of the search time at most for one candidate's way to the top rung
 PRIORS = 1 / 3  # of the search time for the first prior of each method
@@ -65,6 +65,12 @@ class Needs:
     baselines: int = 2  # encoders tested beside the winner: untrained, supervised, the user's weights
     finetune: bool = False
     longest: int | None = None  # images of the first rung at most, where time sets it
+    least: int = MIN_RUNG  # images of the first rung at least; fewer of volumes
+
+    @property
+    def step(self) -> int:
+        """What rungs are multiples of."""
+        return self.least // LEAST_BATCHES
 
     @property
     def paradigms(self) -> int:
@@ -79,8 +85,8 @@ class Needs:
     @property
     def longest_first(self) -> int:
         """Images of the first rung at most."""
-        images, epochs = LONGEST_FIRST
-        longest = max(images, epochs * self.pool)
+        batches, epochs = LONGEST_FIRST
+        longest = max(batches * self.step, epochs * self.pool)
         return longest if self.longest is None else min(longest, self.longest)
 
     def images_within(self, seconds: float, names: Sequence[str]) -> float:
@@ -172,7 +178,7 @@ def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | N
     """
     most = needs.max_candidates or NUMBERS[0]
     easiest = depth(1) if known is None else len(known.rungs)
-    if seconds <= 0 or _first(seconds, needs, names, 1, easiest) < MIN_RUNG:
+    if seconds <= 0 or _first(seconds, needs, names, 1, easiest) < needs.least:
         return known if known is not None and known.answered else None
     if known is not None:
         for number in (number for number in NUMBERS if number <= most):
@@ -188,7 +194,7 @@ def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | N
 def _low_enough(seconds: float, needs: Needs, names: Sequence[str], number: int, rungs: int) -> Ladder:
     """Rungs that a candidate can climb in the time there is, however many workers share the rest."""
     while True:
-        first = ROUND * int(_first(seconds, needs, names, number, rungs) / ROUND)
+        first = needs.step * int(_first(seconds, needs, names, number, rungs) / needs.step)
         found = climb(first, rungs)
         if rungs == 1 or _way(needs, names, found) <= CLIMB * seconds:
             return Ladder(found, number)
@@ -223,7 +229,7 @@ def _spans(rungs: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _wanted(needs: Needs, names: Sequence[str], number: int) -> float:
     """Images that the first rung should have with so many candidates: training should not cost less than scoring."""
-    wanted = max(MIN_RUNG, PER_CANDIDATE * number)
+    wanted = max(needs.least, needs.least / PER_CANDIDATE * number)
     if number > 8:
         wanted = max(wanted, needs.costs.score / needs.mean(names[:number]))
     return min(wanted, needs.longest_first)
