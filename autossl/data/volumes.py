@@ -74,8 +74,9 @@ def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False)
     narrow = high <= low  # nearly one value throughout: an outlier is all there is to see
     low = np.where(narrow, volume.min((0, 1, 2)), low)
     high = np.where(narrow, volume.max((0, 1, 2)), high)
-    share = np.clip((volume - low) / np.where(high > low, high - low, 1), 0, 1)
-    return np.rint(share * ROBUST_WHITE).astype(np.uint16), ROBUST_WHITE
+    kind = np.result_type(volume.dtype, np.float32)  # double precision only where the values have it
+    share = np.subtract(volume, low, dtype=kind) / np.where(high > low, high - low, 1).astype(kind)
+    return np.rint(np.clip(share, 0, 1) * kind.type(ROBUST_WHITE)).astype(np.uint16), ROBUST_WHITE
 
 
 def fit(volume: Pixels, size: int, spacing: NDArray[np.float64]) -> Pixels:
