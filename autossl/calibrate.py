@@ -7,11 +7,11 @@ import torch
 
 from autossl.baselines import UNTRAINED_SEED
 from autossl.context import Context
-from autossl.pool import at_a_time, places
+from autossl.pool import places
 from autossl.pretext import METHODS
 from autossl.rungs import Costs
 
-BATCH = 256
+BATCH = {2: 256, 3: 32}  # images or volumes of a step
 REPEATS = 5  # the fastest counts: other load only ever slows
 WARM = 2  # steps before: the first ones plan convolutions and find memory
 
@@ -20,7 +20,7 @@ def calibrate(context: Context, score_seconds: float) -> Costs:
     """Seconds per training and per embedded image of the study's encoder; scoring as it was just measured."""
     encoder = context.new_encoder(UNTRAINED_SEED)
     pool = context.probe_pool
-    size = min(at_a_time(pool.images, BATCH if encoder.dims == 2 else BATCH // 8), len(pool))
+    size = min(BATCH[context.data.dims], len(pool))
     batches = [context.plain.standardise(pool.batch(places(i, size, len(pool), 0))) for i in range(REPEATS)]
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
 

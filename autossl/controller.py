@@ -52,7 +52,7 @@ def start(
     source = open_data(
         data, task=asked.task, unlabeled=unlabeled, labels=labels,
         label_column=asked.label_column, patient_column=asked.patient_column,
-        window=CT if asked.modality == CT else None,
+        ct=asked.modality == CT,
     )  # fmt: skip
     config = resolve(
         asked, source, {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}

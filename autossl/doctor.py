@@ -74,6 +74,7 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
             "images" if source.dims == 2 else "volumes",
             f"{source.n}, {source.channels} channel(s), most often {_size(common)}",
         ),
+        *_spacing(source),
         ("labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"),
         ("classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))),
         ("patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"),
@@ -93,6 +94,13 @@ def _size(sides: NDArray[np.int64]) -> str:
     if len(sides) == 2:
         return f"{sides[1]} x {sides[0]} px"
     return " x ".join(map(str, sides)) + " voxels"
+
+
+def _spacing(source: Source) -> list[tuple[str, str]]:
+    """The usual distance of voxels, where there are any and they have one."""
+    if source.spacing is None or (source.spacing == 1).all():
+        return []
+    return [("voxels", " x ".join(f"{side:.3g}" for side in np.median(source.spacing, axis=0)) + " mm in the median")]
 
 
 def methods() -> list[dict[str, Any]]:

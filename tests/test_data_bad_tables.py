@@ -1,6 +1,7 @@
 """Tables that cannot be used end in one sentence that names the place and the remedy."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ ROWS = [f"files/{name}/{at}.png" for name in "ab" for at in range(4)]
         ("image,label,split", "x,later", {}, r"found 'later' in the split column of {path}"),
     ],
 )
-def test_manifests(tmp_path: Path, header: str, cells: str, options: dict[str, str], message: str) -> None:
+def test_manifests(tmp_path: Path, header: str, cells: str, options: dict[str, Any], message: str) -> None:
     path = table(tmp_path, "\n".join([header, *(f"{row},{cells}" for row in ROWS)]))
     with pytest.raises(UserError, match=message.format(path=path)):
         open_data(path, **options)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -89,7 +91,7 @@ def test_class_folders_of_nifti(tmp_path: Path) -> None:
 def test_signed_volumes_with_air_are_ct_and_others_are_not(tmp_path: Path) -> None:
     body = [noise(9, 9, 9, most=500, dtype=np.int16) - 150 for _ in range(6)]
     assert open_data(manifest(tmp_path / "mr", body)).window == ROBUST
-    assert open_data(manifest(tmp_path / "mr", body), window=CT).window == CT
+    assert open_data(manifest(tmp_path / "mr", body), ct=True).window == CT
     for volume in body:
         volume[:3] = -1000
     source = open_data(manifest(tmp_path / "ct", body))
@@ -135,6 +137,30 @@ def lying(path: Path, offset: int, content: bytes) -> None:
     whole = bytearray(path.read_bytes())
     whole[offset : offset + len(content)] = content
     path.write_bytes(whole)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=5), st.booleans(), st.integers(0)
+)
+def test_any_header_ends_in_a_volume_or_in_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, bytes_: list[tuple[int, int]], packed: bool, flip: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / ("any.nii.gz" if packed else "any.nii")
+    nib.save(nib.Nifti1Image(np.ones((9, 10, 11), np.int16), np.diag([1.0, 1.5, 2.0, 1.0])), path)
+    content = bytearray(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
+    for at, value in bytes_:
+        content[at] = value
+    if packed:
+        content = bytearray(gzip.compress(content))
+        content[flip % len(content)] ^= 1
+    path.write_bytes(content)
+    try:
+        values = raw(path)
+    except Unreadable:
+        return
+    header = look(path)
+    assert header is not None
+    assert values.shape == (*header.size, header.channels)
 
 
 def damage_empty(path: Path) -> None:

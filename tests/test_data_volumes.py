@@ -14,6 +14,7 @@ from autossl.data.volumes import HOUNSFIELD, to_voxels
 from autossl.doctor import describe
 from autossl.errors import UserError
 from autossl.pool import Pool, at_a_time
+from autossl.settings import Asked, resolve
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(60) % 3
@@ -235,6 +236,30 @@ def test_new_volumes_of_whole_numbers_are_windowed_where_the_study_was() -> None
     assert (fresh.images.max((1, 2, 3, 4)) == 65535).all()
     with pytest.raises(UserError, match="from 0 to 65535 were wanted, found -1000 to"):
         read_images(hounsfield(4), 10, 1, 255.0, dims=3)
+
+
+def test_8_bit_volumes_are_no_hounsfield_units() -> None:
+    class Items:
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, row: int) -> NDArray[np.uint8]:
+            return noise(10, 10, 10)
+
+    for data in (noise(4, 10, 10, 10), Items()):
+        with pytest.raises(UserError, match=r"Hounsfield units were wanted, .* found 8-bit values in .*the given"):
+            read_images(data, 10, 1, 4095.0, dims=3, window=CT)
+    assert open_data(noise(6, 10, 10, 10), labels=np.arange(6) % 2, ct=True).window == KEPT
+    assert open_data(relief(6), labels=np.arange(6) % 2, ct=True).window == CT
+
+
+@pytest.mark.parametrize(
+    ("make", "modality"), [(hounsfield, "ct"), (relief, "auto"), (lambda: noise(60, 9, 9, 9), "auto")]
+)
+def test_the_modality_follows_from_the_values(make: Any, modality: str) -> None:
+    source = open_data(make(), labels=LABELS)
+    assert resolve(Asked(device="cpu"), source, {})["modality"] == modality
+    assert resolve(Asked(device="cpu", modality="mr"), source, {})["modality"] == "mr"
 
 
 def test_images_and_volumes_do_not_mix(tmp_path: Path) -> None:

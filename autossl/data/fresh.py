@@ -65,7 +65,7 @@ def read_images(
 def _read(source: Source, row: int) -> Pixels:
     try:
         return source.read(row)
-    except Unreadable as fault:
+    except (Unreadable, UserError) as fault:
         raise UserError(
             f"readable images were wanted, found a damaged one in {source.place} ({source.naming(row)}: {fault}); "
             "copy it again or leave it out"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autossl.data.arrays import read_array, read_dataset, read_npz
 from autossl.data.cells import read_cells
 from autossl.data.checks import check_labels, check_sizes
-from autossl.data.dataset import KEPT, NO_SPLIT, Ints, Source
+from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Source
 from autossl.data.files import read_flat, read_folder, read_manifest
 from autossl.data.found import Found
 from autossl.data.lesions import read_lesions
@@ -32,23 +32,24 @@ def open_data(
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
-    window: str | None = None,
+    ct: bool = False,
 ) -> Source:
     """Opens labelled data for a study without decoding it.
 
     `data`: a path (an .npz in MedMNIST layout, a folder of class folders, a CSV manifest; files are images or NIfTI),
     "sample:cells", "sample:volumes", "medmnist:NAME", an array (n, h, w[, c]) or (n, d, h, w[, c]) with `labels`
-    (n,), or a map-style torch dataset of (image, label). `window`: how signed or fractional values of volumes become
-    whole numbers (CT or ROBUST); None finds out.
-    `unlabeled`: the same forms; its images join without labels. `labels`: for arrays and datasets a sequence (n,),
-    for a folder a CSV with the columns image and label. UserError for anything that cannot be used.
+    (n,), or a map-style torch dataset of (image, label). `ct`: signed or fractional values of volumes are Hounsfield
+    units, also where no air in them tells so. `unlabeled`: the same forms; its images join without labels. `labels`:
+    for arrays and datasets a sequence (n,), for a folder a CSV with the columns image and label. UserError for
+    anything that cannot be used.
     """
     assert task == "classification", f"no data is opened for {task}"
-    source = open_images(
-        data, labels=labels, label_column=label_column, patient_column=patient_column, labelled=True, window=window
-    )
+    options: dict[str, Any] = {"labels": labels, "label_column": label_column, "patient_column": patient_column}
+    source = open_images(data, **options, labelled=True)
+    if ct and source.window == ROBUST:
+        source = open_images(data, **options, labelled=True, window=CT)
     if unlabeled is not None:
-        window = window if source.window == KEPT else source.window
+        window = None if source.window == KEPT else source.window
         source = join(source, open_images(unlabeled, patient_column=patient_column, window=window))
     check_labels(source)
     return source
@@ -65,7 +66,7 @@ def open_images(
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
-    A `window` holds for all volumes here, whatever their type.
+    A `window` holds for all volumes here, whatever their type; None chooses one.
     """
     found = _find(data, labels, label_column, patient_column, labelled)
     source = make_source(found, window)

@@ -19,6 +19,7 @@ from autossl.errors import UserError
 
 DIGEST_BYTES = 16
 CHUNK = {2: 256, 3: 16}  # images or volumes between two reports of progress
+DECODERS = {2: None, 3: 4}  # threads; None leaves it to Python. A CT takes 1.5 GB while it is decoded
 LARGEST_KEPT = {2: 96, 3: 64}  # sides up to here stay as they are where all are alike
 STEPS = {2: (64, 96, 224), 3: (32, 48, 64)}  # 224 is what backbones are made for; 64 cubed is five times as much
 Progress = Callable[[int, int], None]
@@ -129,7 +130,7 @@ def _decode_all(source: Source, size: int) -> Iterator[_Decoded | None]:
         yield from (_finish(source, row, source.read(row), size) for row in range(source.n))
         return
     chunk = CHUNK[source.dims]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(DECODERS[source.dims]) as pool:
         for first in range(0, source.n, chunk):
             yield from pool.map(lambda row: _try(source, row, size), range(first, min(first + chunk, source.n)))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import CT, KEPT, ROBUST, Pixels
 from autossl.data.images import to_pixels
+from autossl.errors import UserError
 
 HOUNSFIELD = (-1024, 3071)  # what 12 bits of a CT hold; stored as value - HOUNSFIELD[0], one step a unit
 CT_WHITE, ROBUST_WHITE = HOUNSFIELD[1] - HOUNSFIELD[0], 65535
@@ -57,19 +58,25 @@ def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False)
     """Finite values (d, h, w, c) as uint8 or uint16, and the value that means 1.0 (0: unknown, 16 bit).
 
     KEPT: as `to_pixels` has it, without loss. CT: Hounsfield units in steps of 1. ROBUST: each channel between its
-    percentiles. UserError for what KEPT cannot hold.
+    percentiles. UserError for what KEPT cannot hold, and for 8-bit values where CT is wanted.
     """
     if window == KEPT:
         return to_pixels(volume, place, deep)
     if window == CT:
+        if volume.dtype == np.uint8:
+            raise UserError(
+                f"Hounsfield units were wanted, as in the rest of the data, found 8-bit values in {place}; "
+                "give the volumes in their own units"
+            )
         return (np.rint(np.clip(volume, *HOUNSFIELD)) - HOUNSFIELD[0]).astype(np.uint16), CT_WHITE
     some = _thinned(volume).reshape(-1, volume.shape[3]).astype(np.float64)
     low, high = np.percentile(some, TAILS, axis=0)
     narrow = high <= low  # nearly one value throughout: an outlier is all there is to see
     low = np.where(narrow, volume.min((0, 1, 2)), low)
     high = np.where(narrow, volume.max((0, 1, 2)), high)
-    share = np.clip((volume - low) / np.where(high > low, high - low, 1), 0, 1)
-    return np.rint(share * ROBUST_WHITE).astype(np.uint16), ROBUST_WHITE
+    kind = np.result_type(volume.dtype, np.float32)  # double precision only where the values have it
+    share = np.subtract(volume, low, dtype=kind) / np.where(high > low, high - low, 1).astype(kind)
+    return np.rint(np.clip(share, 0, 1) * kind.type(ROBUST_WHITE)).astype(np.uint16), ROBUST_WHITE
 
 
 def fit(volume: Pixels, size: int, spacing: NDArray[np.float64]) -> Pixels:
