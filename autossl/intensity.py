@@ -156,7 +156,7 @@ def _coarse(side: int, zoom: Tensor) -> Tensor:
 def ghost(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
     """A quarter of the images with faint copies of themselves along one axis, 4 to 10 in number; u (b, 3).
 
-    Every so manieth line of k-space but the middle one is weakened by up to the amplitude, as by a pulsing vessel.
+    Every fourth to tenth line of k-space, all but the middle one, is weakened by up to the amplitude: a pulsing vessel.
     """
 
     def ghosted(some: Tensor, v: Tensor) -> Tensor:

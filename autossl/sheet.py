@@ -16,7 +16,9 @@ from autossl.data import Source, default_image_size
 from autossl.data.dataset import OFFICIAL_TEST, Pixels
 from autossl.data.images import Unreadable, fit
 from autossl.errors import UserError
+from autossl.intensity import along
 from autossl.views import Preset, Views, preset
+from autossl.volumes import views_for
 
 STRENGTHS = (0.0, 0.3, 1.0)
 SHOWN = 6  # images
@@ -29,28 +31,34 @@ NOT_SHOWN = {"lacks", "methods", "quantitative", "blur_share"}  # fields of a pr
 def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> None:
     """Draw a few images, the classes in turn, at the size that a study would choose, and views of them, as a PNG.
 
+    Of volumes and of their views, the slice in the middle of the first axis is drawn.
     Images of an official test part are not looked at; nothing names a patient or a file. UserError if the modality is
     unknown, no image can be read or the file cannot be written.
     """
     allowed = preset(modality, source.channels)
     rows, images = _images(source, np.random.default_rng(seed))
-    mean, std = (tuple(found.tolist()) for found in (images.mean((0, 2, 3)), images.std((0, 2, 3))))
-    made = [Views(allowed, mean, std, jitter=strength) for strength in STRENGTHS]
-    blocks = {"images": [images]} | {f"jitter {views.jitter:g}": _seen(views, images, seed) for views in made}
+    mean, std = (tuple(found.tolist()) for found in torch.std_mean(images, (0, *range(2, images.ndim)))[::-1])
+    made = [views_for(source.dims)(allowed, mean, std, jitter=strength) for strength in STRENGTHS]
+    blocks = {"images": [_flat(images)]} | {f"jitter {views.jitter:g}": _seen(views, images, seed) for views in made}
     names = [source.classes[label] if label >= 0 else "" for label in source.labels[rows]]
-    size, crop = images.shape[-1], made[0].crop_min
-    title = f"{source.name}: views of modality {modality}, {size} px, crops of {crop:.0%} or more"
+    size, crop = f"{images.shape[-1]} {'px' if source.dims == 2 else 'voxels'}", made[0].crop_min
+    title = f"{source.name}: views of modality {modality}, {size}, crops of {crop:.0%} or more"
     _write(_drawn(blocks, names, title, _in_words(allowed)), path)
 
 
 def _seen(views: Views, images: Tensor, seed: int) -> list[Tensor]:
-    """Views in the units of the images; the same seed gives the same crops at every strength."""
+    """Views (n, c, h, w) in the units of the images; the same seed gives the same crops at every strength."""
     seen = views(images, torch.Generator().manual_seed(seed), copies=COPIES)
-    return list((seen * views.std.view(-1, 1, 1) + views.mean.view(-1, 1, 1)).chunk(COPIES))
+    return list(_flat(seen * along(views.std[None], seen) + along(views.mean[None], seen)).chunk(COPIES))
+
+
+def _flat(images: Tensor) -> Tensor:
+    """(n, c, h, w): images as they are, of volumes the middle slice."""
+    return images if images.ndim == 4 else images[:, :, images.shape[2] // 2]
 
 
 def _images(source: Source, rng: np.random.Generator) -> tuple[list[int], Tensor]:
-    """Rows and images (n, c, s, s) in [0, 1], the classes in turn."""
+    """Rows and images (n, c, *space) in [0, 1], the classes in turn."""
     size, rows, found = default_image_size(source), [], []
     for row in _in_turn(source, rng):
         try:
@@ -64,7 +72,7 @@ def _images(source: Source, rng: np.random.Generator) -> tuple[list[int], Tensor
         raise UserError(
             f"readable images were wanted, found none in {source.place}; run autossl inspect without --views"
         )
-    return rows, torch.from_numpy(_scaled(found, source.white[rows])).permute(0, 3, 1, 2)
+    return rows, torch.from_numpy(_scaled(found, source.white[rows])).movedim(-1, 1)
 
 
 def _in_turn(source: Source, rng: np.random.Generator) -> Iterator[int]:
@@ -81,8 +89,8 @@ def _scaled(images: list[Pixels], white: NDArray[np.int64]) -> NDArray[np.float3
     """Pixel values in [0, 1]; where no value is known to be white, it is the least 2^k - 1 that none exceeds."""
     highest = max(int(image.max()) for image in images)
     unknown = max(255, (1 << highest.bit_length()) - 1)
-    scale = np.where(white > 0, white, unknown).astype(np.float32)
-    return np.stack(images).astype(np.float32) / scale[:, None, None, None]
+    scales = np.where(white > 0, white, unknown).astype(np.float32)
+    return np.stack([image / scale for image, scale in zip(images, scales, strict=True)])
 
 
 def _in_words(allowed: Preset) -> str:

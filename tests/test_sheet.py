@@ -119,6 +119,19 @@ def test_deep_grey_images_without_labels(tmp_path: Path, monkeypatch: pytest.Mon
     assert shown.max() == pytest.approx(1, abs=0.01)
 
 
+def test_volumes_are_drawn_by_their_middle_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_data("sample:volumes", task="classification")
+    axes = figure_of(source, "mr", monkeypatch).axes
+    assert [len(ax.images) for ax in axes] == [SHOWN, *[SHOWN * COPIES] * len(STRENGTHS)]
+    middle = [source.read(row)[14, :, :, 0] for row in range(source.n)]
+    brightest = max(float(np.asarray(image.get_array()).max()) for image in axes[0].images)
+    assert brightest <= 1
+    for image in axes[0].images:
+        shown = np.asarray(image.get_array())[:, :, 0]
+        likeness = max(np.corrcoef(shown.ravel(), m.ravel())[0, 1] for m in middle)
+        assert likeness == pytest.approx(1, abs=1e-5)
+
+
 def test_what_cannot_be_done_is_said_in_a_sentence(manifest: Path, tmp_path: Path) -> None:
     for options, word in ((["--modality", "smell"], "smell"), (["--out", str(tmp_path / "no" / "x.png")], "--out")):
         result = CliRunner().invoke(main, ["inspect", str(manifest), "--views", *options])
