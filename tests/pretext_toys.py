@@ -76,7 +76,7 @@ def blobs(n: int, seed: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
-    loss = method.loss(images.expand(-1, method.encoder.channels, -1, -1))
+    loss = method.loss(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)))
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
