@@ -138,10 +138,15 @@ def _line(fault: Exception) -> str:
     return (str(fault).splitlines() or [type(fault).__name__])[0][:160]
 
 
-def default_precision(device: str) -> str:
-    """bf16 where the device has instructions for it, otherwise fp32."""
+def default_precision(device: str, dims: int = 2) -> str:
+    """bf16 where the device has instructions for it, otherwise fp32; fp32 for volumes on a CPU.
+
+    There the gradients of 3-D convolutions in bf16 came out infinite (docs/decisions.md).
+    """
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if dims == 3:
+        return "fp32"
     can = torch.cpu.get_capabilities()
     return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
 

@@ -145,7 +145,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         "upsample": upsample,
         "image_size": size,
         "device": device,
-        "precision": default_precision(device) if asked.precision == "auto" else asked.precision,
+        "precision": default_precision(device, source.dims) if asked.precision == "auto" else asked.precision,
         "workers": workers(asked, device),
         "study_name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{source.name}.{asked.task}.{backbone}"),
         "version": version("autossl-imaging"),

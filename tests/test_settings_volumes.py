@@ -33,6 +33,7 @@ def test_volumes_get_a_backbone_and_the_methods_that_take_them() -> None:
     config = resolve(ASKED, source(3), {})
     assert config["backbone"] == "resnet10_half_3d"
     assert config["model_args"] == {"no_max_pool": True}
+    assert config["precision"] == "fp32"  # on a CPU
     assert set(config["methods"]) == {
         n for n in preset("mr", 1).methods if 3 in METHODS[n].dims and "patients" not in METHODS[n].needs
     }
