@@ -50,9 +50,8 @@ class Problem:
     def rounding(self, penalties: Array) -> Array:
         """How far float32 moves a typical leave-one-out prediction at each penalty (l,), in spreads of its target.
 
-        A rotated row is off by about `ROUNDED` times its length in every direction. That moves the fitted value by as
-        much times the length of the coefficients, and its leverage by the first and second order of the square; both
-        count 1 / (1 - leverage) times in the prediction.
+        A rotated row is off by `ROUNDED` times its length in every direction: that moves the fitted value by the length
+        of the coefficients, its leverage by a square's two orders, and the prediction 1 / (1 - leverage) times as much.
         """
         n, values = len(self.rows), self.eigenvalues[:, None]
         off = ROUNDED * np.sqrt(self.eigenvalues.sum() / n)
@@ -190,10 +189,7 @@ def _predictions(problem: Problem, index: Rows, deviations: NDArray[Any], bounds
 def _solve_small(
     factors: NDArray[Any], shrink: NDArray[Any], targets: NDArray[Any], fitted: NDArray[Any], bounds: Rows
 ) -> None:
-    """Replaces fitted values f (rows, l, c) of many small groups by leave-out ones, (I - H_gg)^-1 (f_g - H_gg t_g).
-
-    This is the target less the leave-out error, without the difference of two large numbers.
-    """
+    """Replaces fitted values f (rows, l, c) of many small groups by (I - H_gg)^-1 (f_g - H_gg t_g), left out."""
     first, second = _pairs(bounds)
     smoother = np.empty((len(first), shrink.shape[1]), shrink.dtype)
     for start, stop in spans(len(first), PAIRS):
