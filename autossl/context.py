@@ -1,7 +1,8 @@
 """What every worker of a study shares, opened from the study folder alone."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -178,7 +179,10 @@ class Context:
     def score(self, encoder: Encoder) -> Score:
         """The aligned score of an encoder on the probe part."""
         rows = self.scored_rows
-        return self.target.score(self.embed(encoder, rows), self.data.labels[rows], self.groups(rows))
+        z = self.embed(encoder, rows)
+        started = time.perf_counter()
+        score = self.target.score(z, self.data.labels[rows], self.groups(rows))
+        return replace(score, seconds=time.perf_counter() - started)
 
 
 def open_context(folder: Folder, device: str | None = None) -> Context:

@@ -248,6 +248,7 @@ class Worker:
             "se": score.se,
             "seconds": round(seconds, 2),
             "train_seconds": round(run.seconds, 2),
+            "proxy_seconds": round(score.seconds, 3),
             "images": run.images,
             "checkpoint": str(checkpoint.relative_to(context.folder.root)),
             **{k: round(v, 5) for k, v in score.proxies.items()},

@@ -15,7 +15,7 @@ from autossl.proxies.dispatch import device, given, on_device
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
 from autossl.proxies.knn_values import knn_values
 from autossl.proxies.means import nearest_mean
-from autossl.proxies.metrics import balanced_accuracy
+from autossl.proxies.metrics import score
 from autossl.proxies.moments import Moments, moments
 from autossl.proxies.objects import Objectness, objectness
 from autossl.proxies.probe import Probe
@@ -258,4 +258,4 @@ class Evidence:
     @property
     def knn_grid(self) -> NDArray[np.float64]:
         """Balanced accuracy for every pair of KNN_KS and KNN_TEMPERATURES, (7, 5)."""
-        return np.array([[balanced_accuracy(self.truth, v.argmax(1), self.classes) for v in row] for row in self.votes])
+        return np.array([[score("balanced_accuracy", self.truth, v) for v in row] for row in self.votes])

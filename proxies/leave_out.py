@@ -4,17 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from autossl.proxies.moments import eigh
+from autossl.proxies.small_groups import centre, solve, write
 from autossl.proxies.tiles import run_tiles, spans
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 TILE = 1024  # rows at a time: 1024 x d float64
-PAIRS = 2048  # products of row pairs at a time: 2048 x d float64
 SMALL_GROUP = 16  # groups up to this size are solved together in one kernel
 ROUNDED = 4 * 2.0**-24  # error of a product of rows in float32, as a share of their lengths
 ALLOWED = 1e-5  # error of a typical prediction, in spreads of the target, up to which products are in float32
@@ -43,8 +42,9 @@ class Problem:
         if self.rotated is not None:
             return self.rotated[index]
         basis = self.basis if basis is None else basis
-        centred = (self.rows[index] - self.mean) * self.roots[index, None]
-        rotated: NDArray[Any] = centred.astype(basis.dtype, copy=False) @ basis
+        centred = np.empty((len(index), self.rows.shape[1]), basis.dtype)
+        centre(self.rows, index, self.mean, self.roots, centred)
+        rotated: NDArray[Any] = centred @ basis
         return rotated
 
     def rounding(self, penalties: Array) -> Array:
@@ -83,8 +83,8 @@ def decompose(rows: NDArray[np.float32], targets: Array, weights: Array, *, rece
     gram, product = np.zeros((dimensions, dimensions)), np.zeros((dimensions, targets.shape[1]))
     held, part = np.empty((min(len(rows), TILE), dimensions)), np.empty_like(gram)
     for start, stop in spans(len(rows), TILE):
-        centred = np.subtract(rows[start:stop], mean, out=held[: stop - start])
-        centred *= roots[start:stop, None]
+        centred = held[: stop - start]
+        centre(rows, np.arange(start, stop), mean, roots, centred)
         gram += np.matmul(centred.T, centred, out=part)
         product += centred.T @ scaled_targets[start:stop]
     eigenvalues, basis = eigh(gram)
@@ -134,9 +134,8 @@ def leave_out_in(
     members = np.argsort(owner, kind="stable")
     ends = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
     shrink = 1 / (problem.eigenvalues[:, None] + penalties[places])  # (r, places)
-    coefficients = (problem.cross[:, None, :] * shrink[:, :, None]).reshape(len(shrink), -1).astype(dtype)
-    basis = problem.basis.astype(dtype)
-    one_more = np.concatenate([shrink, np.ones((1, len(places)))]).astype(dtype)
+    coefficients = (problem.cross[:, :, None] * shrink[:, None, :]).reshape(len(shrink), -1).astype(dtype)
+    basis, shrink = problem.basis.astype(dtype), shrink.astype(dtype)
 
     def tile(first: int, last: int) -> None:
         index = members[ends[first] : ends[last]]
@@ -144,16 +143,12 @@ def leave_out_in(
         if last - first == 1 and len(index) > max(4 * SMALL_GROUP, len(shrink) // 2):
             predictions[places[:, None], index] = _refit(problem, index, problem.rotate(index), penalties[places])
             return
-        rotated = problem.rotate(index, basis)
-        fitted = (rotated @ coefficients).reshape(len(index), len(places), -1)
-        targets = ((problem.targets[index] - problem.level) * problem.roots[index, None]).astype(dtype)
-        # The intercept's share of the smoother is one more rotated column, which no penalty shrinks.
-        factors = np.column_stack([rotated, (problem.roots[index] / np.sqrt(len(problem.rows))).astype(dtype)])
-        if len(index) > SMALL_GROUP and last - first == 1:
-            _solve_large(factors, one_more, targets, fitted)
-        else:
-            _solve_small(factors, one_more, targets, fitted, bounds)
-        predictions[places[:, None], index] = _predictions(problem, index, fitted, bounds)
+        rotated, roots = problem.rotate(index, basis), problem.roots[index].astype(dtype)
+        fitted = (rotated @ coefficients).reshape(len(index), -1, len(places))
+        targets = (problem.targets[index] - problem.level).astype(dtype) * roots[:, None]
+        solver = _solve_large if len(index) > SMALL_GROUP and last - first == 1 else solve
+        solver(rotated, roots / dtype.type(np.sqrt(len(problem.rows))), shrink, targets, fitted, bounds)
+        write(fitted, roots, _levels(problem, index, bounds), index, places, predictions)
 
     run_tiles(tile, _batches(np.diff(ends)))
 
@@ -172,9 +167,8 @@ def _batches(sizes: Rows) -> list[tuple[int, int]]:
     return batches + ([(first, len(sizes))] if first < len(sizes) else [])
 
 
-def _predictions(problem: Problem, index: Rows, deviations: NDArray[Any], bounds: Rows) -> NDArray[Any]:
-    """Returns (l, rows, c) from deviations (rows, l, c) from the level, scaled by the roots of the weights."""
-    deviations /= problem.roots[index, None, None].astype(deviations.dtype)
+def _levels(problem: Problem, index: Rows, bounds: Rows) -> Array:
+    """What deviations of these rows are added to, (rows, c)."""
     level = np.tile(problem.level, (len(index), 1))
     if problem.recentre:
         weights = problem.roots[index, None] ** 2
@@ -182,27 +176,22 @@ def _predictions(problem: Problem, index: Rows, deviations: NDArray[Any], bounds
         left = len(problem.rows) - gone[:, :1]  # the weights of all samples sum to n
         without = (len(problem.rows) * problem.level - gone[:, 1:]) / left
         level += np.repeat(problem.level - without, np.diff(bounds), axis=0)
-    predictions: NDArray[Any] = (level[:, None, :] + deviations).swapaxes(0, 1)
-    return predictions
+    return level
 
 
-def _solve_small(
-    factors: NDArray[Any], shrink: NDArray[Any], targets: NDArray[Any], fitted: NDArray[Any], bounds: Rows
+def _solve_large(
+    rotated: NDArray[Any],
+    intercept: NDArray[Any],
+    shrink: NDArray[Any],
+    targets: NDArray[Any],
+    fitted: NDArray[Any],
+    bounds: Rows,
 ) -> None:
-    """Replaces fitted values f (rows, l, c) of many small groups by (I - H_gg)^-1 (f_g - H_gg t_g), left out."""
-    first, second = _pairs(bounds)
-    smoother = np.empty((len(first), shrink.shape[1]), shrink.dtype)
-    for start, stop in spans(len(first), PAIRS):
-        smoother[start:stop] = (factors[first[start:stop]] * factors[second[start:stop]]) @ shrink
-    _solve_groups(smoother, targets, fitted, bounds)
-
-
-def _solve_large(factors: NDArray[Any], shrink: NDArray[Any], targets: NDArray[Any], fitted: NDArray[Any]) -> None:
-    """The same for one group which is large, but not so large as to be refitted."""
+    """`solve` for one group which is large, but not so large as to be refitted."""
+    shared, unit = np.outer(intercept, intercept), np.eye(len(rotated), dtype=rotated.dtype)
     for place in range(shrink.shape[1]):
-        smoother = (factors * shrink[:, place]) @ factors.T
-        right = fitted[:, place] - smoother @ targets
-        fitted[:, place] = np.linalg.solve(np.eye(len(factors), dtype=factors.dtype) - smoother, right)
+        smoother = (rotated * shrink[:, place]) @ rotated.T + shared
+        fitted[:, :, place] = np.linalg.solve(unit - smoother, fitted[:, :, place] - smoother @ targets)
 
 
 def _refit(problem: Problem, index: Rows, rotated: Array, penalties: Array) -> Array:
@@ -218,82 +207,3 @@ def _refit(problem: Problem, index: Rows, rotated: Array, penalties: Array) -> A
     cross = vectors.T @ cross
     level = problem.level if problem.recentre else problem.level + step[0]
     return np.stack([level + seen @ (cross / (eigenvalues + penalty)[:, None]) for penalty in penalties])
-
-
-@njit(cache=True, nogil=True)
-def _pairs(bounds):  # type: ignore[no-untyped-def]
-    """Lists the pairs (i, j <= i) of rows within each group."""
-    count = 0
-    for group in range(len(bounds) - 1):
-        size = bounds[group + 1] - bounds[group]
-        count += size * (size + 1) // 2
-    first, second = np.empty(count, np.int64), np.empty(count, np.int64)
-    at = 0
-    for group in range(len(bounds) - 1):
-        for i in range(bounds[group], bounds[group + 1]):
-            for j in range(bounds[group], i + 1):
-                first[at], second[at] = i, j
-                at += 1
-    return first, second
-
-
-@njit(cache=True, nogil=True)
-def _solve_groups(smoother, targets, fitted, bounds):  # type: ignore[no-untyped-def]
-    """Solves (I - H_gg) x = f - H_gg t for every group and penalty; `smoother` holds H by pairs (i, j <= i)."""
-    at = 0
-    for group in range(len(bounds) - 1):
-        start, stop = bounds[group], bounds[group + 1]
-        size = stop - start
-        factor = np.empty((size, size))
-        for place in range(smoother.shape[1]):
-            _less_own(smoother[at:, place], targets[start:stop], fitted[start:stop, place])
-            _factor(smoother[at:, place], factor)
-            _substitute(factor, fitted[start:stop, place])
-        at += size * (size + 1) // 2
-
-
-@njit(cache=True, nogil=True)
-def _less_own(pairs, targets, fitted):  # type: ignore[no-untyped-def]
-    """Takes from the fitted values (size, c) what the group's own targets add to them."""
-    at = 0
-    for i in range(len(targets)):
-        for j in range(i + 1):
-            for c in range(targets.shape[1]):
-                fitted[i, c] -= pairs[at] * targets[j, c]
-                if j < i:
-                    fitted[j, c] -= pairs[at] * targets[i, c]
-            at += 1
-
-
-@njit(cache=True, nogil=True)
-def _factor(pairs, factor):  # type: ignore[no-untyped-def]
-    """Cholesky factor of I - H; a pivot that rounding has used up is held at 1e-12, so that errors stay finite."""
-    at = 0
-    for i in range(len(factor)):
-        for j in range(i + 1):
-            value = (1.0 if i == j else 0.0) - pairs[at]
-            at += 1
-            for k in range(j):
-                value -= factor[i, k] * factor[j, k]
-            if i == j:
-                factor[i, i] = np.sqrt(max(value, 1e-12))
-            else:
-                factor[i, j] = value / factor[j, j]
-
-
-@njit(cache=True, nogil=True)
-def _substitute(factor, errors):  # type: ignore[no-untyped-def]
-    """Solves L L' x = b in place for the columns of b."""
-    size = len(factor)
-    for i in range(size):
-        for k in range(i):
-            for c in range(errors.shape[1]):
-                errors[i, c] -= factor[i, k] * errors[k, c]
-        for c in range(errors.shape[1]):
-            errors[i, c] /= factor[i, i]
-    for i in range(size - 1, -1, -1):
-        for k in range(i + 1, size):
-            for c in range(errors.shape[1]):
-                errors[i, c] -= factor[k, i] * errors[k, c]
-        for c in range(errors.shape[1]):
-            errors[i, c] /= factor[i, i]

@@ -4,17 +4,21 @@
     python -m studies.bench_pipeline --methods simclr,cnn_mae --backbones resnet10t,resnet18,vit_tiny_patch16_224 \\
         --sizes 28,64,224 --parts bare,lightly --json pipeline.json
     python -m studies.bench_pipeline --methods mae --backbones vit_tiny_patch16_224 --parts bare,bf16,compile
+    python -m studies.bench_pipeline --methods simclr,cnn_mae --backbones resnet10_half_3d,resnet10_3d \\
+        --sizes 32,64 --parts bare,monai                # volumes
 
 Run from the top of a checkout. "ours" is our loop in fp32: images from a memory-mapped file, views, loss, optimiser.
 Parts: "bare" is the same network, loss and optimiser on random tensors already in memory, so ours / bare is the
 efficiency of the pipeline; "lightly" is SimCLR as lightly's examples have it (SimCLRTransform on PIL images, a
-DataLoader with two workers, NTXentLoss) with the same backbone in channels_last and fp32; "bf16" and "compile" are our
-loop with one of the two, the seconds of compilation stated apart. Ours and each part are timed in turn, a few steps
-each, and medians are compared: what else runs on the machine slows both. Workers of a DataLoader would take part in
-everybody's time, so lightly's runs alone, between two halves of ours.
+DataLoader with two workers, NTXentLoss) with the same backbone in channels_last and fp32; "monai" is the same on
+volumes with MONAI's random transforms and a CacheDataset; "bf16" and "compile" are our loop with one of the two, the
+seconds of compilation stated apart. Ours and each part are timed in turn, a few steps each, and medians are compared:
+what else runs on the machine slows both. Workers of a DataLoader would take part in everybody's time, so those loops
+run alone, between two halves of ours.
 """
 
 import argparse
+import importlib
 import json
 import tempfile
 import time
@@ -28,25 +32,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.encoder import Encoder, fit_to_size
+from autossl.encoder import Encoder, channels_last, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.pool import Pool
 from autossl.pretext import METHODS
 from autossl.train import Run, Settings, train
 from autossl.views import Views, preset
+from autossl.volumes import views_for
 from studies.rows import markdown
 
 Pixels = NDArray[np.uint8]
 Work = Callable[[], None]
 
-BATCHES = {28: 256, 64: 128, 224: 32}  # images of a step
+BATCHES = {2: {28: 256, 64: 128, 224: 32}, 3: {32: 32, 64: 8}}  # images or volumes of a step
 STEPS = 4  # in one turn
 VIEWS = {"simclr": 2}  # of each image; 1 elsewhere
-PARTS = ("bare", "lightly", "bf16", "compile")
+PARTS = ("bare", "lightly", "monai", "bf16", "compile")
 HEADS = {
     "method": "method", "backbone": "backbone", "px": "px", "batch": "batch", "ours": "views/s",
-    "bare": "ours / bare", "lightly": "ours / lightly", "bf16": "bf16 / ours", "compile": "compiled / ours",
-    "compile_seconds": "s to compile",
+    "bare": "ours / bare", "lightly": "ours / lightly", "monai": "ours / MONAI", "bf16": "bf16 / ours",
+    "compile": "compiled / ours", "compile_seconds": "s to compile",
 }  # fmt: skip
 
 
@@ -60,6 +65,14 @@ class Case(NamedTuple):
     modality: str
     device: torch.device
 
+    @property
+    def dims(self) -> int:
+        return dims_of(self.backbone)
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.dims == 2 else 1
+
 
 class Resident(Views):
     """Views that cost nothing: random tensors made beforehand."""
@@ -69,7 +82,8 @@ class Resident(Views):
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         if not hasattr(self, "held"):
             shape = (copies * len(images), *images.shape[1:])
-            self.held = torch.randn(shape, device=images.device).contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+            self.held = torch.randn(shape, device=images.device).contiguous(memory_format=layout)
         return self.held
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -90,28 +104,31 @@ class Held(Pool):
         return self.held
 
 
-def store(folder: Path, px: int, batch: int) -> Pixels:
-    """Random images in a memory-mapped file, as a study has them."""
-    path = folder / f"{px}.npy"
+def store(folder: Path, case: Case) -> Pixels:
+    """Random images or volumes in a memory-mapped file, as a study has them."""
+    path = folder / f"{case.dims}-{case.px}.npy"
     if not path.is_file():
-        shape = (max(1024, 2 * batch), px, px, 3)
+        shape = (max(1024 if case.dims == 2 else 128, 2 * case.batch), *[case.px] * case.dims, case.channels)
         np.save(path, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
     images: Pixels = np.load(path, mmap_mode="r")
     return images
 
 
 def new_encoder(case: Case) -> Encoder:
-    model_args, upsample = fit_to_size(case.backbone, 3, case.px)
+    model_args, upsample = fit_to_size(case.backbone, case.channels, case.px)
     torch.manual_seed(0)
-    return Encoder(case.backbone, 3, case.px, model_args=model_args, upsample=upsample)
+    return Encoder(case.backbone, case.channels, case.px, model_args=model_args, upsample=upsample)
 
 
 def ours(case: Case, images: Pixels, *, bare: bool = False, bf16: bool = False, compiled: bool = False) -> Work:
     """A few training steps through the project's own loop."""
     encoder = new_encoder(case)
     encoder.low_precision = bf16
-    views = (Resident if bare else Views)(preset(case.modality, 3), (0.5,) * 3, (0.3,) * 3, crop_min=0.3, jitter=0.3)
-    method = METHODS[case.method](encoder, views).to(case.device).to(memory_format=torch.channels_last)
+    channels = case.channels
+    kind = Resident if bare else views_for(case.dims)
+    views = kind(preset(case.modality, channels), (0.5,) * channels, (0.3,) * channels, crop_min=0.3, jitter=0.3)
+    method = METHODS[case.method](encoder, views).to(case.device)
+    channels_last(method, case.dims)
     method.generator = torch.Generator(device=case.device)
     if compiled:
         for name in ("forward", "features"):
@@ -161,15 +178,15 @@ def measured(case: Case, images: Pixels, parts: list[str], rounds: int) -> dict[
         row["bare"] = round(times["bare"] / base, 3)
     if "compile" in times:
         row["compile_seconds"] = round(first["compile"] - times["compile"], 1)
-    if "lightly" in parts and case.method == "simclr":
-        row["lightly"] = round(_beside_lightly(case, images, works["ours"], rounds), 3)
+    other = "lightly" if case.dims == 2 else "monai"
+    if other in parts and case.method == "simclr":
+        row[other] = round(_beside(other, case, images, works["ours"], rounds), 3)
     return row
 
 
-def _beside_lightly(case: Case, images: Pixels, work: Work, rounds: int) -> float:
-    """How many times as many views per second ours makes; lightly's loop stands between two halves of ours."""
-    from studies.lightly_loop import seconds_per_step
-
+def _beside(other: str, case: Case, images: Pixels, work: Work, rounds: int) -> float:
+    """How many times as many views per second ours makes; the other loop stands between two halves of ours."""
+    seconds_per_step = importlib.import_module(f"studies.{other}_loop").seconds_per_step
     half = max(1, rounds // 2)
     before = in_turn({"ours": work}, half)["ours"]
     theirs = seconds_per_step(new_encoder(case), images, case.batch, STEPS * rounds, case.device)
@@ -181,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default="simclr", help=f"of {', '.join(METHODS)}")
     parser.add_argument("--backbones", default="resnet10t")
-    parser.add_argument("--sizes", default="28", help=f"of {', '.join(map(str, BATCHES))} px")
+    parser.add_argument("--sizes", default="28", help="28, 64 or 224 px; 32 or 64 voxels")
     parser.add_argument("--parts", default="bare", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--modality", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
@@ -194,13 +211,12 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for px in map(int, asked.sizes.split(",")):
-            batch = asked.batch or BATCHES[px]
-            images = store(Path(folder), px, batch)
             for backbone in asked.backbones.split(","):
+                batch = asked.batch or BATCHES[dims_of(backbone)][px]
                 for method in asked.methods.split(","):
                     case = Case(method, backbone, px, batch, asked.modality, device)
                     try:
-                        rows.append(measured(case, images, asked.parts.split(","), asked.rounds))
+                        rows.append(measured(case, store(Path(folder), case), asked.parts.split(","), asked.rounds))
                     except UserError as fault:
                         print(f"{method} on {backbone} at {px} px: {fault}", flush=True)
                         continue

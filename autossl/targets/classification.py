@@ -29,6 +29,7 @@ class Score:
     proxies: dict[str, float]
     collapsed: str  # why the embedding counts as collapsed, or empty
     predicted: Floats  # (n, classes), every row predicted without its own patient
+    seconds: float = 0.0  # that the proxies took, without the embedding
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from autossl.proxies.device.arrays import Rows, each, launch
 from autossl.proxies.device.libraries import Array, Library
 from autossl.proxies.device.target import cuda
-from autossl.proxies.leave_out import Problem, _pairs
+from autossl.proxies.leave_out import Problem
 from autossl.proxies.moments import eigh
+from autossl.proxies.small_groups import pairs
 from autossl.proxies.tiles import spans
 
 TILE = 8192  # rows of small groups at a time: 8192 x (d + penalties x classes) float64
@@ -110,7 +111,7 @@ def _errors(factors: Factors, index: Array, rotated: Array, sizes: NDArray[np.in
     if sizes.max() > SMALL_GROUP:
         return _solve_large(factors, wide, errors)
     bounds = np.concatenate([[0], np.cumsum(sizes)])
-    first, second = (library.upload(part) for part in _pairs(bounds))
+    first, second = (library.upload(part) for part in pairs(bounds))
     smoother = library.empty((len(first), penalties), "float64")
     for start, stop in spans(len(first), PAIRS):
         smoother[start:stop] = (wide[first[start:stop]] * wide[second[start:stop]]) @ factors.shrink
