@@ -1,18 +1,17 @@
 """Times the proxies against the matrix products that no method can avoid, and against other libraries.
 
-    python studies/bench_proxies.py                      # n = 12,000, m = 3,400, d = 512, 8 classes
-    python studies/bench_proxies.py --sklearn            # scikit-learn too, and whether both agree (10 minutes)
-    uv run --with faiss-cpu python studies/bench_proxies.py --others   # neighbours by faiss (flat) and torch
-    python studies/bench_proxies.py --memory             # peak memory of each, in processes of their own
-    python studies/bench_proxies.py --large              # n = 1,000,000, d = 256
-    python studies/bench_proxies.py --start              # the first call in a fresh process, and the first ever
+    python -m studies.bench_proxies                      # n = 12,000, m = 3,400, d = 512, 8 classes
+    python -m studies.bench_proxies --sklearn            # scikit-learn too, and whether both agree (10 minutes)
+    uv run --with faiss-cpu python -m studies.bench_proxies --others   # neighbours by faiss (flat) and torch
+    python -m studies.bench_proxies --memory             # peak memory of each, in processes of their own
+    python -m studies.bench_proxies --large              # n = 1,000,000, d = 256
+    python -m studies.bench_proxies --start              # the first call in a fresh process, and the first ever
 
 All figures that are compared come from one run, round by round; the table shows medians and ratios.
 """
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from autossl.proxies import (
     standardise,
     warm_up,
 )
+from studies import memory as memory_of_process
 
 Operations = dict[str, Callable[[], Any]]
 PANEL = (
@@ -240,18 +240,24 @@ def memory(arguments: argparse.Namespace) -> None:
     for name in proxy_operations(sample(50, 20, 4, 2)):
         size = [f"--{key}={getattr(arguments, key)}" for key in ("n", "m", "d", "classes")]
         print(
-            subprocess.run([sys.executable, __file__, f"--peak={name}", *size], capture_output=True, text=True).stdout,
+            subprocess.run(
+                [sys.executable, "-m", "studies.bench_proxies", f"--peak={name}", *size], capture_output=True, text=True
+            ).stdout,
             end="",
         )
 
 
 def peak(name: str, s: Sample) -> None:
     warm_up()
-    operation = proxy_operations(s)[name]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{name:<46} {extra(proxy_operations(s)[name]):8.0f} MB beyond {s.bank.nbytes / 1e6:.0f} MB of embeddings")
+
+
+def extra(operation: Callable[[], Any]) -> float:
+    """Peak memory of an operation beyond what was held before, in MB."""
+    before = memory_of_process.resident()
+    memory_of_process.forget_peak()
     operation()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{name:<46} {(after - before) / 1024:8.0f} MB beyond {s.bank.nbytes / 2**20:.0f} MB of embeddings")
+    return memory_of_process.peak() - before
 
 
 def large() -> None:
@@ -264,12 +270,12 @@ def large() -> None:
         "k-NN, 35 (k, T), m queries": lambda: knn_votes(s.bank, s.labels, s.queries, classes=s.classes),
         "panel, m queries": lambda: panel(s.bank, s.labels, s.groups, asked, scores=PANEL),
     }
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times = seconds(operations, 1)
+    times: dict[str, float] = {}
+    for name, operation in operations.items():
+        used = extra(partial(lambda one: times.update(seconds(one, 1)), {name: operation}))
+        print(f"{name:<46} {used:8.0f} MB beyond {s.bank.nbytes / 1e6:.0f} MB of embeddings")
     times["Gram + eigh"] *= 10  # of a tenth of the rows
     show(times)
-    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"peak memory {used:.0f} MB beyond {s.bank.nbytes / 2**20:.0f} MB of embeddings")
 
 
 def start() -> None:
