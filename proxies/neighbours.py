@@ -36,10 +36,12 @@ def nearest(queries: NDArray[np.float32], bank: NDArray[np.float32], k: int, hid
 
 def unit_rows(z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scales rows to length 1; a row of zeros stays one. Dividing by the largest entry first avoids overflow."""
-    largest = np.maximum(np.abs(z).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    scaled: NDArray[np.float32] = z / largest
-    length: NDArray[np.float32] = np.linalg.norm(scaled, axis=1, keepdims=True)
-    scaled /= np.maximum(length, np.float32(1e-12))
+    scaled = np.empty_like(z)
+    for start, stop in spans(len(z), TILE_COLUMNS):
+        rows, out = z[start:stop], scaled[start:stop]
+        largest = np.maximum(rows.max(axis=1, keepdims=True), -rows.min(axis=1, keepdims=True))
+        np.divide(rows, np.maximum(largest, np.finfo(np.float32).tiny), out=out)
+        out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), np.float32(1e-12))
     return scaled
 
 
