@@ -1,4 +1,4 @@
-"""Repeat the searches on pbc_blood_28 that the README quotes: `python studies/pbc_blood_28/run.py DATA.npz`."""
+"""Repeat the searches on pbc_blood_28 that the README quotes: `python -m studies.pbc_blood_28.run DATA.npz`."""
 
 import json
 import sys
