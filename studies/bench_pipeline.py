@@ -189,7 +189,7 @@ def _beside(other: str, case: Case, images: Pixels, work: Work, rounds: int) -> 
     seconds_per_step = importlib.import_module(f"studies.{other}_loop").seconds_per_step
     half = max(1, rounds // 2)
     before = in_turn({"ours": work}, half)["ours"]
-    theirs = seconds_per_step(new_encoder(case), images, case.batch, STEPS * rounds, case.device)
+    theirs: float = seconds_per_step(new_encoder(case), images, case.batch, STEPS * rounds, case.device)
     after = in_turn({"ours": work}, half)["ours"]
     return theirs * STEPS / ((before + after) / 2)
 

@@ -123,13 +123,27 @@ def test_a_method_is_watched_over_its_steps() -> None:
     assert row["last_mb"] - row["settled_mb"] == pytest.approx(row["growth_mb"], abs=0.11)
 
 
-@pytest.mark.parametrize("method", ["simclr", "cnn_mae", "rotation"])
-def test_the_bare_loop_shows_a_method_what_was_made_beforehand(tmp_path: Path, method: str) -> None:
-    case = Case(method, "test_resnet", 28, 8, "auto", torch.device("cpu"))
-    images = store(tmp_path, 28, 8)
-    row = measured(case, images, ["bare"], rounds=1)
-    assert row["ours"] > 0
-    assert row["bare"] > 0
+@pytest.mark.parametrize(
+    ("method", "backbone", "side", "parts"),
+    [
+        ("simclr", "test_resnet", 28, ["bare", "lightly"]),
+        ("cnn_mae", "test_resnet", 28, ["bare"]),
+        ("rotation", "test_resnet", 28, ["bare"]),
+        ("simclr", "resnet10_half_3d", 16, ["bare"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with one core
+def test_the_loop_is_timed_beside_others(
+    tmp_path: Path, method: str, backbone: str, side: int, parts: list[str]
+) -> None:
+    for part in parts:
+        pytest.importorskip(part, reason=f"{part} is not installed") if part != "bare" else None
+    case = Case(method, backbone, side, 8, "auto", torch.device("cpu"))
+    row = measured(case, store(tmp_path, case), parts, rounds=1)
+    assert all(row[part] > 0 for part in ["ours", *parts])
+
+
+def test_the_bare_loop_shows_a_method_what_was_made_beforehand() -> None:
     views = Resident(preset("auto", 3), (0.5,) * 3, (0.3,) * 3)
     first, second = (views(torch.rand(8, 3, 28, 28), torch.Generator(), copies=2) for _ in range(2))
     assert first is second
