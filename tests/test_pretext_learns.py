@@ -15,6 +15,7 @@ from autossl.views import Preset, Views, preset
 from tests.pretext_toys import fitting, glyphs, gratings, stains, train
 
 SEEDS = (0, 1, 2)
+NORMS = (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 STEADY = Preset(rotate=10.0, brightness=0.2, contrast=0.2, gamma=0.1, noise=0.1, quantitative=True)
 
 
@@ -71,6 +72,8 @@ SETTINGS = {
     "stain_separation": Setting("stains", "steady", steps=20),
     "pcrl": Setting("letters", "xray", steps=40),
     "dira": Setting("letters", "xray", steps=24),
+    "voco": Setting("letters", "xray", steps=60),
+    "swin_unetr": Setting("letters", "xray", steps=40),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 
@@ -80,12 +83,12 @@ def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
     """Leave-one-out ridge accuracy of the embedding, with batch-norm statistics of these very images."""
     encoder.train()
     for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, NORMS):
             module.reset_running_stats()
             module.momentum = None
     encoder(images)
     for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, NORMS):
             module.momentum = 0.1
     z = encoder.eval()(images).numpy()
     return ridge(standardise(z), y.numpy(), classes=int(y.max()) + 1).value
