@@ -12,7 +12,7 @@ from autossl.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
 from autossl.views import Preset, Views, preset
-from tests.pretext_toys import fitting, glyphs, gratings, stains, train
+from tests.pretext_toys import fitting, glyphs, gratings, quilts, stains, train
 
 SEEDS = (0, 1, 2)
 NORMS = (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -30,7 +30,7 @@ class Setting(NamedTuple):
 
 
 # letters: one object, upright, in a changing place and light; waves: the hidden part follows from the visible one;
-# stains: the colour follows from the direction
+# stains: the colour follows from the direction; quilts: places within one image look different
 SETTINGS = {
     "simclr": Setting("letters", "xray", steps=40),
     "vicreg": Setting("letters", "xray", steps=40),
@@ -72,10 +72,10 @@ SETTINGS = {
     "stain_separation": Setting("stains", "steady", steps=20),
     "pcrl": Setting("letters", "xray", steps=40),
     "dira": Setting("letters", "xray", steps=24),
-    "voco": Setting("letters", "xray", steps=60),
+    "voco": Setting("quilts", "steady", steps=40, lr=4e-3),
     "swin_unetr": Setting("letters", "xray", steps=40),
 }
-TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
+TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts}
 
 
 @torch.no_grad()

@@ -9,9 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from autossl.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.pretext.rotation import turn
 from autossl.pretext.simclr import nt_xent
@@ -25,6 +23,7 @@ from tests.pretext_toys import (
     cosine,
     encoder,
     normal,
+    quilts,
     recorded,
     recorded_forward,
     still,
@@ -241,20 +240,24 @@ def test_the_triple_is_the_weighted_sum_of_its_losses(
     assert method.accuracy is not None
 
 
-LEARNING: dict[str, dict[str, Any]] = {"voco": {"steps": 40}, "swin_unetr": {"steps": 40}}
+LEARNING: dict[str, tuple[Any, int]] = {  # volumes and steps
+    "voco": (lambda n, seed: quilts(n, seed, dims=3), 40),
+    "swin_unetr": (blobs, 24),
+}
 
 
 @cache
 def gain(name: str, seed: int) -> float:
     """What short training on volumes adds to the score."""
-    images, y = blobs(96, seed)
+    toy, steps = LEARNING[name]
+    images, y = toy(96, seed)
     torch.manual_seed(seed)
-    network: Encoder = volume_encoder()
+    network = volume_encoder()
     views = VolumeViews(STEADY, (float(images.mean()),), (float(images.std()),))
     method = METHODS[name](network, views)
-    shown: Tensor = views.standardise(images)
+    shown = views.standardise(images)
     before = score(network, shown, y)
-    train(method.train(), images, batch=24, lr=4e-3, seed=seed, **LEARNING[name])
+    train(method.train(), images, steps=steps, batch=24, lr=4e-3, seed=seed)
     return score(network, shown, y) - before
 
 
