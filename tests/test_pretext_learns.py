@@ -73,7 +73,7 @@ SETTINGS = {
     "pcrl": Setting("letters", "xray", steps=40),
     "dira": Setting("letters", "xray", steps=24),
     "voco": Setting("quilts", "steady", steps=40, lr=4e-3),
-    "swin_unetr": Setting("letters", "xray", steps=40),
+    "swin_unetr": Setting("waves", "steady", steps=24, lr=4e-3),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts}
 

@@ -241,7 +241,7 @@ def test_the_triple_is_the_weighted_sum_of_its_losses(
 
 
 LEARNING: dict[str, tuple[Any, int]] = {  # volumes and steps
-    "voco": (lambda n, seed: quilts(n, seed, dims=3), 40),
+    "voco": (lambda n, seed: quilts(n, seed, dims=3), 90),
     "swin_unetr": (blobs, 24),
 }
 

@@ -34,7 +34,7 @@ class VoCo(Pretext):
 
     paradigm: ClassVar[str] = "contrastive"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
-    passes: ClassVar[float] = 3.5  # small crops are slow for their area
+    passes: ClassVar[float] = 2.9  # measured 3.5 for images, 2.4 for volumes of 28 pixels a side: small crops are slow
     paper: ClassVar[str] = "Wu et al. 2024, arXiv 2402.17300"
 
     def __init__(
