@@ -50,7 +50,7 @@ def test_overlaps_are_the_pixels_that_a_crop_shares_with_each_cell(
     numbers = torch.full((1, 1, *[side] * dims), -1.0)  # which cell a pixel is of
     for number, places in enumerate(np.ndindex(*counts)):
         slices = [slice(place * length, (place + 1) * length) for place, length in zip(places, cell, strict=True)]
-        numbers[(0, 0, *slices)] = number
+        numbers[0, 0][tuple(slices)] = number
     crops = cut(numbers.expand(2, -1, *[-1] * dims), corner, cell).view(2, 3, -1)
     for image, crop in np.ndindex(2, 3):
         counted = [float((crops[image, crop] == number).float().mean()) for number in range(math.prod(counts))]

@@ -94,7 +94,8 @@ class SwinUNETR(Pretext):
 
 def in_disc(x: Tensor) -> Tensor:
     """Standardised images (b, c, *space) with the mean, 0, outside a disc in the plane of the last two axes."""
-    return in_ball(x.flatten(1, -3)).unflatten(1, x.shape[1:-2])
+    shown = in_ball(x.flatten(1, -3))
+    return shown.reshape(*x.shape[:-2], *shown.shape[2:])
 
 
 def box_mask(u: Tensor, share: Tensor, side: float, *size: int) -> Tensor:
