@@ -73,6 +73,28 @@ def blobs(n: int, seed: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
     return images.clamp(0, 1)[:, None], y
 
 
+def quilts(n: int, seed: int, dims: int = 2) -> tuple[Tensor, Tensor]:
+    """Images or volumes (n, 1, 20, 20[, 20]) of four columns of waves: places within one image look different.
+
+    The class is the one of six directions that two opposite columns have; the others are drawn. Where columns meet
+    varies, phase and light too.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 6
+    order = torch.rand(n, 6, generator=generator).scatter(1, y[:, None], 2.0).argsort(1)[:, :2]
+    chosen = torch.stack([y, order[:, 0], order[:, 1], y], 1)
+    angle = chosen * math.pi / 6
+    phase, light = torch.rand(n, 4, generator=generator), 0.35 + 0.3 * torch.rand(n, 1, 1, generator=generator)
+    place = torch.arange(float(SIDE))
+    across = place * angle.cos()[..., None, None] + place[:, None] * angle.sin()[..., None, None]
+    waves = torch.sin(2 * math.pi * (across / 5 + phase[..., None, None]))
+    row, column = torch.randint(8, 13, (2, n, 1, 1), generator=generator)
+    quarter = 2 * (place[:, None] >= row).long() + (place >= column).long()
+    images = waves.gather(1, quarter[:, None])[:, 0] * 0.25 + light
+    images = images.view(n, *[1] * (dims - 2), SIDE, SIDE).expand(n, *[SIDE] * dims)
+    return (images + 0.08 * torch.randn(images.shape, generator=generator)).clamp(0, 1)[:, None], y
+
+
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)

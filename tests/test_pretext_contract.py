@@ -146,7 +146,8 @@ def test_a_constant_batch_gives_no_nan(name: str, dims: int) -> None:
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
 
 
-FALLING = ("simclr", "byol", "dino", "rotation", "hybrid")  # beside all reconstruction; the rest share their code
+# beside all reconstruction; the rest share their code
+FALLING = ("simclr", "byol", "dino", "rotation", "hybrid", "voco", "swin_unetr")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from autossl.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
 from autossl.views import Preset, Views, preset
-from tests.pretext_toys import fitting, glyphs, gratings, stains, train
+from tests.pretext_toys import fitting, glyphs, gratings, quilts, stains, train
 
 SEEDS = (0, 1, 2)
+NORMS = (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 STEADY = Preset(rotate=10.0, brightness=0.2, contrast=0.2, gamma=0.1, noise=0.1, quantitative=True)
 
 
@@ -29,7 +30,7 @@ class Setting(NamedTuple):
 
 
 # letters: one object, upright, in a changing place and light; waves: the hidden part follows from the visible one;
-# stains: the colour follows from the direction
+# stains: the colour follows from the direction; quilts: places within one image look different
 SETTINGS = {
     "simclr": Setting("letters", "xray", steps=40),
     "vicreg": Setting("letters", "xray", steps=40),
@@ -71,8 +72,10 @@ SETTINGS = {
     "stain_separation": Setting("stains", "steady", steps=20),
     "pcrl": Setting("letters", "xray", steps=40),
     "dira": Setting("letters", "xray", steps=24),
+    "voco": Setting("quilts", "steady", steps=40, lr=4e-3),
+    "swin_unetr": Setting("waves", "steady", steps=24, lr=4e-3),
 }
-TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
+TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts}
 
 
 @torch.no_grad()
@@ -80,12 +83,12 @@ def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
     """Leave-one-out ridge accuracy of the embedding, with batch-norm statistics of these very images."""
     encoder.train()
     for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, NORMS):
             module.reset_running_stats()
             module.momentum = None
     encoder(images)
     for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, NORMS):
             module.momentum = 0.1
     z = encoder.eval()(images).numpy()
     return ridge(standardise(z), y.numpy(), classes=int(y.max()) + 1).value

@@ -38,8 +38,10 @@ from autossl.pretext.spark import SparK
 from autossl.pretext.stain_separation import StainSeparation
 from autossl.pretext.super_resolution import SuperResolution
 from autossl.pretext.swav import SwAV
+from autossl.pretext.swin_unetr import SwinUNETR
 from autossl.pretext.vicreg import VICReg
 from autossl.pretext.vicregl import VICRegL
+from autossl.pretext.voco import VoCo
 from autossl.pretext.wmse import WMSE
 
 METHODS: dict[str, type[Pretext]] = {
@@ -83,6 +85,8 @@ METHODS: dict[str, type[Pretext]] = {
     "stain_separation": StainSeparation,
     "pcrl": PCRL,
     "dira": DiRA,
+    "voco": VoCo,
+    "swin_unetr": SwinUNETR,
 }
 Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 
