@@ -73,6 +73,36 @@ def blobs(n: int, seed: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
     return images.clamp(0, 1)[:, None], y
 
 
+def solids(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The upright letters as solids (n, 1, 20, 20, 20) that fade from front to back, anywhere and in any light."""
+    generator = torch.Generator().manual_seed(seed)
+    letters = torch.tensor([[[float(dot) for dot in row] for row in letter.split()] for letter in LETTERS])
+    y = torch.arange(n) % len(LETTERS)
+    flat = F.interpolate(letters[:, None], scale_factor=2.0, mode="nearest")[y, 0]
+    corner = SIDE // 2 - 5 + torch.randint(-3, 4, (n, 3), generator=generator)
+    ink = 0.2 + 0.5 * torch.rand(n, generator=generator)
+    volumes = torch.zeros(n, SIDE, SIDE, SIDE)
+    fading = torch.linspace(1, 0.3, 10)[:, None, None]
+    for volume, letter, (front, top, left), shade in zip(volumes, flat, corner.tolist(), ink, strict=True):
+        volume[front : front + 10, top : top + 10, left : left + 10] = fading * letter * shade
+    volumes += 0.1 + 0.2 * torch.rand(n, 1, 1, 1, generator=generator)
+    volumes += 0.04 * torch.randn(volumes.shape, generator=generator)
+    return volumes.clamp(0, 1)[:, None], y
+
+
+def bodies(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Volumes (n, 1, 20, 20, 20) of waves whose direction in a slice follows from its depth, off by the class (6)."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 6
+    phase, length = torch.rand(2, n, 1, 1, 1, generator=generator)
+    place = torch.arange(float(SIDE))
+    angle = math.radians(75) * place / SIDE + math.radians(8) * y[:, None]
+    across = place * angle.cos()[..., None, None] + place[:, None] * angle.sin()[..., None, None]
+    waves = torch.sin(2 * math.pi * (across / (5 + 2 * length) + phase))
+    volumes = 0.5 + 0.2 * waves + 0.1 * torch.randn(waves.shape, generator=generator)
+    return volumes.clamp(0, 1)[:, None], y
+
+
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
@@ -105,14 +135,16 @@ def encoder(channels: int = 1) -> Encoder:
     return Encoder("test_resnet", channels, 16, model_args={"output_stride": 16})
 
 
-def volume_encoder(channels: int = 1) -> Encoder:
-    """A narrow network for volumes of 20 voxels a side."""
+def volume_encoder(channels: int = 1, side: int = SIDE) -> Encoder:
+    """A narrow network for volumes."""
     narrow = {"block_inplanes": [8, 8, 16, 16], "conv1_t_size": 3, "no_max_pool": True}
-    return Encoder("resnet10_3d", channels, SIDE, model_args=narrow)
+    return Encoder("resnet10_3d", channels, side, model_args=narrow)
 
 
 def fitting(name: str, channels: int, side: int = SIDE) -> Encoder:
-    """The smallest encoder that serves a method: convolutions, or a transformer where it needs patch tokens."""
+    """The smallest encoder that serves a method, for images where it takes them: a transformer for patch tokens."""
+    if 2 not in METHODS[name].dims:
+        return volume_encoder(channels, side)
     if "patch tokens" in METHODS[name].needs:
         return Encoder("test_vit", channels, side, model_args={"img_size": side, "patch_size": 4})
     return Encoder("test_resnet", channels, side, model_args={"output_stride": 8} if side == 28 else {})

@@ -23,6 +23,9 @@ def make_run(name: str, index: int, channels: int = 3) -> Run:
     images = np.clip(127 + 90 * waves[..., None] + rng.normal(0, 10, (96, 28, 28, channels)), 0, 255).astype(np.uint8)
     torch.manual_seed(0)
     encoder = fitting(name, channels, 28)
+    if encoder.dims == 3:  # the waves fade along the first axis
+        fading = np.linspace(1, 0.1, 28)[:, None, None, None]
+        images = (127 + fading * (images[:, None] - 127.0)).astype(np.uint8)
     table = SPACE[name]
     hyperparameters = {**table.fixed, **table.priors[index], "batch_size": 32}
     mean, std = (0.5,) * channels, (0.3,) * channels
