@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.encoder import Encoder, Features
 from autossl.pretext import METHODS, Pretext
 from autossl.views import Preset, Views
+from autossl.volumes import views_for
 
 SIDE = 20
 LETTERS = (
@@ -150,9 +151,9 @@ def fitting(name: str, channels: int, side: int = SIDE) -> Encoder:
     return Encoder("test_resnet", channels, side, model_args={"output_stride": 8} if side == 28 else {})
 
 
-def still(channels: int = 1) -> Views:
+def still(channels: int = 1, dims: int = 2) -> Views:
     """Views that change nothing."""
-    return Views(Preset(), (0.5,) * channels, (0.25,) * channels, crop_min=1.0, jitter=0.0)
+    return views_for(dims)(Preset(), (0.5,) * channels, (0.25,) * channels, crop_min=1.0, jitter=0.0)
 
 
 def recorded(network: Encoder) -> list[Tensor]:
