@@ -25,10 +25,10 @@ class Rubik(Pretext):
     distance, by cross-entropy, and by binary cross-entropies which cubes were turned by 180 degrees about the vertical
     and which about the horizontal line, and which were masked, each with probability one half. `turned` and `masked`
     are the weights of the two beside an order of weight 1. The papers sum the binary terms over the cubes; here they
-    are means, so that the weights keep their meaning. A mask takes the share `ratio` of a cube's blocks, where the
-    paper takes single voxels: those are seen at a glance at any depth of a network. Cubes keep a gap, jitter in their
-    cells and are standardised one by one, so that neither edges nor brightness give anything away. `gap` is the share
-    of a cell's side that is left out.
+    are means, so that the weights keep their meaning. Published code turns a cube about one line at most and masks
+    half of its single voxels; here both turns may meet, and a mask takes the share `ratio` of a cube's blocks, for
+    single voxels are told by their noise. Cubes keep a gap, jitter in their cells and are standardised one by one, so
+    that neither edges nor brightness give anything away. `gap` is the share of a cell's side that is left out.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
