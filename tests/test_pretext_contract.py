@@ -158,7 +158,7 @@ FALLING = (
     "hybrid",
     "rubik",
     "slice_position",
-)  # beside all reconstruction; the rest share their code
+)  # beside all reconstruction and tests/test_pretext_learns_volumes.py
 
 
 @pytest.mark.parametrize(

@@ -163,9 +163,9 @@ def test_upright_views_are_weak_ones_with_intensities(dims: int) -> None:
     assert views.upright().jitter == 0.5
 
 
-@pytest.mark.parametrize("name", ["jigsaw", "rubik", "slice_order", "slice_position"])
+@pytest.mark.parametrize("name", ["jigsaw", "rubik"])
 @pytest.mark.parametrize("backbone", ["vit_tiny_3d", "swin_unetr_small", "segresnet_3d"])
-def test_other_networks_for_volumes_take_them(name: str, backbone: str) -> None:
+def test_other_networks_for_volumes_take_cubes(name: str, backbone: str) -> None:
     torch.manual_seed(0)
     args = {"vit_tiny_3d": {"patch_size": 8, "num_layers": 2}, "segresnet_3d": {"blocks_down": [1, 1, 1]}}
     network = Encoder(backbone, 1, 24, model_args=args.get(backbone))
@@ -264,7 +264,7 @@ def test_slice_order_is_the_binary_cross_entropy_of_what_is_shown() -> None:
     z = method.encoder(shown).detach()
     losses, right = [], 0
     for volume in range(24):
-        answer = float(method.head(torch.cat([z[volume], z[24 + volume]])[None]))
+        answer = float(method.head(torch.cat([z[volume], z[24 + volume]])[None]).detach())
         ascending = float(second[volume] > first[volume])
         losses.append(binary(answer, ascending))
         right += (answer > 0) == bool(ascending)

@@ -14,9 +14,9 @@ from tests.test_pretext_learns import SEEDS, Setting, score
 
 # solids: one object with a front and an upright shape; bodies: what a slice shows tells its depth, the order for slices
 SETTINGS = {
-    "jigsaw": Setting("solids", "mr", steps=60, lr=4e-3),
+    "jigsaw": Setting("bodies", "mr", steps=40, lr=4e-3),
     "relative_location": Setting("solids", "mr", steps=40, lr=4e-3),
-    "rubik": Setting("solids", "mr", steps=60, lr=4e-3),
+    "rubik": Setting("bodies", "mr", steps=60, lr=4e-3),
     "slice_order": Setting("bodies", "mr", steps=40, lr=4e-3),
     "slice_position": Setting("bodies", "mr", steps=40, lr=4e-3),
 }
