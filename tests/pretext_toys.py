@@ -74,23 +74,6 @@ def blobs(n: int, seed: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
     return images.clamp(0, 1)[:, None], y
 
 
-def solids(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The upright letters as solids (n, 1, 20, 20, 20) that fade from front to back, anywhere and in any light."""
-    generator = torch.Generator().manual_seed(seed)
-    letters = torch.tensor([[[float(dot) for dot in row] for row in letter.split()] for letter in LETTERS])
-    y = torch.arange(n) % len(LETTERS)
-    flat = F.interpolate(letters[:, None], scale_factor=2.0, mode="nearest")[y, 0]
-    corner = SIDE // 2 - 5 + torch.randint(-3, 4, (n, 3), generator=generator)
-    ink = 0.2 + 0.5 * torch.rand(n, generator=generator)
-    volumes = torch.zeros(n, SIDE, SIDE, SIDE)
-    fading = torch.linspace(1, 0.3, 10)[:, None, None]
-    for volume, letter, (front, top, left), shade in zip(volumes, flat, corner.tolist(), ink, strict=True):
-        volume[front : front + 10, top : top + 10, left : left + 10] = fading * letter * shade
-    volumes += 0.1 + 0.2 * torch.rand(n, 1, 1, 1, generator=generator)
-    volumes += 0.04 * torch.randn(volumes.shape, generator=generator)
-    return volumes.clamp(0, 1)[:, None], y
-
-
 def bodies(n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Volumes (n, 1, 20, 20, 20) of waves whose direction in a slice follows from its depth, off by the class (6)."""
     generator = torch.Generator().manual_seed(seed)
