@@ -31,7 +31,7 @@ class Jigsaw(Pretext):
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
-    passes: ClassVar[float] = 0.9
+    passes: ClassVar[float] = 1.2  # of volumes .8
     paper: ClassVar[str] = "Noroozi and Favaro 2016, arXiv 1603.09246; in 3-D Taleb et al. 2020, arXiv 2006.03829"
 
     order: Tensor

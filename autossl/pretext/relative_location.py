@@ -26,7 +26,7 @@ class RelativeLocation(Pretext):
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
-    passes: ClassVar[float] = 2.0  # of 64 px images about one: tiles of 8 px are slow for their area
+    passes: ClassVar[float] = 2.0  # of volumes 1.2, of 64 px images about one: tiles of 8 px are slow for their area
     paper: ClassVar[str] = "Doersch et al. 2015, arXiv 1505.05192; in 3-D Taleb et al. 2020, arXiv 2006.03829"
 
     def __init__(self, encoder: Encoder, views: Views, *, gap: float = 0.15, hidden: int = 512) -> None:

@@ -33,7 +33,7 @@ class Rubik(Pretext):
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
     dims: ClassVar[frozenset[int]] = frozenset({3})
-    passes: ClassVar[float] = 1.0
+    passes: ClassVar[float] = 0.8
     paper: ClassVar[str] = "Zhuang et al. 2019, arXiv 1910.02241; Zhu et al. 2020, doi 10.1016/j.media.2020.101746"
     needs: ClassVar[frozenset[str]] = frozenset({"orientation"})
 

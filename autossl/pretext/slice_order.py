@@ -25,7 +25,7 @@ class SliceOrder(Pretext):
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
     dims: ClassVar[frozenset[int]] = frozenset({3})
-    passes: ClassVar[float] = 2.0
+    passes: ClassVar[float] = 2.3
     paper: ClassVar[str] = "Zhang et al. 2017, doi 10.1109/ISBI.2017.7950587"
     needs: ClassVar[frozenset[str]] = frozenset({"order"})
 
