@@ -16,7 +16,7 @@ from tests.test_pretext_learns import SEEDS, Setting, score
 SETTINGS = {
     "jigsaw": Setting("bodies", "mr", steps=40, lr=4e-3),
     "relative_location": Setting("bodies", "mr", steps=80, lr=4e-3),
-    "rubik": Setting("bodies", "mr", steps=60, lr=4e-3),
+    "rubik": Setting("bodies", "mr", steps=100, lr=4e-3),
     "slice_order": Setting("bodies", "mr", steps=40, lr=4e-3),
     "slice_position": Setting("bodies", "mr", steps=40, lr=4e-3),
 }
