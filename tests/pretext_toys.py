@@ -168,3 +168,9 @@ class Blank(torch.nn.Module):
 
 def cosine(a: Tensor, b: Tensor) -> float:
     return float(a.double() @ b.double() / (a.double().norm() * b.double().norm()))
+
+
+def binary(answer: float, right: float) -> float:
+    """Binary cross-entropy of one answer."""
+    p = 1 / (1 + math.exp(-answer))
+    return -(right * math.log(p) + (1 - right) * math.log(1 - p))
