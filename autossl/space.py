@@ -20,7 +20,7 @@ from autossl.views import Preset, Views
 from autossl.volumes import views_for
 
 METHOD = "method"  # the name of the parameter that chooses the method
-WORDS = {"patients": "patients with several images"}  # of needs that one word does not explain
+WORDS = {"patients": "patients with several images", "order": "known order of slices"}  # of needs to be explained
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
 VOLUMES_FOR, LEAST_BATCH = 4, 16  # a batch holds a quarter as many volumes: sets are smaller, and each costs more
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import accumulate
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -130,6 +130,15 @@ class Views:
         u = self.draw(images, generator)
         upright = replace(self.preset, rotate=0.0, elastic=0.0, shear=0.0)
         return _cropped(images.contiguous(), u, upright, max(self.crop_min, MILD_CROP))
+
+    def upright(self) -> Self:
+        """These views without free angles and bending, cropped as mildly as `weak`: what is cut into tiles.
+
+        The fill beside a turned image would tell which tiles lie at its border.
+        """
+        allowed = replace(self.preset, rotate=0.0, elastic=0.0, shear=0.0)
+        mean, std = (tuple(values.tolist()) for values in (self.mean, self.std))
+        return type(self)(allowed, mean, std, crop_min=max(self.crop_min, MILD_CROP), jitter=self.jitter)
 
     def standardise(self, images: Tensor) -> Tensor:
         """(images - mean) / std for each channel, channels_last."""

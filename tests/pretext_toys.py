@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.encoder import Encoder, Features
 from autossl.pretext import METHODS, Pretext
 from autossl.views import Preset, Views
+from autossl.volumes import views_for
 
 SIDE = 20
 LETTERS = (
@@ -95,6 +96,19 @@ def quilts(n: int, seed: int, dims: int = 2) -> tuple[Tensor, Tensor]:
     return (images + 0.08 * torch.randn(images.shape, generator=generator)).clamp(0, 1)[:, None], y
 
 
+def bodies(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Volumes (n, 1, 20, 20, 20) of waves whose direction in a slice follows from its depth, off by the class (6)."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 6
+    phase, length = torch.rand(2, n, 1, 1, 1, generator=generator)
+    place = torch.arange(float(SIDE))
+    angle = math.radians(75) * place / SIDE + math.radians(8) * y[:, None]
+    across = place * angle.cos()[..., None, None] + place[:, None] * angle.sin()[..., None, None]
+    waves = torch.sin(2 * math.pi * (across / (5 + 2 * length) + phase))
+    volumes = 0.5 + 0.2 * waves + 0.1 * torch.randn(waves.shape, generator=generator)
+    return volumes.clamp(0, 1)[:, None], y
+
+
 def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
     """One training step; the loss before it."""
     method.generator.manual_seed(number)
@@ -127,22 +141,24 @@ def encoder(channels: int = 1) -> Encoder:
     return Encoder("test_resnet", channels, 16, model_args={"output_stride": 16})
 
 
-def volume_encoder(channels: int = 1) -> Encoder:
-    """A narrow network for volumes of 20 voxels a side."""
+def volume_encoder(channels: int = 1, side: int = SIDE) -> Encoder:
+    """A narrow network for volumes."""
     narrow = {"block_inplanes": [8, 8, 16, 16], "conv1_t_size": 3, "no_max_pool": True}
-    return Encoder("resnet10_3d", channels, SIDE, model_args=narrow)
+    return Encoder("resnet10_3d", channels, side, model_args=narrow)
 
 
 def fitting(name: str, channels: int, side: int = SIDE) -> Encoder:
-    """The smallest encoder that serves a method: convolutions, or a transformer where it needs patch tokens."""
+    """The smallest encoder that serves a method, for images where it takes them: a transformer for patch tokens."""
+    if 2 not in METHODS[name].dims:
+        return volume_encoder(channels, side)
     if "patch tokens" in METHODS[name].needs:
         return Encoder("test_vit", channels, side, model_args={"img_size": side, "patch_size": 4})
     return Encoder("test_resnet", channels, side, model_args={"output_stride": 8} if side == 28 else {})
 
 
-def still(channels: int = 1) -> Views:
+def still(channels: int = 1, dims: int = 2) -> Views:
     """Views that change nothing."""
-    return Views(Preset(), (0.5,) * channels, (0.25,) * channels, crop_min=1.0, jitter=0.0)
+    return views_for(dims)(Preset(), (0.5,) * channels, (0.25,) * channels, crop_min=1.0, jitter=0.0)
 
 
 def recorded(network: Encoder) -> list[Tensor]:
@@ -174,3 +190,9 @@ class Blank(torch.nn.Module):
 
 def cosine(a: Tensor, b: Tensor) -> float:
     return float(a.double() @ b.double() / (a.double().norm() * b.double().norm()))
+
+
+def binary(answer: float, right: float) -> float:
+    """Binary cross-entropy of one answer."""
+    p = 1 / (1 + math.exp(-answer))
+    return -(right * math.log(p) + (1 - right) * math.log(1 - p))

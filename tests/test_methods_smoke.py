@@ -23,6 +23,8 @@ def make_run(name: str, index: int, channels: int = 3) -> Run:
     images = np.clip(127 + 90 * waves[..., None] + rng.normal(0, 10, (96, 28, 28, channels)), 0, 255).astype(np.uint8)
     torch.manual_seed(0)
     encoder = fitting(name, channels, 28)
+    if encoder.dims == 3:
+        images = np.repeat(images[:, None], 28, axis=1)
     table = SPACE[name]
     hyperparameters = {**table.fixed, **table.priors[index], "batch_size": 32}
     mean, std = (0.5,) * channels, (0.3,) * channels
@@ -51,7 +53,7 @@ def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int, channels:
     assert sum(float(g.abs().sum()) > 0 for g in gradients) > 0.5 * len(list(run.method.encoder.parameters()))
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 2 in cls.dims])  # waves have no depth
 def test_same_seed_same_loss_and_it_falls(name: str) -> None:
     first, second = make_run(name, 0), make_run(name, 0)
     assert next(train(first, [3200 if name == "jigsaw" else 960]))  # 24 orders take longer than the rest

@@ -105,9 +105,10 @@ def test_a_hybrid_of_unknown_parts_is_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "hybrid"])
 def test_any_method_can_be_a_part_and_holds_the_encoder_no_second_time(name: str) -> None:
     channels = 3 if "colour" in METHODS[name].needs else 1
-    method = Hybrid(fitting(name, channels, 16), still(channels), first=name, second="rotation", weight=0.5)
+    network = fitting(name, channels, 16)
+    method = Hybrid(network, still(channels, network.dims), first=name, second="rotation", weight=0.5)
     method.population = 40
-    method.loss(uniform(6, channels, 16, 16), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
+    method.loss(uniform(6, channels, *network.size), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
     method.after_step(0.1)
     assert method.first.encoder is method.encoder
     assert method.first.population == 40

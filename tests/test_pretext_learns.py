@@ -75,6 +75,7 @@ SETTINGS = {
     "voco": Setting("quilts", "steady", steps=40, lr=4e-3),
     "swin_unetr": Setting("waves", "steady", steps=24, lr=4e-3),
 }
+IMAGES = [name for name, cls in METHODS.items() if 2 in cls.dims]
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts}
 
 
@@ -113,7 +114,7 @@ def trained(name: str, seed: int) -> tuple[float, list[float]]:
     return score(encoder, shown, y) - before, losses
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", IMAGES)
 def test_the_embedding_beats_the_untrained_one_by_two_standard_errors(name: str) -> None:
     gains = np.array([trained(name, seed)[0] for seed in SEEDS])
     error = gains.std(ddof=1) / np.sqrt(len(gains))
@@ -121,7 +122,7 @@ def test_the_embedding_beats_the_untrained_one_by_two_standard_errors(name: str)
     assert gains.mean() > 0.02
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", IMAGES)
 def test_the_loss_falls(name: str) -> None:
     for seed in SEEDS:
         losses = trained(name, seed)[1]

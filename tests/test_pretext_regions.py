@@ -8,7 +8,7 @@ import torch
 
 from autossl.pretext.glcl import GLCL, local_contrast
 from autossl.pretext.jigsaw import normalised, tiles
-from autossl.pretext.relative_location import AROUND, RelativeLocation, location_pairs
+from autossl.pretext.relative_location import RelativeLocation, location_pairs
 from autossl.pretext.simclr import nt_xent
 from autossl.views import Views, preset
 from tests.pretext_toys import cosine, encoder, normal, recorded, recorded_forward, still, uniform
@@ -35,7 +35,7 @@ def test_relative_location_is_the_cross_entropy_of_the_eight_places() -> None:
     z = method.encoder(cut).view(3, 9, -1).detach()
     losses = []
     for image in range(3):
-        for place, cell in enumerate(AROUND):
+        for place, cell in enumerate((0, 1, 2, 3, 5, 6, 7, 8)):
             answer = method.head(torch.cat([z[image, 4], z[image, cell]])[None])[0].detach().double()
             losses.append(float(answer.exp().sum().log() - answer[place]))
     assert found == pytest.approx(np.mean(losses), rel=1e-4)

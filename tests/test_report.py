@@ -268,7 +268,10 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return open_context(begin(tmp_path_factory.mktemp("views")))
 
 
-@pytest.mark.parametrize("method", [n for n, cls in METHODS.items() if not cls.needs & {"colour", "patch tokens"}])
+@pytest.mark.parametrize(
+    "method",
+    [n for n, cls in METHODS.items() if 2 in cls.dims and not cls.needs & {"colour", "patch tokens"}],
+)
 def test_every_method_can_show_its_views(context: Context, method: str) -> None:
     prior = read_space()[method]
     shown = view_sheet(context, method, {**prior.fixed, **prior.priors[0]})

@@ -37,9 +37,10 @@ def test_volumes_get_a_backbone_and_the_methods_that_take_them() -> None:
     assert set(config["methods"]) == {
         n for n in preset("mr", 1).methods if 3 in METHODS[n].dims and "patients" not in METHODS[n].needs
     }
-    assert config["left_out"]["jigsaw"] == "it is not for volumes"
+    assert config["left_out"]["densecl"] == "it is not for volumes"
     flat = resolve(ASKED, source(2), {})
-    assert "jigsaw" in flat["methods"]
+    assert "densecl" in flat["methods"]
+    assert flat["left_out"]["slice_order"] == "it is for volumes only"
     assert flat["left_out"]["colourisation"] == "these images have no colour"
 
 

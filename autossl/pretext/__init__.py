@@ -31,9 +31,12 @@ from autossl.pretext.pixpro import PixPro
 from autossl.pretext.relative_location import RelativeLocation
 from autossl.pretext.ressl import ReSSL
 from autossl.pretext.rotation import Rotation
+from autossl.pretext.rubik import Rubik
 from autossl.pretext.simclr import SimCLR
 from autossl.pretext.simmim import SimMIM
 from autossl.pretext.simsiam import SimSiam
+from autossl.pretext.slice_order import SliceOrder
+from autossl.pretext.slice_position import SlicePosition
 from autossl.pretext.spark import SparK
 from autossl.pretext.stain_separation import StainSeparation
 from autossl.pretext.super_resolution import SuperResolution
@@ -87,6 +90,9 @@ METHODS: dict[str, type[Pretext]] = {
     "dira": DiRA,
     "voco": VoCo,
     "swin_unetr": SwinUNETR,
+    "rubik": Rubik,
+    "slice_order": SliceOrder,
+    "slice_position": SlicePosition,
 }
 Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 

@@ -1,4 +1,4 @@
-"""Jigsaw: tell in which order the tiles of an image were laid."""
+"""Jigsaw: tell in which order the tiles of an image, or the cubes of a volume, were laid."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.encoder import LINEAR, Encoder
 from autossl.heads import mlp
 from autossl.pretext.base import Pretext
 from autossl.views import Views
@@ -19,17 +19,20 @@ CANDIDATES = 2000  # permutations among which the most different ones are chosen
 
 
 class Jigsaw(Pretext):
-    """Noroozi and Favaro 2016: classify the permutation of grid x grid tiles that one encoder sees one by one.
+    """Noroozi and Favaro 2016: classify the permutation of tiles, `grid` along each axis, that one encoder sees singly.
 
-    Tiles keep a gap, jitter in their cells and are normalised one by one, so that neither edges nor brightness give
-    the order away. Of colour images one channel, drawn for each, is shown in the place of all: lenses shift colours
-    against each other, outwards from the middle, and that gave it away (colour dropping, Doersch et al. 2015). `gap` is
-    the share of a cell's side that is left out.
+    Of volumes the tiles are cubes and the orders a few that lie far apart (Taleb et al. 2020). Tiles keep a gap, jitter
+    in their cells and are normalised one by one, so that neither edges nor brightness give the order away; the image
+    keeps the intensities of its view (`Views.upright`), which reach the tiles as another gamma, noise and sharpness. Of
+    colour images one channel, drawn for each, is shown in the place of all: lenses shift colours against each other,
+    outwards from the middle, and that gave it away (colour dropping, Doersch et al. 2015). `gap` is the share of a
+    cell's side that is left out.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
-    passes: ClassVar[float] = 0.9
-    paper: ClassVar[str] = "Noroozi and Favaro 2016, arXiv 1603.09246"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    passes: ClassVar[float] = 1.2  # of volumes .8
+    paper: ClassVar[str] = "Noroozi and Favaro 2016, arXiv 1603.09246; in 3-D Taleb et al. 2020, arXiv 2006.03829"
 
     order: Tensor
 
@@ -45,25 +48,29 @@ class Jigsaw(Pretext):
     ) -> None:
         super().__init__(encoder, views)
         self.grid, self.gap = grid, gap
-        self.register_buffer("order", torch.from_numpy(different_orders(grid * grid, permutations)), persistent=False)
-        self.head = mlp(encoder.dim * grid * grid, hidden, len(self.order))
+        self.upright = views.upright()
+        cells = grid**encoder.dims
+        self.register_buffer("order", torch.from_numpy(different_orders(cells, permutations)), persistent=False)
+        self.head = mlp(encoder.dim * cells, hidden, len(self.order))
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = self.views.standardise(self.views.weak(images, self.generator))
-        b = len(x)
+        x = self.upright(images, self.generator)
+        b, cells = len(x), self.order.shape[1]
         device = self.generator.device
         label = torch.randint(len(self.order), (b,), generator=self.generator, device=device).to(x.device)
-        shift = torch.rand(b, self.grid**2, 2, generator=self.generator, device=device).to(x.device)
-        x = one_channel(x, torch.rand(b, generator=self.generator, device=device).to(x.device))
-        shuffled = tiles(x, self.order[label], shift, self.grid, self.gap)
-        seen = self.encoder(self._resized(normalised(shuffled)))
+        shift = torch.rand(b, cells, self.encoder.dims, generator=self.generator, device=device).to(x.device)
+        if self.encoder.dims == 2:
+            x = one_channel(x, torch.rand(b, generator=self.generator, device=device).to(x.device))
+        shuffled = normalised(tiles(x, self.order[label], shift, self.grid, self.gap))
+        seen = self.encoder(fitted(shuffled, self.encoder))
         return self.answered(self.head(seen.reshape(b, -1)), label)
 
-    def _resized(self, patches: Tensor) -> Tensor:
-        """Plain transformers take one size only; networks with several stages take the tiles as they are."""
-        if len(self.encoder.pyramid_channels) > 1:
-            return patches
-        return F.interpolate(patches, self.encoder.image_size, mode="bilinear", align_corners=False)
+
+def fitted(patches: Tensor, encoder: Encoder) -> Tensor:
+    """Plain transformers take one size only; networks with several stages take the tiles as they are."""
+    if len(encoder.pyramid_channels) > 1:
+        return patches
+    return F.interpolate(patches, encoder.image_size, mode=LINEAR[encoder.dims], align_corners=False)
 
 
 def one_channel(x: Tensor, drawn: Tensor) -> Tensor:
@@ -73,25 +80,28 @@ def one_channel(x: Tensor, drawn: Tensor) -> Tensor:
 
 
 def tiles(x: Tensor, order: Tensor, shift: Tensor, grid: int, gap: float) -> Tensor:
-    """Tiles (b * n, c, t, t) of images (b, c, h, w), n = grid * grid, image by image in the order given.
+    """Tiles (b * n, c, t, t[, t]) of images (b, c, *space), n = grid to the power of axes, in the order given.
 
-    `order` (b, n) names the cell of each place; `shift` (b, n, 2) in [0, 1) places the tile within its cell.
+    `order` (b, n) names the cell of each place, row by row; `shift` (b, n, axes) in [0, 1) places the tile in its cell.
     """
-    b, c, h, w = x.shape
-    cell = min(h, w) // grid
+    space = x.shape[2:]
+    dims, cell = len(space), min(space) // grid
     side = max(cell - max(round(gap * cell), 1), 1)
-    top = order // grid * cell + (shift[..., 0] * (cell - side + 1)).long()
-    left = order % grid * cell + (shift[..., 1] * (cell - side + 1)).long()
     span = torch.arange(side, device=x.device)
-    rows, columns = (top[..., None] + span)[..., :, None], (left[..., None] + span)[..., None, :]
-    image = torch.arange(b, device=x.device).view(b, 1, 1, 1)
-    found = x.permute(0, 2, 3, 1)[image, rows, columns]  # (b, n, t, t, c)
-    return found.view(b * grid * grid, side, side, c).permute(0, 3, 1, 2)
+    image = torch.arange(len(x), device=x.device).view(-1, *[1] * (dims + 1))
+    places = []
+    for axis in range(dims):
+        number = order // grid ** (dims - 1 - axis) % grid
+        start = number * cell + (shift[..., axis] * (cell - side + 1)).long()
+        places.append((start[..., None] + span).view(*order.shape, *[1] * axis, side, *[1] * (dims - 1 - axis)))
+    found = x.movedim(1, -1)[image, *places]  # (b, n, t, t[, t], c)
+    return found.flatten(0, 1).movedim(-1, 1)
 
 
 def normalised(x: Tensor) -> Tensor:
     """Each tile and channel with mean 0 and standard deviation 1; an empty tile stays 0."""
-    mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
+    space = tuple(range(2, x.ndim))
+    mean, std = x.mean(space, keepdim=True), x.std(space, keepdim=True)
     return (x - mean) / (std + 0.1)  # 0.1: the noise of an empty tile must not be blown up
 
 

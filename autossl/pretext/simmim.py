@@ -22,7 +22,7 @@ class SimMIM(Pretext):
 
     paradigm: ClassVar[str] = "generative"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
-    passes: ClassVar[float] = 1.1
+    passes: ClassVar[float] = 1.3  # of volumes; of images .9
     paper: ClassVar[str] = "Xie et al. 2022, arXiv 2111.09886"
 
     def __init__(self, encoder: Encoder, views: Views, *, ratio: float = 0.6, grid: int = 7) -> None:

@@ -1,0 +1,68 @@
+"""Slice order: tell which of two slabs of a volume lies above the other."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.heads import mlp
+from autossl.pretext.base import Pretext
+from autossl.pretext.slabs import cut, extent, slices_of
+from autossl.views import Views
+
+
+class SliceOrder(Pretext):
+    """Zhang et al. 2017: from the embeddings of two slabs, whether the second lies further along the first axis.
+
+    The paper orders single slices with an encoder for images; here slabs of `thickness`, a share of the depth, are
+    enlarged to what an encoder for volumes takes. Two slabs of a volume do not overlap, and their starts are at most
+    `gap` of the depth apart: near ones are hard to order, far ones easy. The loss is the binary cross-entropy of one
+    answer. Each slab is a view of its own, in crop and intensity, so that no drift of brightness along the axis gives
+    the order away; slabs are cut between the first and the last slice that show something (`slabs.extent`), so that an
+    empty end of the volume does not either.
+    """
+
+    paradigm: ClassVar[str] = "non-contrastive and predictive"
+    dims: ClassVar[frozenset[int]] = frozenset({3})
+    passes: ClassVar[float] = 2.3
+    paper: ClassVar[str] = "Zhang et al. 2017, doi 10.1109/ISBI.2017.7950587"
+    needs: ClassVar[frozenset[str]] = frozenset({"order"})
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        views: Views,
+        *,
+        thickness: float = 0.15,
+        gap: float = 0.5,
+        hidden: int = 512,
+    ) -> None:
+        super().__init__(encoder, views)
+        self.thickness, self.gap = thickness, gap
+        self.head = mlp(2 * encoder.dim, hidden, 1)
+
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        thick = slices_of(self.thickness, images.shape[2])
+        u = torch.rand(len(images), 3, generator=self.generator, device=self.generator.device).to(images.device)
+        below, above = pair(*extent(images, 2 * thick), u, thick, max(round(self.gap * images.shape[2]), thick))
+        ascending = u[:, 2] < 0.5
+        starts = torch.where(ascending, below, above), torch.where(ascending, above, below)
+        slabs = torch.cat([cut(images, start, thick) for start in starts])
+        seen = torch.cat(self.encoder(self.views(slabs, self.generator)).chunk(2), 1)
+        answer = self.head(seen)
+        # the binary cross-entropy of one answer is the cross-entropy of it beside zero
+        return self.answered(torch.cat([torch.zeros_like(answer), answer], 1).float(), ascending.long())
+
+
+def pair(first: Tensor, last: Tensor, u: Tensor, thick: int, most: int) -> tuple[Tensor, Tensor]:
+    """Starts (b,) of a lower and an upper slab between slices `first` and `last` (b,), `thick` to `most` apart.
+
+    `u` (b, 2 or more) are uniform numbers in [0, 1): for the distance, and for the place of the lower slab. Between
+    first and last there must be room for both.
+    """
+    room = last - first + 1 - thick  # the greatest distance that fits
+    farthest = room.clamp_max(most)
+    apart = thick + (u[:, 0] * (farthest - thick + 1)).long()
+    below = first + (u[:, 1] * (room - apart + 1)).long()
+    return below, below + apart

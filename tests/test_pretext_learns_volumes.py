@@ -1,0 +1,53 @@
+"""Methods on tiles and slabs of volumes learn: short training makes the embedding of a toy set better by ridge."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from autossl.pretext import METHODS
+from autossl.views import preset
+from autossl.volumes import VolumeViews
+from tests.pretext_toys import bodies, train, volume_encoder
+from tests.test_pretext_learns import SEEDS, Setting, score
+
+# the toy set made for the order of slices: what a place shows tells its depth, and cubes in different depths differ
+SETTINGS = {
+    "jigsaw": Setting("bodies", "mr", steps=40, lr=4e-3),
+    "relative_location": Setting("bodies", "mr", steps=80, lr=4e-3),
+    "rubik": Setting("bodies", "mr", steps=100, lr=4e-3),
+    "slice_order": Setting("bodies", "mr", steps=40, lr=4e-3),
+    "slice_position": Setting("bodies", "mr", steps=40, lr=4e-3),
+}
+TOYS = {"bodies": bodies}
+
+
+@cache
+def trained(name: str, seed: int) -> tuple[float, list[float]]:
+    """How much short training adds to the score, and the losses on the way."""
+    setting = SETTINGS[name]
+    volumes, y = TOYS[setting.toy](240, seed)
+    torch.manual_seed(seed)
+    encoder = volume_encoder()
+    views = VolumeViews(preset(setting.modality, 1), (float(volumes.mean()),), (float(volumes.std()),), jitter=0.1)
+    method = METHODS[name](encoder, views, **setting.own)
+    shown = views.standardise(volumes)
+    before = score(encoder, shown, y)
+    losses = train(method.train(), volumes, steps=setting.steps, batch=32, lr=setting.lr, seed=seed)
+    return score(encoder, shown, y) - before, losses
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_embedding_of_volumes_beats_the_untrained_one_by_two_standard_errors(name: str) -> None:
+    gains = np.array([trained(name, seed)[0] for seed in SEEDS])
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    assert gains.mean() > 2 * error, f"gains {gains.round(3)}"
+    assert gains.mean() > 0.02
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_loss_falls_on_tiles_and_slabs(name: str) -> None:
+    for seed in SEEDS:
+        losses = trained(name, seed)[1]
+        assert np.mean(losses[-8:]) < np.mean(losses[:4])
