@@ -71,6 +71,7 @@ SETTINGS = {
     "stain_separation": Setting("stains", "steady", steps=20),
     "pcrl": Setting("letters", "xray", steps=40),
     "dira": Setting("letters", "xray", steps=24),
+    "volume_fusion": Setting("waves", "steady", steps=40),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 

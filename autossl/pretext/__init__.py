@@ -40,6 +40,7 @@ from autossl.pretext.super_resolution import SuperResolution
 from autossl.pretext.swav import SwAV
 from autossl.pretext.vicreg import VICReg
 from autossl.pretext.vicregl import VICRegL
+from autossl.pretext.volume_fusion import VolumeFusion
 from autossl.pretext.wmse import WMSE
 
 METHODS: dict[str, type[Pretext]] = {
@@ -83,6 +84,7 @@ METHODS: dict[str, type[Pretext]] = {
     "stain_separation": StainSeparation,
     "pcrl": PCRL,
     "dira": DiRA,
+    "volume_fusion": VolumeFusion,
 }
 Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 

@@ -62,11 +62,11 @@ def hole_mask(u: Tensor, area: float, *size: int) -> Tensor:
         start = (u[..., dims - 1 + axis] * (side - length + 1)).floor()
         along = [1] * dims
         along[axis] = side
-        mask = mask & _within(side, start, length).view(*u.shape[:2], *along)
+        mask = mask & within(side, start, length).view(*u.shape[:2], *along)
     return mask.any(1, keepdim=True).float()
 
 
-def _within(size: int, start: Tensor, length: Tensor) -> Tensor:
+def within(size: int, start: Tensor, length: Tensor) -> Tensor:
     """(b, holes, size), True on the pixels from `start` on, `length` of them (each (b, holes))."""
     place = torch.arange(size, device=start.device)
     return (place >= start[..., None]) & (place < (start + length)[..., None])
