@@ -70,7 +70,7 @@ SETTINGS = {
     "stain_separation": Setting("stains", "steady", steps=20),
     "pcrl": Setting("letters", "xray", steps=40),
     "dira": Setting("letters", "xray", steps=24),
-    "volume_fusion": Setting("waves", "steady", steps=40),
+    "volume_fusion": Setting("waves", "steady", steps=32, own={"skips": False, "boxes": 6, "levels": 1}),
 }
 TOYS = {"letters": glyphs, "waves": gratings, "stains": stains}
 
