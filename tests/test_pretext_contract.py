@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.pretext_toys import SIDE, blobs, fitting, glyphs, step, train, volume
 NAMES = list(METHODS)
 CASES = [(name, dims) for name, cls in METHODS.items() for dims in sorted(cls.dims)]
 # 12 volumes cannot whiten 32 dimensions; a teacher that hardly moves is a random target for longer
-OWN: dict[str, dict[str, float]] = {"wmse": {"out": 4}, "mocov3": {"teacher_rate": 0.05}}
+OWN: dict[str, dict[str, Any]] = {"wmse": {"out": 4}, "mocov3": {"teacher_rate": 0.05}}
 LONGER = {"mocov3": 36}
 PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hybrid"}
 

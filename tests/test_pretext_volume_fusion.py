@@ -59,9 +59,9 @@ def test_a_partner_is_another_image_of_the_batch(dims: int, batch: int) -> None:
         method.generator.manual_seed(seed)
         fused, classes = method.fused(x)
         assert classes.shape == (batch, *[20] * dims)
-        pure = [fused[i, 0][classes[i] == 4].unique() for i in range(batch)]
+        pure = [set(fused[i, 0][classes[i] == 4].tolist()) for i in range(batch)]
         assert all(len(values) <= 1 for values in pure)
-        partners = {i: round(float(values)) - 1 for i, values in enumerate(pure) if len(values)}
+        partners = {i: round(values.pop()) - 1 for i, values in enumerate(pure) if values}
         assert all(i != partner for i, partner in partners.items())
         seen |= set(partners.items())
         for i, partner in partners.items():

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,15 @@ from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, orienta
 MODALITIES = list(modalities())
 STILL = Preset()  # nothing allowed
 SCANNER = Preset(
-    **{"window": 0.4, "bias": 0.5, "rician": 0.1, "ghost": 0.5, "lowres": 0.5, "speckle": 0.2, "cutout": 0.2},
-    **{"blur": 0.05, "blur_share": 0.5},
+    window=0.4,
+    bias=0.5,
+    rician=0.1,
+    ghost=0.5,
+    lowres=0.5,
+    speckle=0.2,
+    cutout=0.2,
+    blur=0.05,
+    blur_share=0.5,
 )
 
 
@@ -40,6 +48,12 @@ def make(allowed: Preset, channels: int, crop_min: float = 0.3, jitter: float = 
 def plain(allowed: Preset, crop_min: float = 1.0, jitter: float = 1.0) -> VolumeViews:
     """Views of one channel in the units of the volumes."""
     return VolumeViews(allowed, (0.0,), (1.0,), crop_min=crop_min, jitter=jitter)
+
+
+def alone(name: str, amplitude: float) -> Preset:
+    """Nothing allowed but one thing."""
+    chosen: dict[str, Any] = {name: amplitude}
+    return replace(STILL, **chosen)
 
 
 def middle(b: int, **drawn: float) -> Tensor:
@@ -164,7 +178,7 @@ def test_an_operation_finds_the_numbers_that_are_its_own() -> None:
     """Each operation of a scanner, alone, against a call with its slice of the row; the others are not drawn from."""
     x = cubes(8, 1)
     for name in WIDTHS:
-        views = plain(replace(STILL, **{name: 0.4}), jitter=0.5)
+        views = plain(alone(name, 0.4), jitter=0.5)
         u = views.draw(x, seeded())
         assert u.shape[1] == len(COLUMNS) + sum(WIDTHS.values()) + 1
         u[:, : len(COLUMNS)] = middle(8)[:, : len(COLUMNS)]
@@ -177,7 +191,7 @@ def test_an_operation_finds_the_numbers_that_are_its_own() -> None:
 @pytest.mark.parametrize("name", ["ghost", "lowres"])
 def test_a_quarter_of_the_volumes_is_touched_as_of_images(name: str) -> None:
     x = cubes(200, 1, 20, 21, 22)
-    views = plain(replace(STILL, **{name: 0.5}))
+    views = plain(alone(name, 0.5))
     u = middle(200)
     u[:, EXTRA[name]] = torch.rand(200, WIDTHS[name], generator=seeded())
     touched = (views.apply(x, u) - x).abs().flatten(1).amax(1) > 1e-3
