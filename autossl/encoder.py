@@ -1,5 +1,6 @@
 """A timm or MONAI backbone as an encoder: pooled embedding and feature pyramid from one forward pass."""
 
+import math
 from typing import Any, NamedTuple, cast
 
 import timm
@@ -11,8 +12,10 @@ from autossl.errors import UserError
 from autossl.volume_networks import VOLUMES
 from autossl.volume_networks import build as build_volume_network
 
-PATCHES = (16, 14, 8, 7, 4, 2)
+PATCHES = range(16, 1, -1)
 MIN_TOKENS = 4  # patches a side below which a transformer sees too little
+TOKENS = 8  # patches a side that are aimed at where an image is smaller than a transformer was made for
+PLENTY = 6  # patches a side with which a transformer for images is left as it is
 LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
 
@@ -154,17 +157,17 @@ def default_precision(device: str, dims: int = 2) -> str:
 def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str, Any], int]:
     """Keywords for timm or MONAI, and an up-sampling factor, with which `backbone` keeps at least 2 cells a side.
 
-    Keywords are preferred because the library then rebuilds the same network from `config.json`; a fixed up-sampling
-    of the input comes last. Raises UserError if nothing serves.
+    A plain transformer for images gets patches of about an eighth of the side unless its own leave 6 or more a side:
+    2 x 2 patches of 16 px tell it little. Keywords are preferred because the library then rebuilds the same network
+    from `config.json`; a fixed up-sampling of the input comes last. Raises UserError if nothing serves.
     """
     if backbone not in VOLUMES or not VOLUMES[backbone].sized:
         _create(backbone, channels, image_size, {})  # what cannot be built at all says why
-    options = _options(backbone, image_size)
-    for model_args in options:
-        if _cells(backbone, channels, image_size, model_args, 1) >= 2:
-            return model_args, 1
+    model_args = _keywords(backbone, channels, image_size)
+    if model_args is not None:
+        return model_args, 1
     for factor in (2, 4, 8):
-        if _cells(backbone, channels, image_size, {}, factor) >= 2:
+        if _cells(backbone, channels, image_size, {}, factor)[0] >= 2:
             return {}, factor
     raise UserError(
         f"a backbone that can take {image_size} px images was wanted, but {backbone!r} leaves fewer than 2 cells "
@@ -173,24 +176,42 @@ def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str
     )
 
 
+def _keywords(backbone: str, channels: int, image_size: int) -> dict[str, Any] | None:
+    """The keywords that change the network least and leave enough cells; None if no keywords do."""
+    sparse = None  # what leaves a transformer few patches, if it knows no other size of them
+    for model_args in _options(backbone, image_size):
+        cells, plain = _cells(backbone, channels, image_size, model_args, 1)
+        if cells < 2:
+            continue
+        if not plain or cells >= PLENTY or "patch_size" in model_args:
+            return model_args
+        sparse = model_args if sparse is None else sparse
+    return sparse
+
+
 def _options(backbone: str, image_size: int) -> list[dict[str, Any]]:
     """Keywords to try, those that change the network least first."""
     fitting = [p for p in PATCHES if image_size % p == 0 and image_size // p >= MIN_TOKENS]
-    patches: list[dict[str, Any]] = [{"img_size": image_size, "patch_size": p} for p in fitting]
-    if backbone in VOLUMES:
-        return patches if VOLUMES[backbone].sized else list(VOLUMES[backbone].fits)
-    return [{}, {"output_stride": 16}, {"output_stride": 8}, {"img_size": image_size}, *patches]
+    if backbone not in VOLUMES:
+        near = sorted(fitting, key=lambda p: abs(math.log(p * TOKENS / image_size)))
+        patches = [{"img_size": image_size, "patch_size": p} for p in near]
+        return [{}, {"output_stride": 16}, {"output_stride": 8}, {"img_size": image_size}, *patches]
+    if VOLUMES[backbone].sized:
+        return [{"img_size": image_size, "patch_size": p} for p in fitting]
+    return list(VOLUMES[backbone].fits)
 
 
-def _cells(backbone: str, channels: int, image_size: int, model_args: dict[str, Any], upsample: int) -> int:
-    """Cells a side of the last map, 0 if the network cannot be built or run like this."""
+def _cells(
+    backbone: str, channels: int, image_size: int, model_args: dict[str, Any], upsample: int
+) -> tuple[int, bool]:
+    """Cells a side of the last map, 0 if the network cannot be built or run like this; whether it has one map only."""
     try:
         with torch.no_grad():
             encoder = Encoder(backbone, channels, image_size, model_args=model_args, upsample=upsample)
             encoder.eval()(torch.zeros(1, channels, *encoder.size))
     except (UserError, RuntimeError, AssertionError, ValueError, TypeError):
-        return 0
-    return min(encoder.cells)
+        return 0, False
+    return min(encoder.cells), encoder.dims == 2 and len(encoder.pyramid_channels) == 1
 
 
 def default_backbone(image_size: int, device: str, dims: int = 2) -> str:

@@ -135,10 +135,19 @@ def rician(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
 
 
 def lowres(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
-    """A quarter of the images at down to 1 - amplitude of their resolution, enlarged again; u (b, 1)."""
-    return _rarely(
-        x, u, lambda some, v: _through(some, [_coarse(side, 1 - amplitude * v[:, 0]) for side in x.shape[2:]])
-    )
+    """A quarter of the images at down to 1 - amplitude of their resolution, enlarged again; u (b, 1) or (b, 2).
+
+    A second number chooses one of the axes, as thick slices have it, or all of them, each as likely.
+    """
+    axes = x.ndim - 2
+
+    def coarser(some: Tensor, v: Tensor) -> Tensor:
+        zoom = 1 - amplitude * v[:, 0]
+        chosen = (v[:, 1] * (axes + 1)).floor() if v.shape[1] > 1 else torch.full_like(zoom, axes)
+        zooms = [torch.where((chosen == axis) | (chosen == axes), zoom, 1.0) for axis in range(axes)]
+        return through(some, [_coarse(side, z) for side, z in zip(x.shape[2:], zooms, strict=True)])
+
+    return _rarely(x, u, coarser)
 
 
 def _coarse(side: int, zoom: Tensor) -> Tensor:
@@ -163,7 +172,7 @@ def ghost(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
         count = GHOSTS[0] + (v[:, 1] * (GHOSTS[1] + 1 - GHOSTS[0])).floor()
         axis = (v[:, 2] * (x.ndim - 2)).floor()
         weakened = [amplitude * v[:, 0] * (axis == number) for number in range(x.ndim - 2)]
-        return _through(some, [_combed(n, w, count) for n, w in zip(x.shape[2:], weakened, strict=True)]).abs_()
+        return through(some, [_combed(n, w, count) for n, w in zip(x.shape[2:], weakened, strict=True)]).abs_()
 
     return _rarely(x, u, ghosted)
 
@@ -188,7 +197,7 @@ def _rarely(x: Tensor, u: Tensor, operation: Callable[[Tensor, Tensor], Tensor])
     return result
 
 
-def _through(x: Tensor, matrices: list[Tensor]) -> Tensor:
+def through(x: Tensor, matrices: list[Tensor]) -> Tensor:
     """Images (b, c, *space) with a matrix (b, side, side) for each axis of space applied along it."""
     for matrix in matrices:  # the axis in front goes to the end each time, until all are back in place
         moved = x.movedim(2, -1)
@@ -206,16 +215,15 @@ def colour_matrix(angle: Tensor, away: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Images (b, c, h, w) through a Gaussian of `sigma` (b,) in units of the side: a matrix product along each axis."""
-    h, w = x.shape[2:]
-    return gaussian(h, sigma * h) @ x @ gaussian(w, sigma * w).transpose(2, 3)
+    """Images through a Gaussian of `sigma` (b,) in units of the side: a matrix product along each axis."""
+    return through(x, [gaussian(side, sigma * side) for side in x.shape[2:]])
 
 
 def gaussian(side: int, sigma: Tensor) -> Tensor:
-    """(b, 1, side, side): rows are Gaussian weights of standard deviation `sigma` (b,) pixels that add up to 1."""
+    """(b, side, side): rows are Gaussian weights of standard deviation `sigma` (b,) pixels that add up to 1."""
     place = torch.arange(side, device=sigma.device)
     squares = (place[:, None] - place).square()
-    weights = torch.exp(-squares / (2 * sigma.clamp_min(0.1).square()).view(-1, 1, 1, 1))
+    weights = torch.exp(-squares / (2 * sigma.clamp_min(0.1).square()).view(-1, 1, 1))
     return weights / weights.sum(-1, keepdim=True)
 
 

@@ -2,11 +2,12 @@
 
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import accumulate
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,15 @@ WIDTHS = {
     **{"elastic": 2 * KNOTS**2, "shear": 1, "window": 2, "bias": 16, "rician": 3, "ghost": 3},
     **{"lowres": 1, "speckle": 2, "depth": 1, "stain": 6, "cutout": 3},
 }
-ENDS = list(accumulate(WIDTHS.values(), initial=len(COLUMNS)))
-EXTRA = {name: slice(*ENDS[at : at + 2]) for at, name in enumerate(WIDTHS)}  # where each finds its numbers
+
+
+def slices(widths: Mapping[str, int], start: int) -> dict[str, slice]:
+    """Where each of the names finds its numbers in a row, the first at `start`."""
+    ends = list(accumulate(widths.values(), initial=start))
+    return {name: slice(*ends[at : at + 2]) for at, name in enumerate(widths)}
+
+
+EXTRA = slices(WIDTHS, len(COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,9 @@ class Views:
     UserError if a strength is outside its range.
     """
 
+    rows: ClassVar[Mapping[str, slice]] = EXTRA  # what may be drawn beside the first `fewest` numbers
+    fewest: ClassVar[int] = len(COLUMNS)
+
     def __init__(
         self,
         preset: Preset,
@@ -143,17 +154,17 @@ class Views:
     def standardise(self, images: Tensor) -> Tensor:
         """(images - mean) / std for each channel, channels_last."""
         mean, std = self._statistics(images)
-        shift, scale = (-mean / std).view(1, -1, 1, 1), (1 / std).view(1, -1, 1, 1)
-        return torch.addcmul(shift, images, scale).contiguous(memory_format=torch.channels_last)
+        shift, scale = (intensity.along(values[None], images) for values in (-mean / std, 1 / std))
+        return self._laid(torch.addcmul(shift, images, scale))
 
     def draw(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Uniform numbers in [0, 1), a row for each image: all the randomness of one view."""
-        width = (ENDS[-1] if self.extra else len(COLUMNS)) + images.shape[1]
+        width = (max(at.stop for at in self.rows.values()) if self.extra else self.fewest) + images.shape[1]
         return torch.rand(len(images), width, generator=generator, device=generator.device).to(images.device)
 
     def apply(self, images: Tensor, u: Tensor) -> Tensor:
         """The standardised views (b, c, h, w) that the rows of `u` describe, channels_last."""
-        x = _cropped(images.contiguous(), u, self.bent, self.crop_min)
+        x = self._moved(images, u)
         if self.jitter == 0:
             return self.standardise(x)
         x = self._acquired(x, u)
@@ -162,7 +173,15 @@ class Views:
         x = self._noise(x, u)
         x = self._blur(x, u)
         if self.preset.cutout:
-            x = intensity.cutout(x, u[:, EXTRA["cutout"]], self.preset.cutout * self.jitter)
+            x = intensity.cutout(x, u[:, self.rows["cutout"]], self.preset.cutout * self.jitter)
+        return self._laid(x)
+
+    def _moved(self, images: Tensor, u: Tensor) -> Tensor:
+        """Everything that moves pixels."""
+        return _cropped(images.contiguous(), u, self.bent, self.crop_min)
+
+    def _laid(self, x: Tensor) -> Tensor:
+        """In the layout that encoders want."""
         return x.contiguous(memory_format=torch.channels_last)
 
     def places(self, u: Tensor, size: tuple[int, int], cells: tuple[int, int]) -> Tensor:
@@ -185,8 +204,9 @@ class Views:
     def _acquired(self, x: Tensor, u: Tensor) -> Tensor:
         """The images as another device would have taken them."""
         for name, operation in intensity.ACQUIRED.items():
-            if amplitude := getattr(self.preset, name):
-                x = operation(x, u[:, EXTRA[name]], amplitude * self.jitter)
+            amplitude: float = getattr(self.preset, name)
+            if amplitude and name in self.rows:
+                x = operation(x, u[:, self.rows[name]], amplitude * self.jitter)
         return x
 
     def _gamma(self, x: Tensor, u: Tensor) -> Tensor:
@@ -196,16 +216,16 @@ class Views:
 
     def _colour(self, x: Tensor, u: Tensor) -> Tensor:
         """Brightness, contrast, gain, saturation, hue, grey-scale and standardisation: one affine map an image."""
-        b, c, h, w = x.shape
+        c = x.shape[1]
         mean, std = self._statistics(x)
         contrast = self._factor(u[:, COLUMN["contrast"]], self.preset.contrast)
         shift = (2 * u[:, COLUMN["brightness"]] - 1) * self.preset.brightness * self.jitter
         gains = self._factor(u[:, -c:], self.preset.gain) * contrast[:, None]
         offset = (shift[:, None] - contrast[:, None] * mean) / std
-        if c != 3:
-            return torch.addcmul(offset[..., None, None], x, (gains / std)[..., None, None])
+        if c != 3 or x.ndim != 4:
+            return torch.addcmul(intensity.along(offset, x), x, intensity.along(gains / std, x))
         matrix = self._colour_matrix(u) * gains[:, None, :] / std[:, None]
-        return torch.baddbmm(offset[..., None], matrix, x.flatten(2)).view(b, c, h, w)
+        return torch.baddbmm(offset[..., None], matrix, x.flatten(2)).view_as(x)
 
     def _colour_matrix(self, u: Tensor) -> Tensor:
         """(b, 3, 3): a turn about the grey axis and a stretch away from it; grey-scale is a stretch of nothing."""

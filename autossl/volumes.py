@@ -1,36 +1,25 @@
 """Views of a batch of volumes, made on its device with own random parameters for every volume."""
 
 import math
+from collections.abc import Mapping
+from functools import cache
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.intensity import along
-from autossl.views import ASPECT, MILD_CROP, Preset, Views
+from autossl.views import ASPECT, MILD_CROP, Preset, Views, slices
 from autossl.views import COLUMNS as IMAGE_COLUMNS
-from autossl.volume_intensity import (
-    GHOSTS,
-    bias_field,
-    box,
-    coarsening,
-    ghosting,
-    orientations,
-    rician,
-    rotations,
-    smoothing,
-    terms,
-    through,
-    window,
-)
 
 COLUMNS = (
     *IMAGE_COLUMNS,
-    *("deep_aspect", "front", "dflip", "pitch", "roll", "elastic", "elastic_from", "level", "width"),
-    *("rician", "rician_real", "rician_imaginary", "ghost", "ghost_count", "ghost_axis", "lowres", "lowres_axis"),
-    *("cutout", "cut_front", "cut_top", "cut_left"),
-)  # what one volume draws, followed by the terms of a bias field
+    *("deep_aspect", "front", "dflip", "pitch", "roll", "elastic", "elastic_from"),
+)  # what one volume draws, followed by what operations on intensities need, and by a gain for each channel
 COLUMN = {name: column for column, name in enumerate(COLUMNS)}
+WIDTHS = {"window": 2, "bias": 64, "rician": 3, "ghost": 3, "lowres": 2, "speckle": 2, "cutout": 4}
+EXTRA = slices(WIDTHS, len(COLUMNS))
 KNOTS = 4  # of an elastic deformation, a side
 
 
@@ -39,8 +28,11 @@ class VolumeViews(Views):
 
     `crop_min` is the smallest share of the volume. Where a preset allows vertical flips, volumes are flipped from
     front to back too; its right angles are the 24 turns of a cube, its free angle is about each of three axes.
-    Operations on colour have no meaning here.
+    Hue, saturation, grey and stain have no meaning here, nor has depth, whose axis is not known, and there is no shear.
     """
+
+    rows: ClassVar[Mapping[str, slice]] = EXTRA
+    fewest: ClassVar[int] = len(COLUMNS)
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped volumes (b, c, d, h, w), still in [0, 1]: what reconstruction starts from."""
@@ -48,85 +40,21 @@ class VolumeViews(Views):
         grid = _grid(images, u, self.preset, max(self.crop_min, MILD_CROP), rotate=0.0)
         return _sampled(images, grid)
 
-    def standardise(self, images: Tensor) -> Tensor:
-        """(images - mean) / std for each channel."""
-        mean, std = self._statistics(images)
-        return torch.addcmul(along((-mean / std)[None], images), images, along((1 / std)[None], images))
-
-    def draw(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Uniform numbers in [0, 1), a row for each volume: all the randomness of one view."""
-        width = len(COLUMNS) + len(terms())
-        return torch.rand(len(images), width, generator=generator, device=generator.device).to(images.device)
-
-    def apply(self, images: Tensor, u: Tensor) -> Tensor:
-        """The standardised views (b, c, d, h, w) that the rows of `u` describe."""
+    def _moved(self, images: Tensor, u: Tensor) -> Tensor:
         grid = _grid(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
-        x = _sampled(images, self._bent(grid, u))
-        if self.jitter == 0:
-            return self.standardise(x)
-        x = self._scanned(self._gamma(self._windowed(x, u), u), u)
-        x = self._noise(self._contrasted(x, u), u)
-        return self._cut(self._acquired(x, u), u)
-
-    def _strength(self, u: Tensor, name: str) -> Tensor:
-        """Strengths (b,) from nothing to the preset's amplitude."""
-        amplitude: float = getattr(self.preset, name)
-        return u[:, COLUMN[name]] * (amplitude * self.jitter)
+        return _sampled(images, self._bent(grid, u))
 
     def _bent(self, grid: Tensor, u: Tensor) -> Tensor:
         """Elastic deformation: a smooth normal displacement whose deviation is a share of the side."""
-        if self.preset.elastic * self.jitter == 0:
+        if self.bent.elastic == 0:
             return grid
         knots = self.normal(grid.new_empty(len(grid), 3, KNOTS, KNOTS, KNOTS), u[:, COLUMN["elastic_from"]])
         field = F.interpolate(knots, grid.shape[1:4], mode="trilinear", align_corners=True)
-        return grid + along(2 * self._strength(u, "elastic"), grid) * field.movedim(1, -1)
+        strength = u[:, COLUMN["elastic"]] * (2 * self.bent.elastic)
+        return grid + along(strength, grid) * field.movedim(1, -1)
 
-    def _windowed(self, x: Tensor, u: Tensor) -> Tensor:
-        if self.preset.window == 0:
-            return x
-        level = (2 * u[:, COLUMN["level"]] - 1) * self.preset.window * self.jitter / 2
-        return window(x, level, self._factor(u[:, COLUMN["width"]], self.preset.window))
-
-    def _scanned(self, x: Tensor, u: Tensor) -> Tensor:
-        """The receiver of a magnetic resonance scanner: bias field and Rician noise."""
-        if self.preset.bias:
-            coefficients = (2 * u[:, len(COLUMNS) :] - 1) * (self.preset.bias * self.jitter)
-            x = x * bias_field(coefficients, tuple(x.shape[2:]))
-        if self.preset.rician:
-            real, imaginary = (self.normal(x, u[:, COLUMN[name]]) for name in ("rician_real", "rician_imaginary"))
-            x = rician(x, real, imaginary, self._strength(u, "rician"))
-        return x
-
-    def _contrasted(self, x: Tensor, u: Tensor) -> Tensor:
-        """Brightness, contrast and standardisation."""
-        mean, std = self._statistics(x)
-        contrast = self._factor(u[:, COLUMN["contrast"]], self.preset.contrast)[:, None]
-        shift = (2 * u[:, COLUMN["brightness"], None] - 1) * self.preset.brightness * self.jitter
-        return torch.addcmul(along((shift - contrast * mean) / std, x), x, along(contrast / std, x))
-
-    def _acquired(self, x: Tensor, u: Tensor) -> Tensor:
-        """Ghosts along one axis, coarse voxels along one or all, and blur: one matrix for each axis."""
-        p = self.preset
-        if not (p.ghost or p.lowres or p.blur):
-            return x
-        ghosted, coarse = 3 * u[:, COLUMN["ghost_axis"]], 4 * u[:, COLUMN["lowres_axis"]]
-        ghosts = (GHOSTS[0] + u[:, COLUMN["ghost_count"]] * (GHOSTS[1] + 1 - GHOSTS[0])).floor()
-        zoom = 1 - self._strength(u, "lowres")
-        blurred = u[:, COLUMN["blur"]] < p.blur_share
-        width = u[:, COLUMN["blur_width"]] * (p.blur * self.jitter) * blurred
-        for axis, side in enumerate(x.shape[2:]):
-            strength = self._strength(u, "ghost") * (ghosted.floor() == axis)
-            chosen = (coarse.floor() == axis) | (coarse >= 3)
-            matrix = coarsening(side, torch.where(chosen, zoom, 1.0)) @ ghosting(side, strength, ghosts)
-            x = through(x, smoothing(side, width * side) @ matrix, axis)
+    def _laid(self, x: Tensor) -> Tensor:
         return x.contiguous()
-
-    def _cut(self, x: Tensor, u: Tensor) -> Tensor:
-        """A box of up to the preset's share of the volume set to the mean, 0."""
-        if self.preset.cutout == 0:
-            return x
-        corner = u[:, [COLUMN["cut_front"], COLUMN["cut_top"], COLUMN["cut_left"]]]
-        return x.masked_fill(box(self._strength(u, "cutout"), corner, tuple(x.shape[2:])), 0.0)
 
 
 def views_for(dims: int) -> type[Views]:
@@ -157,3 +85,26 @@ def _grid(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: float)
     size = torch.tensor(x.shape[:1:-1], device=x.device, dtype=turned.dtype)  # w, h, d
     matrix = turned / size[:, None] * (size * extent)[:, None]
     return F.affine_grid(torch.cat([matrix, centre[..., None]], 2), list(x.shape), align_corners=False)
+
+
+def rotations(angles: Tensor) -> Tensor:
+    """(b, 3, 3): turns about x, then y, then z by angles (b, 3) in radians, for coordinates (x, y, z)."""
+    result = torch.eye(3, device=angles.device).expand(len(angles), 3, 3)
+    for axis, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+        turn = torch.eye(3, device=angles.device).repeat(len(angles), 1, 1)
+        cos, sin = angles[:, axis].cos(), angles[:, axis].sin()
+        turn[:, i, i], turn[:, j, j], turn[:, i, j], turn[:, j, i] = cos, cos, -sin, sin
+        result = turn @ result
+    return result
+
+
+@cache
+def orientations() -> Tensor:
+    """(24, 3, 3): the turns of a cube onto itself, the identity first."""
+    quarter = [0.0, math.pi / 2, math.pi, 3 * math.pi / 2]
+    every = rotations(torch.cartesian_prod(*[torch.tensor(quarter)] * 3)).round()
+    found: list[Tensor] = []
+    for turn in every:
+        if not any(torch.equal(turn, other) for other in found):
+            found.append(turn)
+    return torch.stack(found)

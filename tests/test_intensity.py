@@ -28,6 +28,7 @@ from autossl.intensity import (
     rician,
     speckle,
     stain,
+    through,
     window,
 )
 
@@ -230,6 +231,29 @@ def test_half_the_resolution_is_that_of_torch() -> None:
     halved = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
     almost = torch.full((4, 1), RARE * (1 - 1e-6))
     assert torch.allclose(lowres(x, almost, 0.5), halved, atol=1e-4)
+
+
+@pytest.mark.parametrize("space", [(6, 9), (5, 6, 7)])
+def test_low_resolution_of_one_axis_or_of_all(space: tuple[int, ...]) -> None:
+    axes = len(space)
+    x = pictures(axes + 1, 1, *space)
+    rare = torch.full((axes + 1,), RARE * 0.8)
+    result = lowres(x, torch.stack([rare, (torch.arange(axes + 1) + 0.5) / (axes + 1)], 1), 0.6)
+    expected = x.double().numpy().copy()
+    for number in range(axes + 1):
+        for axis in range(axes) if number == axes else [number]:
+            expected[number, 0] = np.apply_along_axis(coarse, axis, expected[number, 0], 1 - 0.6 * 0.8)
+    assert np.allclose(result.numpy(), expected, atol=1e-4)
+    assert torch.equal(lowres(x, rare[:, None], 0.6)[axes], result[axes])
+
+
+def test_matrices_work_along_their_axes() -> None:
+    space = (4, 5, 6)
+    x, matrices = pictures(2, 2, *space), [pictures(2, side, side, seed=side) for side in space]
+    found = through(x, matrices).numpy()
+    for i, c in np.ndindex(2, 2):
+        expected = np.einsum("dhw,ad,bh,cw->abc", x[i, c].numpy(), *(m[i].numpy() for m in matrices))
+        assert np.allclose(found[i, c], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("space", [(20, 30), (8, 10, 12)])

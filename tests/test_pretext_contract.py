@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from autossl.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
 from autossl.pretext.offers import OF_ENCODERS, lacking
 from autossl.views import Views, modalities, preset
-from autossl.volumes import views_for
+from autossl.volumes import VolumeViews, views_for
 from tests.pretext_toys import SIDE, blobs, fitting, glyphs, step, train, volume_encoder
 
 NAMES = list(METHODS)
 CASES = [(name, dims) for name, cls in METHODS.items() for dims in sorted(cls.dims)]
+# 12 volumes cannot whiten 32 dimensions; a teacher that hardly moves is a random target for longer
+OWN: dict[str, dict[str, Any]] = {"wmse": {"out": 4}, "mocov3": {"teacher_rate": 0.05}}
+LONGER = {"mocov3": 36}
 PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hybrid"}
 
 
@@ -150,14 +154,11 @@ def test_a_constant_batch_gives_no_nan(name: str, dims: int) -> None:
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
 
 
-# beside all reconstruction; the rest share their code
-FALLING = ("simclr", "byol", "dino", "rotation", "hybrid", "voco", "swin_unetr")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [n for n, cls in METHODS.items() if 3 in cls.dims and (cls.paradigm == "generative" or n in FALLING)],
-)
+@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 3 in cls.dims])
 def test_the_loss_falls_on_volumes(name: str) -> None:
-    losses = train(make(name, dims=3), toys(64, 3), steps=16, batch=12, lr=4e-3)
+    """Under mild views: with small crops a batch of 12 needs many more steps to be told apart."""
+    torch.manual_seed(0)
+    views = VolumeViews(preset("auto", 1), (0.4,), (0.2,), crop_min=0.6, jitter=0.1)
+    method = METHODS[name](volume_encoder(), views, **OWN.get(name, {})).train()
+    losses = train(method, toys(64, 3), steps=LONGER.get(name, 16), batch=12)
     assert np.mean(losses[-5:]) < np.mean(losses[:3])

@@ -21,6 +21,7 @@ class Part(torch.nn.Module):
     """A part of a hybrid whose loss is as set, with a gradient of one."""
 
     value: float = 1.0
+    accuracy: Tensor | None = None
     generator = torch.Generator()
 
     def __init__(self) -> None:
@@ -127,6 +128,23 @@ def test_parts_draw_one_after_the_other_from_one_generator() -> None:
     assert method.first.generator is method.second.generator is method.generator
     assert one is not method.generator
     assert other is not method.generator
+
+
+def test_the_accuracy_is_the_better_one_of_the_parts() -> None:
+    method, one, other = hybrid()
+    for one.accuracy, other.accuracy, expected in (
+        (None, None, None),
+        (torch.tensor(0.25), None, 0.25),
+        (None, torch.tensor(0.5), 0.5),
+        (torch.tensor(1.0), torch.tensor(0.5), 1.0),
+    ):
+        method.loss(IMAGE)
+        assert expected == (None if method.accuracy is None else float(method.accuracy))
+    real = Hybrid(encoder(), still(), second="rotation")
+    real.loss(uniform(8, 1, 16, 16))
+    assert real.first.accuracy is None
+    assert real.accuracy is not None
+    assert real.accuracy == real.second.accuracy
 
 
 def test_the_shipped_pairs_need_nothing_that_is_lacking_and_cost_about_what_the_default_does() -> None:

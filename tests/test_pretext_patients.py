@@ -17,7 +17,8 @@ from autossl.pretext.simclr import nt_xent
 from autossl.settings import _lacks
 from autossl.space import read_space, served
 from autossl.views import preset
-from tests.pretext_toys import encoder, recorded_forward, still, uniform
+from autossl.volumes import views_for
+from tests.pretext_toys import encoder, recorded_forward, still, uniform, volume_encoder
 
 GROUPS = st.lists(st.integers(0, 6), min_size=1, max_size=40)
 
@@ -54,15 +55,39 @@ def test_same_patients_are_never_negatives() -> None:
     assert float(method.loss(uniform(6, 1, 16, 16), torch.arange(6)).detach()) > 0
 
 
+@pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("base", BASES)
-def test_every_base_trains(base: str) -> None:
-    method = PatientPositives(encoder(), still(), base=base, share=0.5)
-    method.loss(uniform(6, 1, 16, 16), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
+def test_every_base_trains(base: str, dims: int) -> None:
+    network = encoder() if dims == 2 else volume_encoder()
+    views = views_for(dims)(preset("grey", 1), (0.5,), (0.25,))
+    method = PatientPositives(network, views, base=base, share=0.5)
+    method.loss(uniform(6, 1, *network.size), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
     method.after_step(0.1)
     stem = next(method.encoder.parameters())
     assert stem.grad is not None
     assert stem.grad.any()
     assert not any(key.startswith("base.encoder.") for key in method.state_dict())
+
+
+def test_views_of_volumes_are_those_of_the_volumes_of_a_patient() -> None:
+    views = views_for(3)(preset("mr", 1), (0.5,), (0.25,))
+    method = PatientPositives(volume_encoder(), views)
+    inputs = recorded_forward(method.encoder)
+    x = uniform(4, 1, 20, 20, 20)
+    method.generator.manual_seed(1)
+    method.loss(x, torch.tensor([0, 0, 1, 1]))
+    method.generator.manual_seed(1)
+    torch.rand(4, generator=method.generator)  # which images are shown a partner
+    both = torch.cat([x, x[[1, 0, 3, 2]]])
+    assert torch.allclose(inputs[0], views(both, method.generator), atol=1e-6)
+
+
+def test_the_accuracy_of_the_base_is_passed_on() -> None:
+    method = PatientPositives(encoder(), still())
+    assert method.accuracy is None
+    method.base.accuracy = torch.tensor(0.75)  # as a base with right answers would leave it
+    method.loss(uniform(4, 1, 16, 16))
+    assert method.accuracy is method.base.accuracy
 
 
 def test_an_unknown_base_is_refused() -> None:

@@ -31,7 +31,7 @@ from tests.pretext_toys import (
     uniform,
     volume_encoder,
 )
-from tests.test_pretext_learns import SEEDS, STEADY, score
+from tests.pretext_learning import SEEDS, STEADY, score
 
 GRIDS = [(3, 3), (4, 4), (1, 4, 4), (2, 3, 3)]
 

@@ -72,13 +72,36 @@ def test_dropped_and_hidden_patches_have_no_influence(name: str) -> None:
         ("resnet10t", 28, {"patch tokens"}),
         ("vit_tiny_patch16_224", 28, {"convolutions"}),
         ("test_convnext", 64, {"patch tokens", "convolutions"}),
-        ("vit_tiny_patch16_224", 32, {"patch tokens", "convolutions", "dense map"}),  # 2 x 2 patches
+        ("vit_tiny_patch16_224", 32, {"convolutions"}),
         ("test_byobnet", 32, {"patch tokens"}),
     ],
 )
 def test_what_an_encoder_offers(name: str, size: int, lacks: set[str]) -> None:
     model_args, upsample = fit_to_size(name, 1, size)
     assert lacking(Encoder(name, 1, size, model_args=model_args, upsample=upsample)) == lacks
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "cells"),
+    [
+        ("vit_tiny_patch16_224", 28, 7),
+        ("vit_tiny_patch16_224", 32, 8),
+        ("vit_tiny_patch16_224", 50, 10),
+        ("vit_tiny_patch16_224", 64, 8),
+        ("vit_tiny_patch16_224", 96, 6),  # its own
+        ("vit_tiny_patch16_224", 47, 2),  # its own: no patch divides it
+    ],
+)
+def test_a_small_image_is_cut_into_patches_of_about_an_eighth(name: str, size: int, cells: int) -> None:
+    model_args, upsample = fit_to_size(name, 1, size)
+    network = Encoder(name, 1, size, model_args=model_args, upsample=upsample)
+    assert network.cells == (cells, cells)
+    assert upsample == 1
+
+
+def test_what_a_transformer_was_made_for_is_left_as_it_is() -> None:
+    assert fit_to_size("vit_tiny_patch16_224", 1, 224) == ({}, 1)
+    assert fit_to_size("test_vit", 1, 160) == ({}, 1)
 
 
 def test_the_default_backbone_is_matched_on_its_second_map_at_28_px() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,24 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from autossl import intensity
 from autossl import views as image_views
 from autossl.views import Preset, Views, modalities, preset
-from autossl.volume_intensity import bias_field, box, coarsening, ghosting, orientations, rician, terms, through, window
-from autossl.volumes import COLUMN, COLUMNS, VolumeViews, views_for
+from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, orientations, views_for
 
 MODALITIES = list(modalities())
 STILL = Preset()  # nothing allowed
-SCANNER = Preset(window=0.4, bias=0.5, rician=0.1, ghost=0.5, lowres=0.5, blur=0.05, blur_share=0.5, cutout=0.2)
+SCANNER = Preset(
+    window=0.4,
+    bias=0.5,
+    rician=0.1,
+    ghost=0.5,
+    lowres=0.5,
+    speckle=0.2,
+    cutout=0.2,
+    blur=0.05,
+    blur_share=0.5,
+)
 
 
 def cubes(b: int, c: int, *size: int, seed: int = 0) -> Tensor:
@@ -39,11 +50,17 @@ def plain(allowed: Preset, crop_min: float = 1.0, jitter: float = 1.0) -> Volume
     return VolumeViews(allowed, (0.0,), (1.0,), crop_min=crop_min, jitter=jitter)
 
 
+def alone(name: str, amplitude: float) -> Preset:
+    """Nothing allowed but one thing."""
+    chosen: dict[str, Any] = {name: amplitude}
+    return replace(STILL, **chosen)
+
+
 def middle(b: int, **drawn: float) -> Tensor:
-    """Draws that change nothing but what is named."""
-    u = torch.full((b, len(COLUMNS) + len(terms())), 0.5)
+    """Draws of volumes with one channel that change nothing but what is named."""
+    u = torch.full((b, len(COLUMNS) + sum(WIDTHS.values()) + 1), 0.5)
     u[:, [COLUMN[name] for name in ("hflip", "vflip", "dflip", "blur")]] = 0.999
-    u[:, [COLUMN[name] for name in ("turn", "noise", "elastic", "rician", "ghost", "lowres", "cutout")]] = 0.0
+    u[:, [COLUMN[name] for name in ("turn", "noise", "elastic")]] = 0.0
     for name, value in drawn.items():
         u[:, COLUMN[name]] = value
     return u
@@ -69,7 +86,7 @@ def test_without_jitter_intensities_stay_exactly(allowed: str) -> None:
 
 @pytest.mark.parametrize("allowed", ["mr", "microscopy", "everything"])
 def test_a_batch_is_the_loop_over_its_volumes(allowed: str) -> None:
-    found = replace(preset("mr", 2), elastic=0.1, window=0.4, bias=0.5, rician=0.1, ghost=0.5, lowres=0.5, cutout=0.2)
+    found = replace(SCANNER, brightness=0.4, contrast=0.8, gamma=0.5, elastic=0.1, rotate=10.0)
     views = make(found if allowed == "everything" else preset(allowed, 2), 2)
     x = cubes(8, 2)
     u = views.draw(x, seeded())
@@ -157,14 +174,52 @@ def test_geometry_against_a_formula_for_each_voxel(seed: int) -> None:
     assert np.allclose(views.apply(x, u)[0, 0].numpy(), expected, atol=1e-3)
 
 
+def test_an_operation_finds_the_numbers_that_are_its_own() -> None:
+    """Each operation of a scanner, alone, against a call with its slice of the row; the others are not drawn from."""
+    x = cubes(8, 1)
+    for name in WIDTHS:
+        views = plain(alone(name, 0.4), jitter=0.5)
+        u = views.draw(x, seeded())
+        assert u.shape[1] == len(COLUMNS) + sum(WIDTHS.values()) + 1
+        u[:, : len(COLUMNS)] = middle(8)[:, : len(COLUMNS)]
+        operation = {**intensity.ACQUIRED, "cutout": intensity.cutout}[name]
+        found = views.apply(x, u)
+        assert torch.allclose(found, operation(x, u[:, EXTRA[name]], 0.2), atol=1e-5)
+        assert not torch.allclose(found, x, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ghost", "lowres"])
+def test_a_quarter_of_the_volumes_is_touched_as_of_images(name: str) -> None:
+    x = cubes(200, 1, 20, 21, 22)
+    views = plain(alone(name, 0.5))
+    u = middle(200)
+    u[:, EXTRA[name]] = torch.rand(200, WIDTHS[name], generator=seeded())
+    touched = (views.apply(x, u) - x).abs().flatten(1).amax(1) > 1e-3
+    assert 0.15 < float(touched.float().mean()) < 0.35
+    assert not touched[u[:, EXTRA[name].start] > intensity.RARE].any()
+
+
+def test_what_has_no_meaning_in_volumes_is_left_out() -> None:
+    x = cubes(2, 2)
+    colour = Preset(hue=0.5, saturation=1.0, grey=1.0, stain=1.0, depth=1.0, shear=0.2)
+    views = VolumeViews(colour, (0.0,) * 2, (1.0,) * 2, crop_min=1.0, jitter=1.0)
+    u = views.draw(x, seeded())
+    u[:, : len(COLUMNS)] = middle(2)[:, : len(COLUMNS)]
+    assert torch.allclose(views.apply(x, u), x, atol=1e-4)
+
+
 def test_a_bias_field_is_that_of_monai() -> None:
     from monai.transforms.intensity.array import RandBiasField
 
-    drawn = torch.rand(2, len(terms()), generator=seeded()) - 0.5
-    for coefficients, field in zip(drawn, bias_field(drawn, (9, 8, 7)), strict=True):
-        # MONAI's order of terms: the first axis is the slowest; its first coefficient is the constant one
-        theirs = RandBiasField()._generate_random_field((9, 8, 7), 3, [0.0, *coefficients.tolist()])
-        assert np.allclose(field[0].numpy(), np.exp(theirs), atol=1e-4)
+    u = torch.rand(2, 64, generator=seeded())
+    shaded = intensity.bias(torch.full((2, 1, 9, 8, 7), 0.2), u, 0.5)
+    degrees = [d for d in np.ndindex(4, 4, 4) if sum(d) <= 3]  # MONAI's order of terms: the first axis is the slowest
+    for numbers, found in zip(u, shaded[:, 0], strict=True):
+        coefficients = [float(numbers[np.ravel_multi_index(d, (4, 4, 4))]) - 0.5 for d in degrees]
+        # MONAI's places are even steps from -1 to 1: of twice as many and one, every other is the centre of a voxel
+        steps = RandBiasField()._generate_random_field((19, 17, 15), 3, [0.0, *coefficients[1:]])
+        field = np.exp(np.asarray(steps))[1::2, 1::2, 1::2]
+        assert np.allclose(found.numpy(), 0.2 * field / field.mean(), atol=1e-4)
 
 
 def test_a_window_is_that_of_monai() -> None:
@@ -173,56 +228,15 @@ def test_a_window_is_that_of_monai() -> None:
     x = cubes(1, 1)
     low, high = 0.5 + 0.1 - 0.5 / 1.25, 0.5 + 0.1 + 0.5 / 1.25
     expected = ScaleIntensityRange(low, high, 0, 1, clip=True)(x)
-    assert torch.allclose(window(x, torch.tensor([0.1]), torch.tensor([1.25])), torch.as_tensor(expected), atol=1e-5)
-
-
-@pytest.mark.parametrize("side", [9, 12])
-@pytest.mark.parametrize("ghosts", [2, 3, 5])
-def test_ghosts_are_weakened_lines_of_k_space(side: int, ghosts: int) -> None:
-    x = cubes(1, 1, side, 4, 5)
-    spectrum = torch.fft.fft(x, dim=2)
-    for line in range(side):
-        if min(line, side - line) % ghosts:
-            spectrum[:, :, line] *= 0.4
-    matrix = ghosting(side, torch.tensor([0.6]), torch.tensor([float(ghosts)]))
-    assert torch.allclose(through(x, matrix, 0), torch.fft.ifft(spectrum, dim=2).real, atol=1e-5)
-    assert torch.allclose(ghosting(side, torch.zeros(1), torch.tensor([2.0])), torch.eye(side)[None], atol=1e-5)
-
-
-def test_coarse_voxels_are_means_enlarged_linearly() -> None:
-    signal = cubes(1, 1, 12, 1, 1)
-    small = signal.view(1, 1, 6, 2).mean(3)
-    expected = torch.nn.functional.interpolate(small, 12, mode="linear", align_corners=False)
-    found = through(signal, coarsening(12, torch.tensor([0.5])), 0)
-    assert torch.allclose(found.flatten(), expected.flatten(), atol=1e-5)
-    matrices = coarsening(13, torch.linspace(0.1, 1, 10))
-    assert torch.allclose(matrices.sum(2), torch.ones(10, 13), atol=1e-5)
-    assert torch.allclose(matrices[-1], torch.eye(13), atol=1e-5)
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_matrix_works_along_its_axis(axis: int) -> None:
-    x, side = cubes(2, 2, 4, 5, 6), (4, 5, 6)[axis]
-    matrix = cubes(2, side, side, seed=1).view(2, side, side)
-    for i, c in np.ndindex(2, 2):
-        expected = np.moveaxis(np.tensordot(matrix[i].numpy(), x[i, c].numpy(), (1, axis)), 0, axis)
-        assert np.allclose(through(x, matrix, axis)[i, c].numpy(), expected, atol=1e-5)
+    found = intensity.window(x, torch.tensor([[1.0, 0.9]]), 0.25)  # the widest factor, and .4 of the amplitude
+    assert torch.allclose(found, torch.as_tensor(expected), atol=1e-5)
 
 
 def test_rician_noise_in_air_is_rayleigh() -> None:
-    real, imaginary = (torch.randn(4, 1, 20, 20, 20, generator=seeded(i)) for i in (1, 2))
-    air = rician(torch.zeros_like(real), real, imaginary, torch.full((4,), 0.1))
+    u = torch.rand(4, 3, generator=seeded())
+    u[:, 0] = 1.0
+    air = intensity.rician(torch.zeros(4, 1, 20, 20, 20), u, 0.1)
     assert float(air.mean()) == pytest.approx(0.1 * math.sqrt(math.pi / 2), rel=0.01)
-    x = cubes(4, 1, 20, 20, 20)
-    assert torch.allclose(rician(x, real, imaginary, torch.zeros(4)), x)
-
-
-def test_a_cut_box_has_its_share_and_is_the_mean() -> None:
-    inside = box(torch.tensor([0.125]), torch.tensor([[0.0, 0.99, 0.5]]), (16, 16, 16))
-    assert int(inside.sum()) == 8**3
-    views = make(replace(STILL, cutout=0.3), 1, crop_min=1.0)
-    cut = views.apply(cubes(4, 1, 20, 20, 20), middle(4, cutout=1.0)) == 0
-    assert float(cut.float().mean()) == pytest.approx(0.3, abs=0.05)
 
 
 def test_an_elastic_view_is_smooth_and_near() -> None:

@@ -45,6 +45,7 @@ from autossl.pretext.swin_unetr import SwinUNETR
 from autossl.pretext.vicreg import VICReg
 from autossl.pretext.vicregl import VICRegL
 from autossl.pretext.voco import VoCo
+from autossl.pretext.volume_fusion import VolumeFusion
 from autossl.pretext.wmse import WMSE
 
 METHODS: dict[str, type[Pretext]] = {
@@ -93,6 +94,7 @@ METHODS: dict[str, type[Pretext]] = {
     "rubik": Rubik,
     "slice_order": SliceOrder,
     "slice_position": SlicePosition,
+    "volume_fusion": VolumeFusion,
 }
 Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 

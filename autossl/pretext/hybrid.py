@@ -20,7 +20,8 @@ class Hybrid(Pretext):
 
     The size of a loss is the mean of its absolute value over the first steps and then stays fixed: a running size
     would turn L into log L and blow up a loss that goes to zero. Both parts have their default hyperparameters and the
-    hybrid's views, and draw from its generator in turn. `passes` is that of the default pair; a pair costs the sum of
+    hybrid's views, and draw from its generator in turn. Its accuracy is the better one of its parts': either may have
+    a shortcut. `passes` is that of the default pair; a pair costs the sum of
     its parts. Raises UserError for a weight outside [0, 1] and for a part that is no other method.
     """
 
@@ -61,6 +62,8 @@ class Hybrid(Pretext):
         for part in (self.first, self.second):
             part.generator, part.population = self.generator, self.population
         losses = torch.stack([self.first.loss(images, groups), self.second.loss(images, groups)])
+        known = [part.accuracy for part in (self.first, self.second) if part.accuracy is not None]
+        self.accuracy = torch.stack(known).max() if known else None
         shares = torch.tensor([1 - self.weight, self.weight], device=losses.device)
         return (shares * losses / self._sizes(losses.detach())).sum()
 

@@ -14,6 +14,7 @@ from autossl.pretext.dcl import DCL
 from autossl.pretext.simclr import SimCLR
 from autossl.pretext.vicreg import VICReg
 from autossl.views import Views
+from autossl.volumes import VolumeViews
 
 BASES: dict[str, type[Pretext]] = {
     "simclr": SimCLR,
@@ -34,6 +35,7 @@ class PatientPositives(Pretext):
     """
 
     paradigm: ClassVar[str] = "contrastive"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 2.0
     paper: ClassVar[str] = "Azizi et al. 2021, arXiv 2101.05224; Vu et al. 2021, arXiv 2102.10663"
     needs: ClassVar[frozenset[str]] = frozenset({"patients"})
@@ -44,7 +46,7 @@ class PatientPositives(Pretext):
         if base not in BASES:
             raise UserError(f"a method of two views was wanted, found base {base!r}; choose one of {', '.join(BASES)}")
         self.share = share
-        self.pairs = PairViews(views)
+        self.pairs = (PairVolumeViews if encoder.dims == 3 else PairViews)(views)
         self.base = lend(encoder, BASES[base](encoder, self.pairs))
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
@@ -55,7 +57,9 @@ class PatientPositives(Pretext):
         else:
             drawn = torch.rand(len(images), generator=self.generator, device=self.generator.device).to(images.device)
             self.pairs.partner = torch.where(drawn < self.share, partners(groups), alone)
-        return self.base.loss(images, groups)
+        loss = self.base.loss(images, groups)
+        self.accuracy = self.base.accuracy
+        return loss
 
     def after_step(self, progress: float) -> None:
         self.base.after_step(progress)
@@ -69,9 +73,13 @@ class PairViews(Views):
         self.partner = torch.empty(0, dtype=torch.long)
 
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
-        """Standardised views (copies * b, c, h, w): one of every image, then one of every partner, and so on."""
+        """Standardised views (copies * b, c, *space): one of every image, then one of every partner, and so on."""
         batch = torch.cat([images[self.partner] if copy % 2 else images for copy in range(copies)])
         return self.apply(batch, self.draw(batch, generator))
+
+
+class PairVolumeViews(PairViews, VolumeViews):
+    """The same of volumes."""
 
 
 def partners(groups: Tensor) -> Tensor:
