@@ -1,6 +1,7 @@
 """Tiles of volumes and Rubik's cube: formulas written naively, and what must not leak."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,7 +158,10 @@ def test_upright_views_are_weak_ones_with_intensities(dims: int) -> None:
 @pytest.mark.parametrize("backbone", ["vit_tiny_3d", "swin_unetr_small", "segresnet_3d"])
 def test_other_networks_for_volumes_take_cubes(name: str, backbone: str) -> None:
     torch.manual_seed(0)
-    args = {"vit_tiny_3d": {"patch_size": 8, "num_layers": 2}, "segresnet_3d": {"blocks_down": [1, 1, 1]}}
+    args: dict[str, dict[str, Any]] = {
+        "vit_tiny_3d": {"patch_size": 8, "num_layers": 2},
+        "segresnet_3d": {"blocks_down": [1, 1, 1]},
+    }
     network = Encoder(backbone, 1, 24, model_args=args.get(backbone))
     assert fitted(torch.zeros(1, 1, 10, 10, 10), network).shape[2] == (24 if backbone == "vit_tiny_3d" else 10)
     loss = METHODS[name](network, still(dims=3)).train().loss(uniform(4, 1, 24, 24, 24))

@@ -9,8 +9,8 @@ import torch
 from autossl.pretext import METHODS
 from autossl.views import preset
 from autossl.volumes import VolumeViews
-from tests.pretext_toys import bodies, train, volume_encoder
 from tests.pretext_learning import SEEDS, Setting, score
+from tests.pretext_toys import bodies, train, volume_encoder
 
 # the toy set made for the order of slices: what a place shows tells its depth, and cubes in different depths differ
 SETTINGS = {

@@ -17,6 +17,7 @@ from autossl.pretext.swin_unetr import SHORTEST, SwinUNETR, box_mask, in_disc
 from autossl.pretext.voco import VoCo, cut, grid_corners, intensity_only, overlaps, random_corners, voco
 from autossl.views import Preset, Views, preset
 from autossl.volumes import VolumeViews
+from tests.pretext_learning import SEEDS, STEADY, score
 from tests.pretext_toys import (
     Blank,
     blobs,
@@ -31,7 +32,6 @@ from tests.pretext_toys import (
     uniform,
     volume_encoder,
 )
-from tests.pretext_learning import SEEDS, STEADY, score
 
 GRIDS = [(3, 3), (4, 4), (1, 4, 4), (2, 3, 3)]
 
