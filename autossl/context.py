@@ -25,7 +25,7 @@ from autossl.train import settle_norms
 from autossl.views import Preset, Views, preset
 from autossl.volumes import views_for
 
-SCORED = 4096  # labelled images that the aligned score looks at; more buy little and cost an embedding each
+SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each
 EMBED_BATCH = 512
 LIMITS = (
     "One training seed stands behind these weights unless replicates are listed.",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from autossl.proxies import (
     KNN_KS,
     KNN_TEMPERATURES,
+    Evidence,
     balanced_accuracy,
     bootstrap,
     collapse,
@@ -39,6 +40,13 @@ def sample(n: int, d: int, seed: int = 0) -> Sample:
     z = rng.normal(size=(n, d)) * np.linspace(0.1, 3, d) + 2 + rng.normal(size=(3, d))[y] * 0.7
     z[:, 1] = 5  # a constant column
     return z.astype(np.float32), y, groups
+
+
+def test_one_pair_of_votes_is_that_of_the_grid() -> None:
+    z, y, groups = sample(240, 12)
+    whole, alone = (Evidence(z, y, groups, grid=grid) for grid in (True, False))
+    np.testing.assert_array_equal(whole.vote, alone.vote)
+    assert alone.knn_grid.shape == (1, 1)
 
 
 @pytest.mark.parametrize(("n", "d"), [(240, 12), (60, 100)])

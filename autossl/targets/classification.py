@@ -67,7 +67,7 @@ class Classification:
         count = len(self.classes)
         if not np.isfinite(z).all():
             return Score(0.0, 0.0, {}, collapse(z).reason, np.zeros((len(z), count), dtype=np.float32))
-        evidence = Evidence(z, y, groups, classes=count, metric=self.metric)
+        evidence = Evidence(z, y, groups, classes=count, metric=self.metric, grid=False)
         found = read(evidence, scores=(ALIGNED[self.metric], *SHOWN.values()), draws=200)
         aligned = found[ALIGNED[self.metric]]
         return Score(
