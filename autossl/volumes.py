@@ -1,7 +1,7 @@
 """Views of a batch of volumes, made on its device with own random parameters for every volume."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar
 
@@ -37,21 +37,19 @@ class VolumeViews(Views):
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped volumes (b, c, d, h, w), still in [0, 1]: what reconstruction starts from."""
         u = self.draw(images, generator)
-        grid = _grid(images, u, self.preset, max(self.crop_min, MILD_CROP), rotate=0.0)
-        return _sampled(images, grid)
+        matrix = _matrix(images, u, self.preset, max(self.crop_min, MILD_CROP), rotate=0.0)
+        return _sampled(images, grid(matrix, images.shape[2:]))
 
     def _moved(self, images: Tensor, u: Tensor) -> Tensor:
-        grid = _grid(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
-        return _sampled(images, self._bent(grid, u))
+        matrix = _matrix(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
+        return _sampled(images, grid(matrix, images.shape[2:], self._bends(u)))
 
-    def _bent(self, grid: Tensor, u: Tensor) -> Tensor:
-        """Elastic deformation: a smooth normal displacement whose deviation is a share of the side."""
+    def _bends(self, u: Tensor) -> Tensor | None:
+        """Elastic deformation: normal displacements of knots (b, k, k, k, 3), their deviation a share of the side."""
         if self.bent.elastic == 0:
-            return grid
-        knots = self.normal(grid.new_empty(len(grid), 3, KNOTS, KNOTS, KNOTS), u[:, COLUMN["elastic_from"]])
-        field = F.interpolate(knots, grid.shape[1:4], mode="trilinear", align_corners=True)
-        strength = u[:, COLUMN["elastic"]] * (2 * self.bent.elastic)
-        return grid + along(strength, grid) * field.movedim(1, -1)
+            return None
+        moved = self.normal(u.new_empty(len(u), 3, KNOTS, KNOTS, KNOTS), u[:, COLUMN["elastic_from"]])
+        return along(u[:, COLUMN["elastic"]] * (2 * self.bent.elastic), moved).mul(moved).movedim(1, -1)
 
     def _laid(self, x: Tensor) -> Tensor:
         return x.contiguous()
@@ -67,8 +65,8 @@ def _sampled(x: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(x.contiguous(), grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _grid(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: float) -> Tensor:
-    """Where each voxel of a view looks (b, d, h, w, 3): crop, flips, right angles and a small rotation."""
+def _matrix(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: float) -> Tensor:
+    """Where a view looks, (b, 3, 4) for (x, y, z, 1) in [-1, 1]: crop, flips, right angles and a small rotation."""
     share = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
     # no side grows beyond the volume: the share stays what was drawn, and a whole volume stays whole
     room = (-share.log() / 3).clamp_max(ASPECT) / 2
@@ -84,7 +82,31 @@ def _grid(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: float)
         turned = turned @ orientations().to(x.device)[(24 * u[:, COLUMN["turn"]]).long()]
     size = torch.tensor(x.shape[:1:-1], device=x.device, dtype=turned.dtype)  # w, h, d
     matrix = turned / size[:, None] * (size * extent)[:, None]
-    return F.affine_grid(torch.cat([matrix, centre[..., None]], 2), list(x.shape), align_corners=False)
+    return torch.cat([matrix, centre[..., None]], 2)
+
+
+def grid(matrix: Tensor, size: Sequence[int], moved: Tensor | None = None) -> Tensor:
+    """The place (x, y, z) that each voxel looks at, (b, d, h, w, 3), by affine maps (b, 3, 4) and moved knots.
+
+    `moved` (b, k, k, k, 3) displaces k knots along each axis, the outer ones in the outer voxels; voxels between them
+    follow by linear interpolation. As that reproduces affine maps, both are computed at the knots only.
+    """
+    k = 2 if moved is None else moved.shape[1]
+    ends = [torch.linspace(1 / side - 1, 1 - 1 / side, k, device=matrix.device) for side in size]
+    z, y, x = torch.meshgrid(*ends, indexing="ij")
+    knots = (torch.stack([x, y, z, torch.ones_like(x)], -1).view(-1, 4) @ matrix.mT).view(-1, k, k, k, 3)
+    if moved is not None:
+        knots = knots + moved
+    deep, high, wide = (_hats(side, k).to(matrix.device) for side in size)
+    rows = (high @ (deep @ knots.flatten(2)).view(-1, k, 3 * k)).view(-1, 3 * k)
+    return (rows @ torch.kron(wide.T.contiguous(), torch.eye(3, device=matrix.device))).view(-1, *size, 3)
+
+
+@cache
+def _hats(side: int, knots: int) -> Tensor:
+    """(side, knots): what each of `knots` evenly spaced knots contributes to each of `side` voxels between them."""
+    place = torch.linspace(0, knots - 1, side)
+    return (1 - (place[:, None] - torch.arange(knots)).abs()).clamp_min(0)
 
 
 def rotations(angles: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
@@ -16,7 +17,7 @@ from torch import Tensor
 from autossl import intensity
 from autossl import views as image_views
 from autossl.views import Preset, Views, modalities, preset
-from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, orientations, views_for
+from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, grid, orientations, views_for
 
 MODALITIES = list(modalities())
 STILL = Preset()  # nothing allowed
@@ -253,3 +254,16 @@ def test_dimensions_choose_the_class_and_share_columns() -> None:
     assert views_for(2) is Views
     assert views_for(3) is VolumeViews
     assert all(COLUMN[name] == column for name, column in image_views.COLUMN.items())
+
+
+@pytest.mark.parametrize("knots", [None, 3, 4])
+def test_the_grid_is_the_affine_grid_and_the_interpolated_knots(knots: int | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix, size = torch.randn(3, 3, 4, generator=generator), (5, 7, 9)
+    expected = F.affine_grid(matrix, [3, 1, *size], align_corners=False)
+    moved = None
+    if knots is not None:
+        moved = torch.randn(3, knots, knots, knots, 3, generator=generator)
+        field = F.interpolate(moved.movedim(-1, 1), size, mode="trilinear", align_corners=True)
+        expected = expected + field.movedim(1, -1)
+    assert torch.allclose(grid(matrix, size, moved), expected, atol=1e-5)
