@@ -16,6 +16,7 @@ PATCHES = range(16, 1, -1)
 MIN_TOKENS = 4  # patches a side below which a transformer sees too little
 TOKENS = 8  # patches a side that are aimed at where an image is smaller than a transformer was made for
 PLENTY = 6  # patches a side with which a transformer for images is left as it is
+LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
 
@@ -117,9 +118,10 @@ def dims_of(backbone: str) -> int:
 
 
 def channels_last(module: nn.Module, dims: int) -> None:
-    """Lay a network out as its dimensions want it: for volumes channels last gained nothing (docs/decisions.md)."""
-    if dims == 2:
-        module.to(memory_format=torch.channels_last)
+    """Lay the filters of a network for images or volumes out as convolutions want them; values stay what they are."""
+    for weights in module.parameters():
+        if weights.ndim == dims + 2:
+            weights.data = weights.data.contiguous(memory_format=LAYOUTS[dims])
 
 
 def _create(backbone: str, channels: int, side: int, model_args: dict[str, Any]) -> nn.Module:

@@ -52,7 +52,7 @@ class VolumeViews(Views):
         return along(u[:, COLUMN["elastic"]] * (2 * self.bent.elastic), moved).mul(moved).movedim(1, -1)
 
     def _laid(self, x: Tensor) -> Tensor:
-        return x.contiguous()
+        return x.contiguous(memory_format=torch.channels_last_3d)
 
 
 def views_for(dims: int) -> type[Views]:

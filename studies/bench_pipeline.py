@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.encoder import Encoder, channels_last, dims_of, fit_to_size
+from autossl.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.pool import Pool
 from autossl.pretext import METHODS
@@ -82,7 +82,7 @@ class Resident(Views):
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         if not hasattr(self, "held"):
             shape = (copies * len(images), *images.shape[1:])
-            layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+            layout = LAYOUTS[images.ndim - 2]
             self.held = torch.randn(shape, device=images.device).contiguous(memory_format=layout)
         return self.held
 
