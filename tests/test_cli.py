@@ -242,7 +242,7 @@ def test_inspect_refuses_an_unknown_task_and_counts_unreadable_files(tmp_path: P
         path = tmp_path / "set" / "ab"[k % 2] / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((20, 20), k, dtype=np.uint8)).save(path)
-    path.write_bytes(b"")
+    (tmp_path / "set" / "a" / "0.png").write_bytes(b"")
     assert re.search(r"unreadable +1 by their headers", run("inspect", str(tmp_path / "set")).output)
 
 

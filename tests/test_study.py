@@ -127,6 +127,7 @@ def test_the_same_files_of_another_date_go_on_and_other_pixels_do_not(tmp_path: 
             opening.decode(source, folder, config, lambda done, n: None)
 
     open_again()
+    path = tmp_path / "set" / "0" / "0.png"
     os.utime(path, (1, 1))
     open_again()
     (folder.cache / "images.npy").unlink()
