@@ -3,25 +3,23 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autossl.context import PROBE, SELECTION, Context
 from autossl.encoder import Encoder, channels_last
-from autossl.errors import UserError
 from autossl.pool import Pool
 from autossl.pretext.base import Pretext
 from autossl.targets import Head
 from autossl.train import Run, Settings, settle_norms, train
 from autossl.views import Views
 from autossl.volumes import views_for
+from autossl.weights import load_weights
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
 SEARCHED = (  # the supervised baseline's own small search: learning rate, smallest crop, jitter
@@ -69,44 +67,8 @@ def untrained(context: Context) -> Encoder:
 
 
 def given(context: Context, path: str) -> Encoder:
-    """The study's architecture with the user's weights (safetensors, or a state dict that torch loads safely).
-
-    Raises UserError if the file is missing, unreadable, or made for another network.
-    """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "model.safetensors"
-    if not file.is_file():
-        raise UserError(
-            f"a file of weights was wanted, found nothing at --weights {path}; give a .safetensors or .pt file"
-        )
-    try:
-        state = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except Exception as fault:
-        raise UserError(
-            f"weights that load without running code were wanted, but --weights {path} does not "
-            f"({type(fault).__name__}); save the state dict as safetensors"
-        ) from None
-    encoder = context.new_encoder(UNTRAINED_SEED)
-    state = {
-        k.removeprefix("module.").removeprefix("backbone.").removeprefix("swinViT."): v
-        for k, v in state.items()
-        if isinstance(v, Tensor)
-    }
-    wanted = encoder.backbone.state_dict()
-    fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
-    missing = [k for k in wanted if k not in fitting]
-    if missing:
-        raise UserError(
-            f"weights for {encoder.name} were wanted, but --weights {path} lacks {len(missing)} of {len(wanted)} "
-            f"tensors (for example {missing[0]}); give --backbone as it was when they were trained"
-        )
-    encoder.backbone.load_state_dict(fitting)
-    return encoder.eval()
+    """The study's architecture with the user's weights; UserError if they do not fit."""
+    return load_weights(context.new_encoder(UNTRAINED_SEED), path).eval()
 
 
 def supervised(

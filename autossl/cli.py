@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from autossl.errors import MachineStopped, NoCandidate, UserError
+from autossl.folder import check_output
 from autossl.options import search_options
 
 INTERRUPTED, FAULT = 130, 1
@@ -47,10 +48,7 @@ def _fault(fault: Exception) -> str:
 
     log = logging.getLogger("autossl")
     text = "".join(traceback.format_exception(fault))
-    where = "autossl-fault.log"
-    folder = getattr(fault, "autossl_log", None)
-    if folder:
-        where = folder
+    where = getattr(fault, "autossl_log", None) or "autossl-fault.log"
     with open(where, "a") as file:
         file.write(text)
     log.debug("%s", text)
@@ -174,7 +172,10 @@ def report(run: str, output: str | None) -> None:
     """Write the report of RUN, one self-contained HTML file."""
     from autossl.study import Study
 
-    click.echo(str(Study(run).report(output)))
+    study = Study(run)
+    if output is not None:
+        check_output(Path(output), "--output")
+    click.echo(str(study.report(output)))
 
 
 @main.command()
@@ -235,6 +236,8 @@ def embed(encoder: str, data: str, output: str) -> None:
     from autossl import export as exported
     from autossl.study import embed as embedded
 
+    output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
+    check_output(Path(output), "--output")
     z = embedded(exported.load(encoder), data)
     np.save(output, z)
     click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
@@ -251,18 +254,16 @@ def embed(encoder: str, data: str, output: str) -> None:
     "--out", default="views.png", show_default=True, type=click.Path(), help="With --views: the PNG to write."
 )
 def inspect(
-    data: str,
-    task: str,
-    label_column: str | None,
-    patient_column: str | None,
-    views: bool,
-    modality: str,
-    out: str,
+    data: str, task: str, label_column: str | None, patient_column: str | None, views: bool, modality: str, out: str
 ) -> None:
     """Say what DATA holds and what a study would make of it."""
     from autossl.data import open_data
     from autossl.doctor import describe
+    from autossl.targets import target_class
 
+    target_class(task)  # refuses one that there is not
+    if views:
+        check_output(Path(out), "--out")
     source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
     for name, found in describe(source):
         click.echo(f"{name:15} {found}")

@@ -1,23 +1,22 @@
 """A study from beginning to end: open the data, plan the time, run the search, finish."""
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autossl import baselines
+from autossl import baselines, opening
 from autossl.calibrate import calibrate
 from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
-from autossl.data import CT, open_data, prepare
+from autossl.data import Source
 from autossl.display import Display
 from autossl.errors import NoCandidate, UserError
 from autossl.executor import run_workers
 from autossl.finish import NOT_YET, Finish
-from autossl.folder import Folder, existing, machine_faults, only_process, read_toml, write_json, write_toml
+from autossl.folder import Folder, existing, machine_faults, only_process, read_toml
 from autossl.journal import entries, mend
 from autossl.leaderboard import rows
 from autossl.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
@@ -28,7 +27,7 @@ from autossl.report import write_report
 from autossl.rungs import MIN_RUNG, Costs, Method, Needs
 from autossl.scheduler import Entry, enough, search_left
 from autossl.segments import requeue_lost
-from autossl.settings import Asked, compare, default_out, resolve
+from autossl.settings import Asked
 from autossl.space import VOLUMES_FOR
 from autossl.worker import Worker
 
@@ -49,36 +48,13 @@ def start(
     asked.check()
     if asked.plan is not None:
         existing(asked.plan)
-    source = open_data(
-        data, task=asked.task, unlabeled=unlabeled, labels=labels,
-        label_column=asked.label_column, patient_column=asked.patient_column,
-        ct=asked.modality == CT,
-    )  # fmt: skip
-    config = resolve(
-        asked, source, {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
-    )
-    folder = Folder(Path(asked.out) if asked.out else default_out(source.name, asked.task))
-    _refuse_strange(folder)
-    if folder.config.is_file():
-        compare(folder, config)
-    fresh = not folder.root.exists()
-    folder.make()
-    with only_process(folder), Clocked(folder, asked.limit, started, quiet) as run:
-        try:
-            run.display.say("opening the images")
-            with machine_faults():
-                found = prepare(
-                    source, folder.cache, image_size=config["image_size"], max_labels=asked.max_labels,
-                    seed=asked.seed, progress=run.display.progress,
-                )  # fmt: skip
-        except UserError:
-            if fresh and not folder.config.is_file():
-                _remove(folder)
-            raise
-        write_json(folder.data, found.record)
-        write_toml(folder.config, config, "The settings of this AutoSSL study, resolved.")
+    source, config = opening.look(data, asked, unlabeled, labels)
+    folder = opening.place(asked, source)
+    with opening.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
         if asked.plan is not None:
             adopt_plan(folder, asked.plan)
+        _decode(source, folder, config, run)
+        opening.keep_settings(folder, **config)
         _run(folder, run)
     return folder
 
@@ -87,22 +63,31 @@ def resume(
     path: str | Path, time_limit: str | float | None = None, *, started: float | None = None, quiet: bool = False
 ) -> Folder:
     """Go on with a study that was stopped or killed; `time_limit` "+1h" adds to its limit, "2h" replaces it."""
-    folder = existing(path)
-    config = read_toml(folder.config)
-    limit = None if config["time_limit"] == "none" else float(config["time_limit"])
-    if time_limit is not None:
-        text = str(time_limit)
-        given = seconds(text.removeprefix("+"))
-        limit = given if not text.startswith("+") or given is None or limit is None else limit + given
-        write_toml(
-            folder.config,
-            {**config, "time_limit": "none" if limit is None else limit},
-            "The settings of this AutoSSL study, resolved.",
-        )
-    with only_process(folder), Clocked(folder, limit, time.time() if started is None else started, quiet) as run:
-        folder.stop.unlink(missing_ok=True)
-        _run(folder, run, extended=time_limit is not None)
+    folder, started = existing(path), time.time() if started is None else started
+    with only_process(folder):
+        config = read_toml(folder.config)
+        with Clocked(folder, _limit(config["time_limit"], time_limit), started, quiet) as run:
+            if not folder.has_begun:
+                _decode(opening.look_again(folder, config), folder, config, run)
+            folder.stop.unlink(missing_ok=True)
+            _run(folder, run, extended=time_limit is not None)
     return folder
+
+
+def _limit(stored: str | float, asked: str | float | None) -> float | None:
+    """Seconds until which a study may go on: as it was, replaced, or with time added; None for no limit."""
+    limit = None if stored == "none" else float(stored)
+    if asked is None:
+        return limit
+    text = str(asked)
+    given = seconds(text.removeprefix("+"))
+    return given if not text.startswith("+") or given is None or limit is None else limit + given
+
+
+def _decode(source: Source, folder: Folder, config: dict[str, Any], run: "Clocked") -> None:
+    run.display.say("opening the images")
+    with machine_faults():
+        opening.decode(source, folder, config, run.display.progress)
 
 
 @dataclass
@@ -188,6 +173,8 @@ def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: 
         plan = context.plan
         ensure_time(plan, now, plan.end_seconds if context.state("finalists") else None)
     context.remember(plan=plan.to_dict())
+    if extended:  # now that the plan has accepted it
+        opening.keep_settings(context.folder, time_limit="none" if limit is None else limit)
     _tell_plan(context, plan)
 
 
@@ -269,25 +256,3 @@ def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:
 
 def _entries(context: Context) -> list[Entry]:
     return entries(context.study.get_trials(deepcopy=False))
-
-
-def _describe(data: Any) -> str | None:
-    """How config.toml names the data: a path as given, anything else by its type."""
-    if data is None:
-        return None
-    return str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"
-
-
-def _refuse_strange(folder: Folder) -> None:
-    """A folder with other things in it is not written to."""
-    if folder.root.exists() and not folder.root.is_dir():
-        raise UserError(f"a folder for the study was wanted, found a file at {folder.root}; give another --out")
-    if folder.root.is_dir() and any(folder.root.iterdir()) and not (folder.config.is_file() or folder.cache.is_dir()):
-        raise UserError(
-            f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
-        )
-
-
-def _remove(folder: Folder) -> None:
-    """Leave nothing of a study that never began."""
-    shutil.rmtree(folder.root, ignore_errors=True)

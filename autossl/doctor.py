@@ -75,6 +75,7 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
             f"{source.n}, {source.channels} channel(s), most often {_size(common)}",
         ),
         *_spacing(source),
+        *([("unreadable", f"{bad} by their headers")] if (bad := int((source.sizes[:, 0] == 0).sum())) else []),
         ("labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"),
         ("classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))),
         ("patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"),

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,20 +79,67 @@ class Folder:
     def model(self) -> Path:
         return self.root / "model"
 
+    @property
+    def is_study(self) -> bool:
+        """Whether the settings of a study are here; other programs have a config.toml too."""
+        try:
+            return self.config.is_file() and "study_name" in read_toml(self.config)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            return False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the images were decoded and described: before that, nothing here is worth keeping."""
+        return self.data.is_file()
+
     def make(self) -> None:
         """Create the folder and its parts."""
-        with machine_faults():
+        with writable(self.root, "--out"):
             for path in (self.root, self.artifacts, self.checkpoints, self.cache):
                 path.mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Remove the files of a study that never began, and nothing else."""
+        for path in (self.artifacts, self.checkpoints, self.cache):
+            shutil.rmtree(path, ignore_errors=True)
+        files = (self.config, self.data, self.clock, self.state, self.stop, self.log, self.journal, self.lock)
+        for path in files:
+            path.unlink(missing_ok=True)
 
 
 def existing(path: str | Path) -> Folder:
     """The study folder at `path`; UserError if there is none."""
     folder = Folder(Path(path))
-    if not folder.config.is_file():
-        found = "nothing" if not folder.root.exists() else "no config.toml"
+    if not folder.is_study:
+        found = "nothing" if not folder.root.exists() else "no config.toml of one"
         raise UserError(f"a study folder was wanted, found {found} at {path}; give the folder that --out named")
     return folder
+
+
+@contextmanager
+def writable(path: Path, option: str) -> Iterator[None]:
+    """Turn a place that cannot be written to into one sentence that names the option; a full disk stays one."""
+    with machine_faults():
+        try:
+            yield
+        except OSError as fault:
+            if fault.errno in FULL - {errno.EROFS}:
+                raise
+            raise UserError(
+                f"a place to write to was wanted, found none at {option} {path} ({fault.strerror}); give another one"
+            ) from None
+
+
+def check_output(path: Path, option: str) -> None:
+    """Refuse, before the work, a file that could not be written after it; UserError."""
+    if path.is_dir():
+        raise UserError(f"the name of a file was wanted, found a folder at {option} {path}; add a name to it")
+    with writable(path, option):
+        there = path.exists()
+        with open(path, "ab"):
+            pass
+        if not there:
+            path.unlink()
 
 
 @contextmanager
@@ -155,7 +203,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 @contextmanager
 def only_process(folder: Folder) -> Iterator[None]:
     """Hold the study folder; UserError if another process holds it. The lock dies with the process."""
-    with open(folder.lock, "a") as file:
+    with writable(folder.root, "--out"):
+        file = open(folder.lock, "a")  # noqa: SIM115
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -32,7 +32,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--modality", default="auto", show_default=True, help="Preset of views: microscopy, xray, ..."),
         click.option("--out", help="The study folder.  [default: runs/DATA-TASK]"),
-        click.option("--storage", help="Database URL for workers on several machines."),
+        click.option("--storage", hidden=True, help="Database URL for workers on several machines; not served yet."),
         click.option("--workers", default="auto", show_default=True, callback=_number_or_auto, help="Processes."),
         click.option("--executor", default="local", show_default=True, help="Where workers run."),
         click.option("--device", default="auto", show_default=True, help="cpu or cuda."),

@@ -14,27 +14,24 @@ from autossl.clock import seconds
 from autossl.data import CT, Source, default_image_size
 from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
-from autossl.folder import Folder, read_toml
+from autossl.folder import Folder, read_json, read_toml
 from autossl.plan import check_limit
 from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking
 from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.targets import target_class
 from autossl.views import Preset, preset
+from autossl.weights import load_weights
 
 ADAPTATIONS = ("auto", "frozen", "finetune")
 PRECISIONS = ("auto", "fp32", "bf16")
 EXECUTORS = ("local",)
 ACCOMPANIED = 0.25  # share of the images that must share their patient with another for patients to be of use
-FREE = (
-    "time_limit",
-    "max_candidates",
-    "workers",
-    "device",
-    "out",
-    "plan",
-    "storage",
-)  # may differ when a study goes on
+FREE = ("workers", "device", "left_out", "version")  # may differ when a study goes on
+UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
+MOST_LISTED = 6  # methods that a message names
+UNSTORED = ("out", "methods", "plan", "storage")
+MOST_SEED = 2**32 - 1  # what NumPy's and Optuna's generators take
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,22 @@ class Asked:
                 raise UserError(
                     f"a positive number was wanted, found --{name.replace('_', '-')} {value}; give 1 or more"
                 )
+        if self.storage is not None:
+            raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
         chosen_methods(self.methods)
+        self._check_numbers()
         self._check_device()
+
+    def _check_numbers(self) -> None:
+        if not isinstance(self.seed, int) or not 0 <= self.seed <= MOST_SEED:
+            raise UserError(
+                f"a whole number from 0 to {MOST_SEED} was wanted, found --seed {self.seed}; choose one of these"
+            )
+        if self.image_size != "auto" and not str(self.image_size).isdecimal():
+            raise UserError(
+                f"an image size in whole pixels was wanted, found --image-size {self.image_size!r}; "
+                "give for example 64, or auto"
+            )
 
     def _check_device(self) -> None:
         if self.device == "auto" or self.device == "cpu":
@@ -129,12 +140,16 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     backbone = _backbone(asked, size, device, source.dims)
     model_args, upsample = fit_to_size(backbone, channels, size)
     encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample)
+    if asked.weights is not None:
+        load_weights(encoder, asked.weights)  # refused here, not when there is a study
     lacks = _lacks(preset(_modality(asked, source), channels), source, encoder)
     tried, left_out = _served(asked, _modality(asked, source), channels, lacks)
     limit = asked.limit
     return {
         **description,
-        **{f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in ("out", "methods", "plan")},
+        **{f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in UNSTORED},
+        "weights": None if asked.weights is None else str(Path(asked.weights).resolve()),
+        "space": asked.space if asked.space == "auto" else str(Path(asked.space).resolve()),
         "time_limit": "none" if limit is None else limit,
         "methods": list(tried),
         "left_out": left_out,
@@ -224,15 +239,17 @@ def workers(asked: Asked, device: str) -> int:
 def compare(folder: Folder, config: dict[str, Any]) -> None:
     """Refuse to go on with a study under other settings; UserError names the first difference."""
     stored = read_toml(folder.config)
-    for key in sorted(set(stored) | set(config)):
-        if key in FREE or key == "version":
-            continue
+    free = FREE if "plan" in (read_json(folder.state) or {}) else (*FREE, *UNTIL_PLANNED)
+    for key in (*config, *(key for key in stored if key not in config)):  # what users set stands first
         was, now = stored.get(key), config.get(key)
-        if was != now and not _same(was, now):
-            raise UserError(
-                f"the study in {folder.root} was made with {key} = {_brief(was)}, found {key} = {_brief(now)}; "
-                "give the same settings to go on with it, or another --out"
-            )
+        if key in free or was == now or _same(was, now):
+            continue
+        remedy = "give the same settings to go on with it, or another --out"
+        if key == "time_limit":
+            remedy = f"autossl resume {folder.root} goes on with it, and --time-limit there adds time"
+        raise UserError(
+            f"the study in {folder.root} was made with {key} = {_brief(was)}, found {key} = {_brief(now)}; {remedy}"
+        )
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -242,7 +259,11 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _brief(value: Any) -> str:
-    return "nothing" if value in (None, {}, []) else f"{value!r}"[:80]
+    if isinstance(value, list) and len(value) > MOST_LISTED:
+        return f"{', '.join(map(str, value[:MOST_LISTED]))} and {len(value) - MOST_LISTED} more"
+    if isinstance(value, list) and value:
+        return ", ".join(map(str, value))
+    return "nothing" if value in (None, {}, []) else f"{value!r}"
 
 
 def default_out(name: str, task: str) -> Path:

@@ -1,6 +1,7 @@
 """The command line as a user types it: exit codes, one sentence for bad input, quick help."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from autossl import opening
 from autossl.cli import main
+from autossl.errors import UserError
+from autossl.folder import Folder, only_process, read_toml, write_toml
 
 
 def run(*arguments: str) -> Result:
@@ -78,6 +83,14 @@ def test_a_missing_path_names_itself(tmp_path: Path) -> None:
         (["--device", "abacus"], "abacus"),
         (["--modality", "smell"], "smell"),
         (["--image-size", "4"], "4"),
+        (["--image-size", "foo"], "foo"),
+        (["--image-size", "28.5"], "28.5"),
+        (["--seed", "-1"], "-1"),
+        (["--seed", "4294967296"], "4294967296"),
+        (["--storage", "postgresql://me:secret@there/db"], "not served yet"),
+        (["--label-column", "grade"], "grade"),
+        (["--weights", "nowhere.pt"], "nowhere.pt"),
+        (["--max-labels", "3"], "max-labels 3"),
         (["--workers", "many"], "many"),
         (["--max-labels", "0"], "max-labels"),
         (["--space", "nowhere.toml"], "nowhere.toml"),
@@ -87,9 +100,11 @@ def test_a_missing_path_names_itself(tmp_path: Path) -> None:
 def test_bad_options_end_in_one_sentence_and_leave_nothing(
     images: Path, tmp_path: Path, options: list[str], word: str
 ) -> None:
-    out = tmp_path / "out"
-    assert word in refused("search", str(images), "--out", str(out), *options)
-    assert not (out / "config.toml").exists()
+    out = tmp_path / "deep" / "out"
+    sentence = refused("search", str(images), "--out", str(out), *options)
+    assert word in sentence
+    assert "secret" not in sentence
+    assert not out.parent.exists()
 
 
 def test_a_folder_with_other_things_is_not_written_to(images: Path, tmp_path: Path) -> None:
@@ -100,12 +115,135 @@ def test_a_folder_with_other_things_is_not_written_to(images: Path, tmp_path: Pa
     assert [p.name for p in out.iterdir()] == ["chapter.txt"]
 
 
+def test_a_folder_that_only_looks_like_a_study_is_not_written_to(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "thesis"
+    (out / "cache").mkdir(parents=True)
+    (out / "cache" / "images.npy").write_text("mine")
+    (out / "config.toml").write_text("of = 'another program'")
+    assert "thesis" in refused("search", str(images), "--out", str(out))
+    assert "found no config.toml of one" in refused("resume", str(out))
+    assert sorted(p.name for p in out.rglob("*")) == ["cache", "config.toml", "images.npy"]
+    assert (out / "cache" / "images.npy").read_text() == "mine"
+
+
+@pytest.fixture
+def truncated(tmp_path: Path) -> Path:
+    """60 PNGs with a whole header and half of their pixels."""
+    rng = np.random.default_rng(0)
+    for k in range(60):
+        path = tmp_path / "set" / "ab"[k % 2] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:200])
+    return tmp_path / "set"
+
+
+def test_what_is_refused_while_it_is_decoded_leaves_nothing(
+    truncated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    for out in ("deep/new", "empty"):
+        assert "that cannot be read" in refused("search", str(truncated), "--out", out, "--quiet")
+        assert [p.name for p in Path().rglob("*")] == ["empty"]
+
+
+def test_what_others_put_into_a_folder_stays_when_its_study_is_refused(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run")
+
+    def refuse(*files: Path) -> None:
+        with opening.taken(folder, {"study_name": "toy"}):
+            for file in files:
+                file.touch()
+            raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        refuse(folder.stop, folder.journal)
+    assert not folder.root.exists()
+    with pytest.raises(UserError, match="no"):
+        refuse(folder.root / "notes.txt")
+    assert [p.name for p in folder.root.iterdir()] == ["notes.txt"]
+
+
+def test_too_few_labels_for_the_classes_leave_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (100, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "many.npz", images=images, labels=np.arange(100) % 10)
+    options = ["--max-labels", "17", "--out", str(tmp_path / "o"), "--quiet"]
+    assert "--max-labels 20" in refused("search", str(tmp_path / "many.npz"), *options)
+    assert not (tmp_path / "o").exists()
+
+
+def test_places_that_cannot_be_written_to(images: Path, tmp_path: Path) -> None:
+    assert "Not a directory" in refused("search", str(images), "--out", str(images / "x"))
+    assert "Not a directory" in refused("embed", "encoder", str(images), "-o", str(images / "z.npy"))
+    assert "No such file" in refused("embed", "encoder", str(images), "-o", str(tmp_path / "nodir" / "z"))
+    assert "found a folder" in refused("inspect", str(images), "--views", "--out", str(tmp_path))
+    write_toml(tmp_path / "config.toml", {"study_name": "toy", "time_limit": 60.0}, "toy")
+    assert "found a folder" in refused("report", str(tmp_path), "-o", str(tmp_path))
+
+
+def test_a_study_in_use_keeps_its_time_limit(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    write_toml(folder.config, {"study_name": "toy", "time_limit": 600.0}, "toy")
+    with only_process(folder):
+        assert "is being worked on" in refused("resume", str(tmp_path), "--time-limit", "+1h")
+    assert read_toml(folder.config)["time_limit"] == 600.0
+
+
+def test_a_study_killed_while_it_decodes_is_a_study_and_goes_on(tmp_path: Path) -> None:
+    rng, data, out = np.random.default_rng(0), tmp_path / "set", tmp_path / "run"
+    for k in range(40):
+        path = data / "ab"[k % 2] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (300, 300), dtype=np.uint8)).save(path)
+        for copy in range(15):
+            (path.parent / f"{k}.{copy}.png").hardlink_to(path)
+    command = [sys.executable, "-c", "from autossl.cli import main; main()", "search", str(data), "--quiet"]
+    process = subprocess.Popen([*command, "--out", str(out)])
+    while not list(out.glob("cache/.images.npy.*.part")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    folder = Folder(out)
+    assert not folder.has_begun
+    status = run("status", str(out))
+    assert status.exit_code == 0, status.output
+    assert "starting" in status.output
+    for path in data.glob("*/*.*.png"):
+        path.unlink()
+    data.rename(tmp_path / "away")
+    assert f"found nothing at {data}" in refused("resume", str(out), "--quiet")
+    (tmp_path / "away").rename(data)
+    config = read_toml(folder.config)
+    opening.decode(opening.look_again(folder, config), folder, config, lambda done, n: None)
+    assert folder.has_begun
+
+
+def test_weights_of_another_network_are_refused_before_there_is_a_study(images: Path, tmp_path: Path) -> None:
+    torch.save({"head": torch.zeros(3)}, tmp_path / "other.pt")
+    for name, word in (("other.pt", "lacks"), ("noise.npz", "does not")):
+        assert word in refused("search", str(images), "--out", str(tmp_path / "o"), "--weights", str(tmp_path / name))
+        assert not (tmp_path / "o").exists()
+
+
 def test_one_class_only(tmp_path: Path) -> None:
     path = tmp_path / "one.npz"
     np.savez(
         path, images=np.random.default_rng(0).integers(0, 256, (40, 16, 16), dtype=np.uint8), labels=np.zeros(40, int)
     )
     assert "class" in refused("search", str(path), "--out", str(tmp_path / "o"))
+
+
+def test_inspect_refuses_an_unknown_task_and_counts_unreadable_files(tmp_path: Path) -> None:
+    assert "'seg'" in refused("inspect", "sample:cells", "--task", "seg")
+    for k in range(40):
+        path = tmp_path / "set" / "ab"[k % 2] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20), k, dtype=np.uint8)).save(path)
+    (tmp_path / "set" / "a" / "0.png").write_bytes(b"")
+    assert re.search(r"unreadable +1 by their headers", run("inspect", str(tmp_path / "set")).output)
 
 
 def test_not_a_study(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from autossl.data import open_data, prepare
+from autossl.data import check_enough, open_data, prepare
 from autossl.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -275,3 +275,91 @@ def test_every_message_is_one_sentence_without_a_line_break(tmp_path: Path) -> N
     assert "\n" not in message
     assert not message.endswith(".")
     assert json.dumps(message)
+
+
+@pytest.mark.parametrize("option", ["label_column", "patient_column"])
+def test_a_column_is_named_where_there_is_no_table(tmp_path: Path, option: str) -> None:
+    np.savez(tmp_path / "set.npz", allow_pickle=False, **arrays())
+    write_classes(tmp_path / "folders")
+    flag = f"--{option.replace('_', '-')}"
+    column: dict[str, Any] = {option: "x"}
+    for name in ("set.npz", "folders"):
+        with pytest.raises(UserError, match=f"found {flag} x beside {tmp_path / name}; leave it out"):
+            open_data(tmp_path / name, **column)
+    for data in (noise(8, 12, 12), "sample:cells"):
+        with pytest.raises(UserError, match=f"found {flag} x beside"):
+            open_data(data, **column)
+
+
+def test_an_archive_that_is_text(tmp_path: Path) -> None:
+    (tmp_path / "set.npz").write_text("some words")
+    with pytest.raises(UserError, match=r"found a file of another kind at .*set.npz; save the arrays"):
+        open_data(tmp_path / "set.npz")
+
+
+@pytest.mark.parametrize("data", ["", " "])
+def test_an_empty_path_is_not_the_current_folder(data: str) -> None:
+    with pytest.raises(UserError, match="found an empty text as data; give a path"):
+        open_data(data)
+
+
+@pytest.mark.parametrize("suffix", ["png", "nii.gz"])
+def test_links_to_nothing_are_named(tmp_path: Path, suffix: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for at in range(3):
+            (tmp_path / name / f"{at}.{suffix}").symlink_to(tmp_path / "annex" / f"{at}")
+    with pytest.raises(UserError, match=rf"found 6 of 6 .*a/0.{suffix} \(it is a link to a file that is not there\)"):
+        open_data(tmp_path)
+
+
+def test_a_few_links_to_nothing_are_set_aside(tmp_path: Path) -> None:
+    write_classes(tmp_path / "set", 20)
+    (tmp_path / "set" / "b" / "20.png").symlink_to("nowhere.png")
+    data = prepare(open_data(tmp_path / "set"), tmp_path / "cache")
+    assert data.record["flaws"]["unreadable"] == 1
+
+
+def test_images_that_show_nothing(tmp_path: Path) -> None:
+    images = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None], (60, 12, 12))
+    with pytest.raises(UserError, match="a single pixel value throughout in each of 60 in the given array; check"):
+        prepare(open_data(images, labels=np.arange(60) % 2), tmp_path)
+
+
+def test_too_few_labels_for_a_search() -> None:
+    labels = np.arange(40) % 2
+    check_enough(open_data(noise(20, 12, 12), labels=labels[:20]), None)
+    with pytest.raises(UserError, match="at least 20 labelled images were wanted, found 19 in the given array; label"):
+        check_enough(open_data(noise(19, 12, 12), labels=labels[:19]), None)
+    with pytest.raises(UserError, match="at least 16 labels were wanted, found --max-labels 15; give 16 or more"):
+        check_enough(open_data(noise(40, 12, 12), labels=labels), 15)
+
+
+def test_too_few_labels_beside_an_official_test_part(tmp_path: Path) -> None:
+    split = np.array(["train"] * 15 + ["test"] * 25)
+    np.savez(tmp_path / "set.npz", images=noise(40, 12, 12), labels=np.arange(40) % 2, split=split)
+    with pytest.raises(UserError, match="16 labelled images outside the official test part were wanted, found 15 in"):
+        check_enough(open_data(tmp_path / "set.npz"), None)
+
+
+def refused_parts(tmp_path: Path, **content: Any) -> str:
+    np.savez(tmp_path / "set.npz", allow_pickle=False, **content)
+    with pytest.raises(UserError) as caught:
+        prepare(open_data(tmp_path / "set.npz"), tmp_path / "cache")
+    return str(caught.value)
+
+
+def test_the_remedy_for_a_part_without_labels_is_one_that_helps(tmp_path: Path) -> None:
+    two = np.arange(40) % 2
+    assert refused_parts(tmp_path, images=noise(4, 12, 12), labels=two[:4]).endswith(
+        "; label more images of each class"
+    )
+    copies = refused_parts(tmp_path, images=np.repeat(noise(2, 12, 12), 20, 0), labels=np.repeat([0, 1], 20))
+    assert copies.endswith("; 40 of 40 images are exact duplicates, which count once: leave out the copies")
+    split = np.array(["train", "test"] * 20)
+    both = refused_parts(tmp_path, images=noise(40, 12, 12), labels=two, split=split, patients=np.arange(40) // 2)
+    assert both.endswith("; 20 patients in more than one official part stay in the last: remove the official split")
+    one = refused_parts(
+        tmp_path, images=noise(40, 12, 12), labels=np.where(split == "test", 0, np.arange(40) // 2 % 2), split=split
+    )
+    assert one.endswith("; label more images of each class, or remove the official split")

@@ -30,6 +30,7 @@ ROWS = [f"files/{name}/{at}.png" for name in "ab" for at in range(4)]
         ("image,label,patient,patient_id", "x,1,2", {}, r"found patient and patient_id in {path}; choose"),
         ("image,label", "x", {"label_column": "image"}, r"found file names in the column 'image' of {path}; name"),
         ("image,label", "x,y", {}, r"2 cells in every row were wanted, found 3 in row 2 of {path}; quote"),
+        ("image,label,label", "x,y", {}, r"found 2 columns label in {path}; rename one"),
         ("image,label,split", "x,later", {}, r"found 'later' in the split column of {path}"),
     ],
 )

@@ -121,7 +121,7 @@ def test_other_names_for_the_columns(tmp_path: Path) -> None:
     names = [f"files/{name}/{at}.png" for name in "ab" for at in range(4)]
     lines = [f"{name},{at % 2},{at // 2},who{at // 2}" for at, name in enumerate(names)]
     (tmp_path / "list.csv").write_text("image,stage,visit,case\n" + "\n".join(lines))
-    with pytest.raises(UserError, match=r"several candidates \(stage, visit, case\).*--label-column"):
+    with pytest.raises(UserError, match=r"found none, but candidates \(stage, visit, case\), in .*--label-column"):
         open_data(tmp_path / "list.csv")
     source = open_data(tmp_path / "list.csv", label_column="stage", patient_column="case")
     assert source.labels.tolist() == [0, 1] * 4
@@ -129,11 +129,13 @@ def test_other_names_for_the_columns(tmp_path: Path) -> None:
     assert source.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_the_only_candidate_is_the_label_column(tmp_path: Path) -> None:
+def test_even_the_only_candidate_must_be_named(tmp_path: Path) -> None:
     write_classes(tmp_path / "files", count=2)
     lines = [f"files/{name}/{at}.png,{name},{name}{at}" for name in "ab" for at in range(2)]
-    (tmp_path / "list.csv").write_text("image,kind,number\n" + "\n".join(lines))
-    assert open_data(tmp_path / "list.csv").classes == ("a", "b")
+    (tmp_path / "list.csv").write_text("image,sex,number\n" + "\n".join(lines))
+    with pytest.raises(UserError, match=r"found none, but candidates \(sex\), in .*; choose by --label-column"):
+        open_data(tmp_path / "list.csv")
+    assert open_data(tmp_path / "list.csv", label_column="sex").classes == ("a", "b")
 
 
 def test_labels_of_a_flat_folder_by_csv(tmp_path: Path) -> None:

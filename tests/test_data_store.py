@@ -181,6 +181,15 @@ def test_a_patient_in_two_official_parts_leaves_the_earlier_one(tmp_path: Path) 
     assert any("1 patient in more than one official part" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("unit", ["image", "patient"])
+def test_a_train_part_alone_says_where_the_test_part_comes_from(tmp_path: Path, unit: str) -> None:
+    more = {"train_patients": np.arange(60) // 2} if unit == "patient" else {}
+    path = official(tmp_path, {"train": noise(60, 12, 12)}, {"train": [at % 3 for at in range(60)]}, **more)
+    data = prepare(open_data(path), tmp_path / "cache")
+    assert f"there is no official test part: it was drawn by {unit} from the others" in data.notes
+    assert not any("cannot be checked" in note for note in data.notes)
+
+
 def test_no_identifier_is_written_anywhere(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     lines = ["image,label,patient"]

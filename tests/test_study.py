@@ -1,6 +1,7 @@
 """One small study through the Python call, and everything that can be done with it afterwards."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 import autossl
+from autossl import opening
 from autossl.cli import main
 from autossl.context import open_context
 from autossl.data import PROBE, SELECTION, TEST
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, write_json
+from autossl.settings import Asked
 from autossl.study import Study
 
 SETTINGS = {
@@ -91,6 +94,65 @@ def test_the_same_call_goes_on_and_another_is_refused(study: Study) -> None:
     assert again.leaderboard() == study.leaderboard()
     with pytest.raises(UserError, match="seed = 5, found seed = 6"):
         autossl.search(images, labels=labels, out=study.folder.root, **{**SETTINGS, "seed": 6})  # type: ignore[arg-type]
+    for changed, message in (
+        ({"methods": "vicreg"}, "methods = vicreg, denoising, found methods = vicreg; give"),
+        ({"max_candidates": 3}, "max_candidates = 2, found max_candidates = 3; give"),
+        ({"time_limit": "9m"}, "time_limit = 'none', found time_limit = 540.0; autossl resume .* --time-limit there"),
+    ):
+        with pytest.raises(UserError, match=message):
+            autossl.search(images, labels=labels, out=study.folder.root, **{**SETTINGS, **changed})  # type: ignore[arg-type]
+
+
+def test_other_data_are_refused_and_touch_nothing(study: Study) -> None:
+    images, labels = textures()
+    whole = {path: path.read_bytes() for path in study.folder.cache.rglob("*") if path.is_file()}
+    record = read_json(study.folder.data)
+    for x, y in ((images[::-1], labels), (images[:200], labels[:200]), (images, labels[::-1])):
+        with pytest.raises(UserError, match=rf"240 images, fingerprint {record['fingerprint'][:8]}.* or another --out"):
+            autossl.search(x, labels=y, out=study.folder.root, **SETTINGS)  # type: ignore[arg-type]
+    assert whole == {path: path.read_bytes() for path in study.folder.cache.rglob("*") if path.is_file()}
+
+
+def test_the_same_files_of_another_date_go_on_and_other_pixels_do_not(tmp_path: Path) -> None:
+    images, labels = textures()
+    for k in range(60):
+        path = tmp_path / "set" / str(labels[k]) / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[k]).save(path)
+    asked, folder = Asked(time_limit="9m", backbone="test_resnet"), Folder(tmp_path / "run")
+
+    def open_again() -> None:
+        source, config = opening.look(tmp_path / "set", asked, None, None)
+        with opening.taken(folder, config):
+            opening.decode(source, folder, config, lambda done, n: None)
+
+    open_again()
+    path = tmp_path / "set" / "0" / "0.png"
+    os.utime(path, (1, 1))
+    open_again()
+    (folder.cache / "images.npy").unlink()
+    open_again()
+    assert open_context(folder).data.images.shape == (60, 16, 16, 1)
+    Image.fromarray(images[60]).save(path)
+    with pytest.raises(UserError, match="found other images, labels or patients"):
+        open_again()
+    assert sorted(p.name for p in folder.cache.iterdir()) == ["data.npz", "images.npy", "images.npz"]
+
+
+def test_a_refused_time_limit_is_not_kept(study: Study) -> None:
+    before = study.folder.config.read_bytes()
+    result = CliRunner().invoke(main, ["resume", str(study.folder.root), "--time-limit", "1s"])
+    assert result.exit_code == 2, result.output
+    assert study.folder.config.read_bytes() == before
+    assert study.status()["finished"]
+
+
+def test_a_path_may_be_given_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = textures()
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    monkeypatch.chdir(tmp_path)
+    configs = [opening.look(data, Asked(), None, None)[1]["data"] for data in ("set.npz", tmp_path / "set.npz")]
+    assert configs[0] == configs[1] == str((tmp_path / "set.npz").resolve())
 
 
 def test_a_plan_repeats_the_study(study: Study, tmp_path: Path) -> None:
@@ -155,4 +217,5 @@ def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
         if path.is_file():
             content = path.read_bytes()
             assert b"DOE_JANE" not in content, path
+            assert path.name == "config.toml" or str(tmp_path).encode() not in content, path
             assert b"PID-0" not in content, path

@@ -1,10 +1,11 @@
 """The user's images: opened from any supported form, checked, split and decoded once."""
 
+from autossl.data.checks import check_enough
 from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TEST, Data, Source
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.prepare import load, prepare
-from autossl.data.store import default_image_size
+from autossl.data.store import default_image_size, is_stored
 
 __all__ = [
     "CT",
@@ -17,7 +18,9 @@ __all__ = [
     "Data",
     "Fresh",
     "Source",
+    "check_enough",
     "default_image_size",
+    "is_stored",
     "load",
     "open_data",
     "prepare",

@@ -18,6 +18,7 @@ from autossl.errors import UserError
 MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
 LAYOUT = "a MedMNIST-layout npz (train_images, train_labels, val_..., test_...) or images and labels"
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
+MAGIC = (b"PK", b"\x93NUMPY")  # how archives and single arrays begin
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -77,6 +78,11 @@ def _columns(
 def _load(path: Path) -> Arrays:
     try:
         with open(path, "rb") as file:  # opened here, because np.load leaves a damaged file open
+            if not file.read(len(MAGIC[1])).startswith(MAGIC) and path.stat().st_size:
+                raise UserError(
+                    f"{LAYOUT} was wanted, found a file of another kind at {path}; save the arrays by numpy.savez"
+                )
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise UserError(f"{LAYOUT} was wanted, found a single array in {path}; pass it to autossl.search")

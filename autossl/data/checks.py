@@ -1,17 +1,31 @@
 """Looks for what makes data unusable (an error) or less than it seems (a note)."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import DROPPED, PROBE, SELECTION, TEST, Data, Ints, Pixels, Source
+from autossl.data.dataset import (
+    DROPPED,
+    NO_SPLIT,
+    OFFICIAL_TEST,
+    PROBE,
+    SELECTION,
+    TEST,
+    TEST_SHARE,
+    Data,
+    Ints,
+    Pixels,
+    Source,
+)
 from autossl.data.images import Unreadable
 from autossl.errors import UserError
 
 SMALLEST_SIDE = 8
 FEW = 0.05  # share of unreadable images up to which they are set aside
+LEAST_LABELS = 16  # outside the test part: two thirds are scored, and of 6 or fewer untrained embeddings look collapsed
 IMBALANCE = 10.0  # largest class over smallest from which a note is made
 
 
@@ -83,14 +97,40 @@ def check_labels(source: Source) -> None:
             )
 
 
-def check_parts(labels: Ints, part: NDArray[np.int8], classes: tuple[str, ...], place: str) -> tuple[str, ...]:
+def check_enough(source: Source, max_labels: int | None) -> None:
+    """UserError where too few labels for a search are outside the test part."""
+    official = source.split == OFFICIAL_TEST
+    least, where = math.ceil(LEAST_LABELS / (1 - TEST_SHARE)), ""
+    if official.any():
+        least, where = LEAST_LABELS, " outside the official test part"
+    if (found := int(((source.labels >= 0) & ~official).sum())) < least:
+        raise UserError(
+            f"at least {least} labelled images{where} were wanted, found {found} in {source.place}; label more"
+        )
+    if max_labels is not None and max_labels < LEAST_LABELS:
+        raise UserError(
+            f"at least {LEAST_LABELS} labels were wanted, found --max-labels {max_labels}; give {LEAST_LABELS} or more"
+        )
+
+
+def check_varies(source: Source, flat: NDArray[np.bool_], readable: NDArray[np.bool_]) -> None:
+    """UserError where no image shows anything."""
+    if flat[readable].all():
+        raise UserError(
+            f"images that show something were wanted, found a single pixel value throughout in each of "
+            f"{int(readable.sum())} in {source.place}; check how they were saved"
+        )
+
+
+def check_parts(labels: Ints, part: NDArray[np.int8], source: Source, found: "Duplicates") -> tuple[str, ...]:
     """Notes on classes that a scored part lacks; UserError where the probe part lacks one or the test part has none."""
+    classes, place = source.classes, source.place
     for number, word in ((TEST, "test"), (SELECTION, "selection")):
         held = np.unique(labels[(part == number) & (labels >= 0)])
         if len(held) < 2:
             raise UserError(
                 f"labels of two classes at least were wanted in the {word} part, found {len(held)} in {place}; "
-                "label more patients, or remove the official split"
+                f"{_remedy(source, found)}"
             )
     notes = []
     for index, name in enumerate(classes):
@@ -104,6 +144,24 @@ def check_parts(labels: Ints, part: NDArray[np.int8], classes: tuple[str, ...], 
         if lacking:
             notes.append(f"class {name} has no labelled image in the {' and the '.join(lacking)} part")
     return tuple(notes)
+
+
+def _remedy(source: Source, found: "Duplicates") -> str:
+    """What to do where a part lacks labels, by what is in the way."""
+    if shared := patients_in_two(source):
+        return f"{plural(shared, 'patient')} in more than one official part stay in the last: remove the official split"
+    if found.images > source.n // 2:
+        return f"{found.images:,} of {source.n:,} images are exact duplicates, which count once: leave out the copies"
+    more = f"label more {'images' if source.groups is None else 'patients'} of each class"
+    return f"{more}, or remove the official split" if (source.split != NO_SPLIT).any() else more
+
+
+def patients_in_two(source: Source) -> int:
+    """How many patients have images in more than one official part."""
+    if source.groups is None:
+        return 0
+    known = source.split != NO_SPLIT
+    return int(several(source.groups[known], source.split[known], len(source.patients)).sum())
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,10 @@ def read_table(path: Path) -> Table:
     except csv.Error as fault:
         raise UserError(f"a CSV was wanted, found text that is none at {path} ({fault}); save it again") from None
     names = [name.strip() for name in rows[0]] if rows else []
+    if twice := next((name for name in names if name and names.count(name) > 1), ""):
+        raise UserError(
+            f"columns of different names were wanted, found {names.count(twice)} columns {twice} in {path}; rename one"
+        )
     if "image" not in names:
         raise UserError(
             f"a CSV with a column image was wanted, found the columns {', '.join(names) or 'none'} in {path}; "
@@ -180,7 +184,9 @@ def pick_columns(
             )
     patient = patient or _patient_column(columns, path)
     if label is None:
-        label = "label" if "label" in columns else _label_column(columns, patient, path) if labelled else None
+        label = "label" if "label" in columns else None
+        if label is None and labelled:
+            raise _no_label_column(columns, patient, path)
     if label is not None:
         _refuse_identifier(columns, label, path)
     return label, patient
@@ -195,12 +201,11 @@ def _patient_column(columns: Table, path: Path) -> str | None:
     return there[0] if there else None
 
 
-def _label_column(columns: Table, patient: str | None, path: Path) -> str:
+def _no_label_column(columns: Table, patient: str | None, path: Path) -> UserError:
+    """What to train for is not guessed: the only column with classes in it may be the sex of the patients."""
     candidates = [name for name in columns if name not in ("image", "split", patient) and _categorical(columns[name])]
-    if len(candidates) == 1:
-        return candidates[0]
-    found = f"several candidates ({', '.join(candidates)})" if candidates else f"only {', '.join(columns)}"
-    raise UserError(f"a column label was wanted, found {found} in {path}; choose by --label-column")
+    found = f"none, but candidates ({', '.join(candidates)})," if candidates else f"only {', '.join(columns)}"
+    return UserError(f"a column label was wanted, found {found} in {path}; choose by --label-column")
 
 
 def _categorical(values: Values) -> bool:

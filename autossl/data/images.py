@@ -69,6 +69,8 @@ def decode(path: Path) -> Pixels:
         raise
     except UnidentifiedImageError:
         raise Unreadable("it is no image") from None
+    except FileNotFoundError:
+        raise Unreadable("it is a link to a file that is not there") from None
     except FAULTS as fault:
         raise Unreadable(getattr(fault, "strerror", None) or str(fault)) from fault
     return _turn(pixels if pixels.ndim == 3 else pixels[:, :, None], turned)

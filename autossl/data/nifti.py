@@ -62,6 +62,8 @@ def _open(path: Path) -> tuple[Any, Any]:
     nibabel = importlib.import_module("nibabel")
     strange = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
     try:
+        if not path.exists():
+            raise Unreadable("it is a link to a file that is not there")
         if path.stat().st_size == 0:
             raise Unreadable("it is empty")
         return reader, reader.read(path)

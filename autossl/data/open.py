@@ -21,6 +21,7 @@ from autossl.data.sources import make_source
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
+TABLES = (".csv", ".tsv", ".txt")
 FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells, sample:volumes or medmnist:NAME"
 
 
@@ -50,7 +51,8 @@ def open_data(
         source = open_images(data, **options, labelled=True, window=CT)
     if unlabeled is not None:
         window = None if source.window == KEPT else source.window
-        source = join(source, open_images(unlabeled, patient_column=patient_column, window=window))
+        column = patient_column if _is_table(unlabeled, None) else None
+        source = join(source, open_images(unlabeled, patient_column=column, window=window))
     check_labels(source)
     return source
 
@@ -75,8 +77,11 @@ def open_images(
 
 
 def _find(data: Any, labels: Any, label_column: str | None, patient_column: str | None, labelled: bool) -> Found:
+    _refuse_columns(data, labels, label_column, patient_column)
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
+        if not text.strip():
+            raise UserError(f"{FORMS} was wanted, found an empty text as data; give a path, or . for this folder")
         kind, _, name = text.partition(":")
         if kind == "sample":
             return _sample(name)
@@ -91,6 +96,25 @@ def _find(data: Any, labels: Any, label_column: str | None, patient_column: str 
         f"{FORMS}, an array or a map-style torch dataset was wanted, found {type(data).__name__} as data; "
         "pass one of these"
     )
+
+
+def _is_table(data: Any, labels: Any) -> bool:
+    """Whether columns can be named in the data: a CSV, or a folder with one that holds its labels."""
+    if not isinstance(data, str | os.PathLike):
+        return False
+    path = Path(data)
+    return path.suffix.lower() in TABLES or (labels is not None and path.is_dir())
+
+
+def _refuse_columns(data: Any, labels: Any, label_column: str | None, patient_column: str | None) -> None:
+    """UserError for the name of a column where there are none: it would be passed over in silence."""
+    for option, column in (("--label-column", label_column), ("--patient-column", patient_column)):
+        if column is not None and not _is_table(data, labels):
+            place = data if isinstance(data, str | os.PathLike) else f"the given {type(data).__name__}"
+            raise UserError(
+                f"a CSV was wanted, of which {option} names a column, found {option} {column} beside {place}; "
+                "leave it out, or give a CSV manifest"
+            )
 
 
 def _sample(name: str) -> Found:
@@ -112,7 +136,7 @@ def _path(path: Path, labels: Any, label_column: str | None, patient_column: str
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return read_npz(path)
-    if suffix in (".csv", ".tsv", ".txt"):
+    if suffix in TABLES:
         return read_manifest(path, label_column, patient_column, labelled)
     raise UserError(f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it")
 

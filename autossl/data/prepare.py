@@ -13,12 +13,13 @@ from autossl.data.checks import (
     Duplicates,
     by,
     check_parts,
+    check_varies,
     class_counts,
     duplicate_notes,
     find_duplicates,
+    patients_in_two,
     pixel_notes,
     plural,
-    several,
 )
 from autossl.data.dataset import (
     DROPPED,
@@ -58,6 +59,7 @@ def prepare(
     if max_labels is not None and max_labels < 1:
         raise UserError(f"a number of labels above 0 was wanted, found --max-labels {max_labels}; leave it out for all")
     stored = store(source, folder, image_size or default_image_size(source), progress)
+    check_varies(source, stored.flat, stored.readable)
     found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
     own = np.arange(source.n) if source.groups is None else source.groups
     groups = merge(own.astype(np.int64), found.set_of)
@@ -92,7 +94,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         notes=(),
         record={},
     )
-    lacking = check_parts(data.labels, data.part, data.classes, source.place)
+    lacking = check_parts(data.labels, data.part, source, found)
     mean, std = moments(data)
     notes = (
         *source.notes,
@@ -125,22 +127,16 @@ def _file_notes(source: Source, stored: Stored) -> list[str]:
 
 
 def _split_notes(source: Source) -> list[str]:
-    official = bool((source.split != NO_SPLIT).any())
+    parts, tested = set(source.split.tolist()) - {NO_SPLIT}, (source.split == OFFICIAL_TEST).any()
+    unit = "image" if source.groups is None else "patient"
+    notes = [] if tested or not parts else [f"there is no official test part: it was drawn by {unit} from the others"]
     if source.groups is None:
-        how = "whether a patient is in two parts cannot be checked" if official else "parts were divided by image"
-        return [f"no patient ids: {how}, so scores may be optimistic"]
-    if not official:
+        how = "whether a patient is in two parts cannot be checked" if tested else "parts were divided by image"
+        return [*notes, f"no patient ids: {how}, so scores may be optimistic"]
+    if not parts:
         return ["parts were divided by patient"]
     shared = patients_in_two(source)
-    return [f"{plural(shared, 'patient')} in more than one official part"] if shared else []
-
-
-def patients_in_two(source: Source) -> int:
-    """How many patients have images in more than one official part."""
-    if source.groups is None:
-        return 0
-    known = source.split != NO_SPLIT
-    return int(several(source.groups[known], source.split[known], len(source.patients)).sum())
+    return [*notes, f"{plural(shared, 'patient')} in more than one official part"] if shared else notes
 
 
 def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -157,7 +153,8 @@ def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts: Split) -> dict[str, Any]:
-    columns = (stored.digests, source.labels, source.split, "\n".join(source.classes).encode())
+    own = b"" if source.groups is None else source.groups
+    columns = (stored.digests, source.labels, source.split, own, "\n".join(source.classes).encode())
     fingerprint = hashlib.sha256(b"".join(bytes(column) for column in columns)).hexdigest()
     return {
         "name": data.name,

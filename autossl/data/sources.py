@@ -40,7 +40,8 @@ def make_source(found: Found, window: str | None) -> Source:
         found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
         "", groups, patients, root=found.root, notes=tuple(notes),
     )  # fmt: skip
-    columns = (labels, split, np.zeros(0) if groups is None else groups)
+    names = np.frombuffer("\n".join(classes).encode("utf-8", "surrogateescape"), dtype=np.uint8)
+    columns = (labels, names, split, np.zeros(0) if groups is None else groups)
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window)
     assert found.images is not None
@@ -192,8 +193,12 @@ def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
     """Names, sizes and times of files: what tells that they are still the same."""
     lines = []
     for file in files:
-        stat = file.stat()
-        lines.append(f"{os.path.relpath(file, root or '.')}\0{stat.st_size}\0{stat.st_mtime_ns}")
+        try:
+            stat = file.stat()
+            stamp = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError:  # a link to nothing, counted with the unreadable images
+            stamp = "gone"
+        lines.append(f"{os.path.relpath(file, root or '.')}\0{stamp}")
     return np.frombuffer("\n".join(lines).encode("utf-8", "surrogateescape"), dtype=np.uint8)
 
 

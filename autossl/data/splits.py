@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TRAIN, VAL, Ints
+from autossl.data.dataset import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TEST_SHARE, TRAIN, VAL, Ints
 from autossl.data.draw import draw, groups_per_class
 from autossl.data.withhold import withhold
 
-TEST_SHARE = 0.2
 SELECTION_SHARE, SELECTION_SHARE_FEW, FEW_LABELS = 0.15, 0.3, 1000
 ENOUGH_TO_SELECT = 10  # patients of each class from which an official validation part is the selection part
 

@@ -52,20 +52,31 @@ def default_image_size(source: Source) -> int:
 
 def store(source: Source, folder: Path, size: int, progress: Progress | None) -> Stored:
     """Decode into `folder`/images.npy, or open what an earlier run decoded from the same source at the same size."""
-    key = f"2 {source.key} {size}"
     images, about = folder / "images.npy", folder / "images.npz"
-    if images.is_file() and about.is_file():
+    if is_stored(source, folder, size):
         with np.load(about, allow_pickle=False) as known:
-            if str(known["key"]) == key:
-                return _open(images, known)
+            return _open(images, known)
     about.unlink(missing_ok=True)  # images and what is said about them belong together
     folder.mkdir(parents=True, exist_ok=True)
     for part in folder.glob(".images.npy.*.part"):
         part.unlink()  # of a run that was killed
     seen = _decode(source, images, size, progress)
-    write_whole(about, lambda file: np.savez(file, allow_pickle=False, key=np.array(key), **seen))
+    key = np.array(_key(source, size))
+    write_whole(about, lambda file: np.savez(file, allow_pickle=False, key=key, **seen))
     with np.load(about, allow_pickle=False) as known:
         return _open(images, known)
+
+
+def is_stored(source: Source, folder: Path, size: int) -> bool:
+    """Whether an earlier run decoded this source at this size into `folder`."""
+    if not (folder / "images.npy").is_file() or not (folder / "images.npz").is_file():
+        return False
+    with np.load(folder / "images.npz", allow_pickle=False) as known:
+        return str(known["key"]) == _key(source, size)
+
+
+def _key(source: Source, size: int) -> str:
+    return f"2 {source.key} {size}"
 
 
 def _open(images: Path, known: Any) -> Stored:

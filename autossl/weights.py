@@ -1,0 +1,52 @@
+"""Weights that a user brings, read without running code and fitted to a backbone."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autossl.encoder import Encoder
+from autossl.errors import UserError
+
+
+def load_weights(encoder: Encoder, path: str) -> Encoder:
+    """The encoder with weights from a file (safetensors, or a state dict that torch loads safely) or its folder.
+
+    Raises UserError if the file is missing, unreadable, or made for another network.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "model.safetensors"
+    if not file.is_file():
+        raise UserError(
+            f"a file of weights was wanted, found nothing at --weights {path}; give a .safetensors or .pt file"
+        )
+    state = _read(file, path)
+    wanted = encoder.backbone.state_dict()
+    fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
+    missing = [k for k in wanted if k not in fitting]
+    if missing:
+        raise UserError(
+            f"weights for {encoder.name} were wanted, but --weights {path} lacks {len(missing)} of {len(wanted)} "
+            f"tensors (for example {missing[0]}); give --backbone as it was when they were trained"
+        )
+    encoder.backbone.load_state_dict(fitting)
+    return encoder
+
+
+def _read(file: Path, path: str) -> dict[str, Tensor]:
+    """Tensors by the name that they have in a bare backbone."""
+    try:
+        state = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+        tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+    except Exception as fault:
+        raise UserError(
+            f"weights that load without running code were wanted, but --weights {path} does not "
+            f"({type(fault).__name__}); save the state dict as safetensors"
+        ) from None
+    return {k.removeprefix("module.").removeprefix("backbone.").removeprefix("swinViT."): v for k, v in tensors.items()}
