@@ -88,7 +88,7 @@ def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **
 @click.option("--time-limit", help="+1h adds time to the study's limit, 2h replaces it.")
 @click.option("--quiet", is_flag=True, help="Write to autossl.log only.")
 def resume(run: str, time_limit: str | None, quiet: bool) -> None:
-    """Go on with the study RUN after a stop, a kill or a crash."""
+    """Go on with the study RUN after a kill or a crash; with --time-limit also with a finished or stopped one."""
     from autossl import controller
     from autossl.clock import process_started
 
@@ -160,11 +160,19 @@ def leaderboard(run: str, form: str | None) -> None:
 @main.command()
 @click.argument("run", type=click.Path())
 def stop(run: str) -> None:
-    """Ask the search of RUN to end now: checkpoints are written, the best encoder so far is exported."""
-    from autossl.folder import existing
+    """End RUN early, whatever it is doing: the best encoder so far is tested and exported.
 
-    existing(run).stop.touch()
-    click.echo(f"asked {run} to stop; autossl resume {run} goes on with it later")
+    What was not begun is left out (final training, fine-tuning, training on the labels alone); the report says so. The
+    study is then finished: autossl resume RUN --time-limit +1h extends it, after its test.
+    """
+    from autossl.folder import existing, read_json
+
+    folder = existing(run)
+    if (read_json(folder.state) or {}).get("finished"):
+        click.echo(f"{run} is finished, there is nothing to stop")
+        return
+    folder.stop.touch()
+    click.echo(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
 
 
 @main.command()

@@ -14,9 +14,9 @@ from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.data import CT, open_data, prepare
 from autossl.display import Display
-from autossl.errors import NoCandidate, UserError
+from autossl.errors import UserError
 from autossl.executor import run_workers
-from autossl.finish import NOT_YET, Finish
+from autossl.finish import NOT_YET, Finish, none_scored
 from autossl.folder import Folder, existing, machine_faults, only_process, read_toml, write_json, write_toml
 from autossl.journal import entries, mend
 from autossl.leaderboard import rows
@@ -64,6 +64,7 @@ def start(
     fresh = not folder.root.exists()
     folder.make()
     with only_process(folder), Clocked(folder, asked.limit, started, quiet) as run:
+        folder.stop.unlink(missing_ok=True)  # of an earlier run
         try:
             run.display.say("opening the images")
             with machine_faults():
@@ -149,9 +150,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
     _search(context, run, say)
     if not any(e.state == "scored" for e in _entries(context)):
         write_report(folder, folder.report)
-        raise NoCandidate(
-            "no candidate could be used: every one failed or collapsed; see autossl leaderboard and autossl.log"
-        )
+        raise none_scored(context)
     Finish(context, run.clock.now, say, run.tick).run()
     say("writing the report")
     write_report(folder, folder.report)

@@ -54,7 +54,8 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
         more = f"it does gain {_joined(gains)}" if gains else ""
         told = _sentence(reached, why, more, _frozen(test))
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
-    rest = "" if "supervised" in gaps else "training on the labels alone did not fit, so that comparison is missing"
+    missing = "was left out by a stop" if result.get("stopped") else "did not fit"
+    rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
     return Verdict(
         "helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _frozen(test))
     )

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +13,22 @@ from click.testing import CliRunner
 from PIL import Image
 
 import autossl
+from autossl import baselines
 from autossl.cli import main
 from autossl.context import open_context
 from autossl.data import PROBE, SELECTION, TEST
-from autossl.errors import UserError
-from autossl.folder import Folder, read_json, write_json
+from autossl.errors import NoCandidate, UserError
+from autossl.finish import Finish
+from autossl.folder import Folder, read_json, read_toml, write_json, write_toml
+from autossl.plan import Plan
+from autossl.report import write_report
 from autossl.study import Study
 
 SETTINGS = {
     "time_limit": None, "max_candidates": 2, "methods": "vicreg,denoising", "backbone": "test_resnet",
     "adaptation": "frozen", "seed": 5,
 }  # fmt: skip
+LABELS, AGAIN, ON, TUNE = "training on the labels alone", "with another training seed", "falling", "fine-tuning"
 
 
 def textures() -> tuple[np.ndarray, np.ndarray]:
@@ -156,3 +164,63 @@ def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
             content = path.read_bytes()
             assert b"DOE_JANE" not in content, path
             assert b"PID-0" not in content, path
+
+
+def endless(study: Study, root: Path, step: str) -> Folder:
+    """That study as it was before a step of its end, in which every training would go on for ever."""
+    shutil.copytree(study.folder.root, root)
+    folder = Folder(root)
+    stored = read_json(folder.state)
+    plan = replace(Plan.from_dict(stored["plan"]), replicates=1, final_images=1 << 40)
+    plan = replace(plan, rungs=tuple((1 << 40) + k for k in range(len(plan.rungs))))
+    names = ("supervised", "finalists", "final")
+    done = names[: {LABELS: 0, AGAIN: 1, ON: 2, TUNE: 3}[step]]
+    begun = {k: v for k, v in stored.items() if k not in ("result", "finished", *names) or k in done}
+    write_json(folder.state, {**begun, "tests": 0, "plan": plan.to_dict()})
+    write_toml(folder.config, {**read_toml(folder.config), "adaptation": "finetune"}, "a test")
+    return folder
+
+
+@pytest.mark.parametrize("during", [LABELS, AGAIN, ON, TUNE])
+def test_a_stop_ends_each_step_and_the_best_so_far_is_tested_and_exported(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    folder = endless(study, tmp_path / "run", during)
+    monkeypatch.setattr(baselines, "LABEL_PASSES", 10**9)
+    said: list[str] = []
+    steps: list[str] = []
+
+    def tick() -> None:
+        steps.append(said[-1])
+        assert len(steps) < 40, f"{said[-1]} went on after the stop"
+        if during in said[-1]:
+            folder.stop.touch()
+
+    Finish(open_context(folder), lambda: 0.0, said.append, tick).run()
+    assert any(during in step for step in steps)
+    stopped = Study(folder.root)
+    assert stopped.result is not None
+    assert stopped.result["stopped"]
+    assert stopped.result["tests"] == 1
+    assert stopped.result["adaptation"]["chosen"] == "frozen"
+    assert ("supervised" in stopped.result["test"]["entrants"]) == (during != LABELS)
+    assert ("selection_after" in stopped.result["final_training"]) == (during in (ON, TUNE))
+    assert len(stopped.encoder().embed(textures()[0][:3, ..., None])) == 3
+    assert "This study was stopped early." in write_report(folder, folder.report).read_text()
+
+
+def test_a_stop_before_the_first_score_says_so(study: Study, tmp_path: Path) -> None:
+    folder = endless(study, tmp_path / "run", LABELS)
+    folder.journal.unlink()
+
+    def stop() -> None:
+        while read_json(folder.state)["stage"] != "searching":
+            time.sleep(0.01)
+        folder.stop.touch()
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    with pytest.raises(NoCandidate, match="stopped before a candidate was scored; autossl resume"):
+        autossl.resume(folder.root)
+    thread.join()
+    assert Study(folder.root).status()["finished"] is False
