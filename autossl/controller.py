@@ -17,7 +17,7 @@ from autossl.display import Display
 from autossl.errors import UserError
 from autossl.executor import run_workers
 from autossl.finish import NOT_YET, Finish, none_scored
-from autossl.folder import Folder, existing, machine_faults, only_process, read_toml, write_json, write_toml
+from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml, write_json, write_toml
 from autossl.journal import entries, mend
 from autossl.leaderboard import rows
 from autossl.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
@@ -139,7 +139,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
     """Go through the stages that are not done yet."""
     mend(folder)
     context = open_context(folder)
-    run.display.facts = lambda: rows(context.study, context.state("baselines"))
+    run.display.facts = lambda: rows(context.study.get_trials(deepcopy=False), read_json(folder.state))
     say = _sayer(context, run)
     if context.state("finished") and not extended:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)

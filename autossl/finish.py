@@ -121,6 +121,8 @@ class Finish:
             facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
             self._export(found.encoder, folder, {"supervised": facts}, found.head)
             context.remember(supervised=facts)
+            if found.selection is not None:
+                context.study.set_user_attr("baseline supervised, selection part", round(found.selection, 4))
         return found
 
     def _select(self) -> Finalist:
@@ -236,6 +238,9 @@ class Finish:
         self._export(encoder, context.folder.encoder, result)
         self._export(adapted.encoder, context.folder.model, result, adapted.head)
         context.remember(result=result, tests=result["tests"])
+        if supervised is not None:
+            value = outcome.facts["entrants"]["supervised"][context.target.metric]
+            context.study.set_user_attr("baseline supervised, test part", round(value, 4))
 
     def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
         context = self.context

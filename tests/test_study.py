@@ -53,11 +53,13 @@ def test_the_leaderboard_has_candidates_and_baselines(study: Study) -> None:
     rows = study.leaderboard()
     candidates = [r for r in rows if r["paradigm"] != "baseline"]
     assert {r["method"] for r in candidates} == {"vicreg", "denoising"}
-    assert [r["method"] for r in rows if r["paradigm"] == "baseline"] == ["untrained"]
+    assert [r["method"] for r in rows if r["paradigm"] == "baseline"] == ["untrained", "supervised"]
+    assert [r["score"] for r in rows if r["method"] == "supervised"] == [None]
     keys = [(-r["rung"], -r["score"]) for r in candidates]
     assert keys == sorted(keys)
     assert "untrained" not in {t.params.get("method") for t in study.optuna.trials}
-    assert "baseline untrained" in study.optuna.user_attrs
+    named = {"baseline untrained", "baseline supervised, selection part", "baseline supervised, test part"}
+    assert named <= set(study.optuna.user_attrs)
 
 
 def test_the_result_is_whole(study: Study) -> None:
@@ -132,7 +134,7 @@ def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
     root, run = str(study.folder.root), CliRunner().invoke
     assert "done" in run(main, ["status", root]).output
     assert json.loads(run(main, ["status", root, "--json"]).output)["finished"] is True
-    assert len(json.loads(run(main, ["leaderboard", root, "--json"]).output)) == 3
+    assert len(json.loads(run(main, ["leaderboard", root, "--json"]).output)) == 4
     assert run(main, ["leaderboard", root, "--csv"]).output.startswith("candidate,method")
     assert "vicreg" in run(main, ["leaderboard", root]).output
     counted = json.loads(run(main, ["evaluate", root]).output)
@@ -148,6 +150,17 @@ def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert autossl.load(tmp_path / "longer").dim == study.encoder().dim
     assert run(main, ["train", root, "--candidate", "77", "-o", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_looking_at_a_study_writes_nothing(study: Study, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in study.folder.root.rglob("*")}
+    for command in ("status", "leaderboard"):
+        assert CliRunner().invoke(main, [command, str(study.folder.root)]).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in study.folder.root.rglob("*")} == before
+    begun = Folder(tmp_path)  # a study that has not searched yet
+    write_toml(begun.config, study.config, "a test")
+    assert Study(tmp_path).status()["candidates"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
 def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
