@@ -3,58 +3,14 @@
 # Everything heavy is imported inside the commands: torch takes seconds, and `autossl --help` must answer at once.
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from autossl.errors import MachineStopped, NoCandidate, UserError
+from autossl.edge import Edge
+from autossl.errors import UserError
 from autossl.options import search_options
-
-INTERRUPTED, FAULT = 130, 1
-
-
-class Edge(click.Group):
-    """Turns the errors that a user may see into one sentence and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except UserError as fault:
-            _end(f"error: {fault}", fault.exit_code)
-        except (NoCandidate, MachineStopped) as fault:
-            _end(str(fault), fault.exit_code)
-        except (KeyboardInterrupt, click.exceptions.Abort):
-            _end("interrupted; a checkpoint was written, go on with autossl resume", INTERRUPTED)
-        except (click.exceptions.Exit, click.ClickException):
-            raise
-        except BrokenPipeError:
-            sys.exit(0)
-        except Exception as fault:
-            _end(_fault(fault), FAULT)
-
-
-def _end(sentence: str, code: int) -> None:
-    click.echo(sentence, err=True)
-    sys.exit(code)
-
-
-def _fault(fault: Exception) -> str:
-    """Log a fault of ours where it can be found, and say so in a line."""
-    import logging
-    import traceback
-
-    log = logging.getLogger("autossl")
-    text = "".join(traceback.format_exception(fault))
-    where = "autossl-fault.log"
-    folder = getattr(fault, "autossl_log", None)
-    if folder:
-        where = folder
-    with open(where, "a") as file:
-        file.write(text)
-    log.debug("%s", text)
-    return f"a fault in AutoSSL ({type(fault).__name__}); please report it with {where}"
 
 
 @click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
@@ -225,11 +181,17 @@ def train(run: str, candidate: int | None, time_limit: str, output: str) -> None
 @click.option("--data", help="Labelled images in any supported form.  [default: the study's test part, counted]")
 @click.option("--labels", help="CSV with image and label columns.")
 @click.option("--label-column", help="Column of a CSV that holds the label.")
-def evaluate(run: str, data: str | None, labels: str | None, label_column: str | None) -> None:
+@click.option("--patient-column", help="Column of a CSV that holds the patient id.")
+def evaluate(
+    run: str, data: str | None, labels: str | None, label_column: str | None, patient_column: str | None
+) -> None:
     """Score the adapted model of RUN on labelled images; each use of the test part is counted in the study."""
     from autossl.single import evaluate as score
 
-    click.echo(json.dumps(score(run, data, labels, label_column), indent=1))
+    found = score(run, data, labels, label_column, patient_column)
+    if "warning" in found:
+        click.echo(f"warning: {found['warning']}", err=True)
+    click.echo(json.dumps(found, indent=1))
 
 
 @main.command()
@@ -244,8 +206,9 @@ def embed(encoder: str, data: str, output: str) -> None:
     from autossl.study import embed as embedded
 
     z = embedded(exported.load(encoder), data)
-    np.save(output, z)
-    click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
+    place = output if output.endswith(".npy") else f"{output}.npy"
+    np.save(place, z)
+    click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {place}")
 
 
 @main.command()

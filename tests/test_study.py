@@ -142,14 +142,49 @@ def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
     assert open_context(study.folder).state("tests") == 2
     images, labels = textures()
     np.savez(tmp_path / "new.npz", images=images, labels=labels)
-    assert json.loads(run(main, ["evaluate", root, "--data", str(tmp_path / "new.npz")]).output)["images"] == 240
-    done = run(main, ["embed", root, str(tmp_path / "new.npz"), "-o", str(tmp_path / "z.npy")])
+    done = run(main, ["evaluate", root, "--data", str(tmp_path / "new.npz")])
+    own = json.loads(done.stdout)
+    assert own["images"] == 240
+    test = study.result["test"]["images"]  # type: ignore[index]
+    assert f"trained or chose with {240 - test} and has tested on {test}: " in own["warning"]
+    assert own["warning"] in done.stderr
+    done = run(main, ["embed", root, str(tmp_path / "new.npz"), "-o", str(tmp_path / "z")])
     assert done.exit_code == 0, done.output
+    assert f"in {tmp_path / 'z.npy'}" in done.output
     assert len(np.load(tmp_path / "z.npy")) == 240
     done = run(main, ["train", root, "--time-limit", "1s", "-o", str(tmp_path / "longer")])
     assert done.exit_code == 0, done.output
     assert autossl.load(tmp_path / "longer").dim == study.encoder().dim
     assert run(main, ["train", root, "--candidate", "77", "-o", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_new_images_are_evaluated_by_patient_and_without_a_warning(study: Study, tmp_path: Path) -> None:
+    images, labels = textures()
+    table = ["image,finding,who"]
+    for k in range(60):
+        Image.fromarray(255 - images[k]).save(tmp_path / f"{k}.png")
+        table.append(f"{k}.png,{labels[k]},P{k // 20}")
+    (tmp_path / "new.csv").write_text("\n".join(table))
+    command = ["evaluate", str(study.folder.root), "--data", str(tmp_path / "new.csv"), "--label-column", "finding"]
+    found = [
+        json.loads(CliRunner().invoke(main, [*command, *more]).stdout) for more in ([], ["--patient-column", "who"])
+    ]
+    assert [one["images"] for one in found] == [60, 60]
+    assert not any("warning" in one for one in found)
+    assert found[0]["accuracy"] == found[1]["accuracy"]
+    assert found[0]["interval"] != found[1]["interval"]
+
+
+def test_scored_images_are_whole_patients(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autossl.context.SCORED", 50)
+    context = open_context(study.folder)
+    groups = np.arange(240) // 7
+    context.data = replace(context.data, groups=groups)
+    rows = context.scored_rows
+    everyone = groups[context.rows(PROBE, labelled=True)]
+    assert 50 <= len(rows) < 57
+    for name in np.unique(groups[rows]):
+        assert (groups[rows] == name).sum() == (everyone == name).sum()
 
 
 def test_looking_at_a_study_writes_nothing(study: Study, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TE
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.prepare import load, prepare
-from autossl.data.store import default_image_size
+from autossl.data.store import default_image_size, known_digests
 
 __all__ = [
     "CT",
@@ -18,6 +18,7 @@ __all__ = [
     "Fresh",
     "Source",
     "default_image_size",
+    "known_digests",
     "load",
     "open_data",
     "prepare",
