@@ -132,7 +132,7 @@ def write(
 def _write_timm(
     encoder: Encoder, part: Path, preprocessing: Preprocessing, head: Head | None, classes: tuple[str, ...]
 ) -> None:
-    model = copy.deepcopy(encoder.backbone if head is None else _with_head(encoder, head))
+    model: Any = copy.deepcopy(encoder.backbone if head is None else _with_head(encoder, head))
     model.pretrained_cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in ORIGIN}
     save_for_hf(
         model.cpu().to(memory_format=torch.contiguous_format),

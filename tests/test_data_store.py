@@ -197,7 +197,7 @@ def test_no_identifier_is_written_anywhere(tmp_path: Path) -> None:
         assert "Doe".encode("utf-32-le") not in content  # as NumPy stores text
     assert "Doe" not in json.dumps(data.record) + repr(data) + repr(source.notes)
     # nor a hash of one, which counting would undo
-    assert re.findall("[0-9a-f]{12,}", json.dumps(data.record)) == [data.record["fingerprint"]]
+    assert re.findall('"([0-9a-f]{12,})"', json.dumps(data.record)) == [data.record["fingerprint"]]
 
 
 def test_a_few_unreadable_files_are_set_aside_and_listed_by_place(tmp_path: Path) -> None:
