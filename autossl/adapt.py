@@ -30,8 +30,17 @@ class Adapted:
     facts: dict[str, Any]
 
 
-def adapt(context: Context, encoder: Encoder, head: Head, seconds: float | None, say: Callable[[str], None]) -> Adapted:
+def adapt(
+    context: Context,
+    encoder: Encoder,
+    head: Head,
+    seconds: float | None,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool] = lambda: False,
+) -> Adapted:
     """Adapt `encoder`, whose probe is `head`, within `seconds` (None: no limit) as the study's settings say.
+
+    A fine-tune that `stopped` (asked at every step) cuts short is dropped.
 
     Where they leave it open, a fine-tune on the probe part is compared with a probe on the selection part first, and
     the better of the two is taken.
@@ -47,26 +56,28 @@ def adapt(context: Context, encoder: Encoder, head: Head, seconds: float | None,
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
     if chosen == "auto":
         say("trying a fine-tune on the selection part")
-        gap, scores = _tried(context, encoder, None if seconds is None else TRIAL * seconds)
+        gap, scores = _tried(context, encoder, None if seconds is None else TRIAL * seconds, stopped)
         facts = {**facts, **scores, "why": _decided(gap, scores)}
         if gap is None or gap.value <= 0:
             return Adapted(encoder, head, False, facts)
     say("fine-tuning on the labels")
     rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
-    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest)
+    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest, stopped)
     if tuned is None:
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
     return Adapted(*tuned, True, {**facts, "chosen": "finetune"})
 
 
-def _tried(context: Context, encoder: Encoder, seconds: float | None) -> tuple[Difference | None, dict[str, float]]:
+def _tried(
+    context: Context, encoder: Encoder, seconds: float | None, stopped: Callable[[], bool]
+) -> tuple[Difference | None, dict[str, float]]:
     """Fine-tuned minus frozen on the selection part, both fitted on the probe part, and the score of each."""
     started = time.time()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
     head = context.target.fit_head(context.embed(encoder, rows), context.data.labels[rows], context.groups(rows))
     frozen = head.logits(context.embed(encoder, judged))
     rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
-    tuned = _tuned(context, encoder, head, rows, rest)
+    tuned = _tuned(context, encoder, head, rows, rest, stopped)
     if tuned is None:
         return None, {}
     finetuned = tuned[1].logits(context.embed(tuned[0], judged))
@@ -86,9 +97,14 @@ def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
 
 
 def _tuned(
-    context: Context, encoder: Encoder, head: Head, rows: NDArray[np.int64], seconds: float | None
+    context: Context,
+    encoder: Encoder,
+    head: Head,
+    rows: NDArray[np.int64],
+    seconds: float | None,
+    stopped: Callable[[], bool],
 ) -> tuple[Encoder, Head] | None:
-    """A copy of the encoder and its head, trained on these labels; None if there was no time for one step."""
+    """A copy of the encoder and its head, trained on these labels; None without time for it."""
     copy = context.new_encoder(0)
     copy.load_state_dict(encoder.state_dict())
-    return fit(context, rows, copy, FINETUNE, seconds, lambda: False, head)
+    return fit(context, rows, copy, FINETUNE, seconds, stopped, head)

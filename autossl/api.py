@@ -61,7 +61,7 @@ def search(
 
 
 def resume(path: str | Path, time_limit: str | float | None = None) -> Study:
-    """Go on with a stopped or killed study; `time_limit` "+1h" adds time to it, "2h" replaces its limit."""
+    """Go on with a killed study; `time_limit` "+1h" adds time, "2h" replaces the limit, also of a finished study."""
     return Study(controller.resume(path, time_limit).root)
 
 

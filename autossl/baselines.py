@@ -72,26 +72,27 @@ def given(context: Context, path: str) -> Encoder:
 
 
 def supervised(
-    context: Context, budget: float | None, out_of_time: Callable[[], bool], trials: int = len(SEARCHED)
+    context: Context, budget: float | None, stopped: Callable[[], bool], trials: int = len(SEARCHED)
 ) -> Trained | None:
     """Supervised training from scratch with its own small search, in at most `budget` seconds.
 
     Half of the time goes to the search on the probe part, judged on the selection part; the other half trains the
-    best setting on every label outside the test part. None if time ran out before anything was trained.
+    best setting on every label outside the test part. None if time ran out before anything was trained, or a stop came
+    before one run was whole: a baseline that was cut short would flatter what it is compared with.
     """
     started = time.time()
     rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
     found: list[tuple[float, int, tuple[Encoder, Head]]] = []
     for index in range(trials if trials > 1 else 0):
         share = None if budget is None else budget / 2 / trials
-        model = fit(context, rows, untrained(context), SEARCHED[index], share, out_of_time)
+        model = fit(context, rows, untrained(context), SEARCHED[index], share, stopped)
         if model is None:
             break
         found.append((selection_value(context, *model), index, model))
     value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
     rest = None if budget is None else budget - (time.time() - started)
-    # where the search took all the time, its best network stands, trained on fewer labels
-    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest, out_of_time) or tried
+    # where the search took all the time, or a stop came, its best network stands, trained on fewer labels
+    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest, stopped) or tried
     if chosen is None:
         return None
     lr, crop, jitter = SEARCHED[best]
@@ -105,12 +106,13 @@ def fit(
     encoder: Encoder,
     setting: tuple[float, float, float],
     budget: float | None,
-    out_of_time: Callable[[], bool],
+    stopped: Callable[[], bool],
     head: Head | None = None,
 ) -> tuple[Encoder, Head] | None:
     """Train encoder and head on these labels for `budget` seconds (or a fixed number of epochs), rate falling to 0.
 
-    With `head` the head starts from it: fine-tuning. None if not one step was made.
+    With `head` the head starts from it: fine-tuning. None if not one step was made, or `stopped` (asked at every
+    step) cut it short.
     """
     lr, crop_min, jitter = setting
     data, classes = context.data, len(context.data.classes)
@@ -130,8 +132,8 @@ def fit(
     batch = max(16, min(128, len(rows) // 4))
     horizon = LABEL_PASSES * len(rows)
     run = Run(method, Settings(lr, 1e-2, batch), pool, context.seed, warmup=4 * batch, horizon=horizon)
-    _timed(run, horizon, budget, out_of_time)
-    if run.step == 0:
+    _timed(run, horizon, budget, stopped)
+    if run.step == 0 or stopped():
         return None
     tuned = context.new_encoder(0)
     tuned.load_state_dict(run.average)
@@ -140,9 +142,9 @@ def fit(
     return tuned, Head(own.weight.detach().cpu().numpy().T.copy(), own.bias.detach().cpu().numpy().copy(), 0.0)
 
 
-def _timed(run: Run, horizon: int, budget: float | None, out_of_time: Callable[[], bool]) -> None:
+def _timed(run: Run, horizon: int, budget: float | None, stopped: Callable[[], bool]) -> None:
     if budget is None:
-        next(train(run, [horizon], out_of_time=out_of_time, anneal=lambda images: images / horizon))
+        next(train(run, [horizon], out_of_time=stopped, anneal=lambda images: images / horizon))
         return
     started = time.time()
     enough = 10 * horizon  # a long night must not overfit for hours
@@ -151,7 +153,7 @@ def _timed(run: Run, horizon: int, budget: float | None, out_of_time: Callable[[
         return max((time.time() - started) / budget, images / enough)
 
     def over() -> bool:
-        return out_of_time() or time.time() - started >= budget
+        return stopped() or time.time() - started >= budget
 
     next(train(run, [enough], out_of_time=over, anneal=progress))
 

@@ -3,56 +3,15 @@
 # Everything heavy is imported inside the commands: torch takes seconds, and `autossl --help` must answer at once.
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from autossl.errors import MachineStopped, NoCandidate, UserError
+from autossl.edge import Edge
+from autossl.errors import UserError
 from autossl.folder import check_output
 from autossl.options import search_options
-
-INTERRUPTED, FAULT = 130, 1
-
-
-class Edge(click.Group):
-    """Turns the errors that a user may see into one sentence and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except UserError as fault:
-            _end(f"error: {fault}", fault.exit_code)
-        except (NoCandidate, MachineStopped) as fault:
-            _end(str(fault), fault.exit_code)
-        except (KeyboardInterrupt, click.exceptions.Abort):
-            _end("interrupted; a checkpoint was written, go on with autossl resume", INTERRUPTED)
-        except (click.exceptions.Exit, click.ClickException):
-            raise
-        except BrokenPipeError:
-            sys.exit(0)
-        except Exception as fault:
-            _end(_fault(fault), FAULT)
-
-
-def _end(sentence: str, code: int) -> None:
-    click.echo(sentence, err=True)
-    sys.exit(code)
-
-
-def _fault(fault: Exception) -> str:
-    """Log a fault of ours where it can be found, and say so in a line."""
-    import logging
-    import traceback
-
-    log = logging.getLogger("autossl")
-    text = "".join(traceback.format_exception(fault))
-    where = getattr(fault, "autossl_log", None) or "autossl-fault.log"
-    with open(where, "a") as file:
-        file.write(text)
-    log.debug("%s", text)
-    return f"a fault in AutoSSL ({type(fault).__name__}); please report it with {where}"
 
 
 @click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,7 +45,7 @@ def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **
 @click.option("--time-limit", help="+1h adds time to the study's limit, 2h replaces it.")
 @click.option("--quiet", is_flag=True, help="Write to autossl.log only.")
 def resume(run: str, time_limit: str | None, quiet: bool) -> None:
-    """Go on with the study RUN after a stop, a kill or a crash."""
+    """Go on with the study RUN after a kill or a crash; with --time-limit also with a finished or stopped one."""
     from autossl import controller
     from autossl.clock import process_started
 
@@ -158,11 +117,19 @@ def leaderboard(run: str, form: str | None) -> None:
 @main.command()
 @click.argument("run", type=click.Path())
 def stop(run: str) -> None:
-    """Ask the search of RUN to end now: checkpoints are written, the best encoder so far is exported."""
-    from autossl.folder import existing
+    """End RUN early, whatever it is doing: the best encoder so far is tested and exported.
 
-    existing(run).stop.touch()
-    click.echo(f"asked {run} to stop; autossl resume {run} goes on with it later")
+    What was not begun is left out (final training, fine-tuning, training on the labels alone); the report says so. The
+    study is then finished: autossl resume RUN --time-limit +1h extends it, after its test.
+    """
+    from autossl.folder import existing, read_json
+
+    folder = existing(run)
+    if (read_json(folder.state) or {}).get("finished"):
+        click.echo(f"{run} is finished, there is nothing to stop")
+        return
+    folder.stop.touch()
+    click.echo(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
 
 
 @main.command()
@@ -218,11 +185,17 @@ def train(run: str, candidate: int | None, time_limit: str, output: str) -> None
 @click.option("--data", help="Labelled images in any supported form.  [default: the study's test part, counted]")
 @click.option("--labels", help="CSV with image and label columns.")
 @click.option("--label-column", help="Column of a CSV that holds the label.")
-def evaluate(run: str, data: str | None, labels: str | None, label_column: str | None) -> None:
+@click.option("--patient-column", help="Column of a CSV that holds the patient id.")
+def evaluate(
+    run: str, data: str | None, labels: str | None, label_column: str | None, patient_column: str | None
+) -> None:
     """Score the adapted model of RUN on labelled images; each use of the test part is counted in the study."""
     from autossl.single import evaluate as score
 
-    click.echo(json.dumps(score(run, data, labels, label_column), indent=1))
+    found = score(run, data, labels, label_column, patient_column)
+    if "warning" in found:
+        click.echo(f"warning: {found['warning']}", err=True)
+    click.echo(json.dumps(found, indent=1))
 
 
 @main.command()

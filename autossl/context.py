@@ -148,9 +148,10 @@ class Context:
         if len(rows) <= SCORED:
             return rows
         groups = rows if self.data.groups is None else self.data.groups[rows]
-        names, inverse = np.unique(groups, return_inverse=True)
-        order = np.random.default_rng([self.seed, 7]).permutation(len(names))[inverse]
-        return np.sort(rows[np.argsort(order, kind="stable")[:SCORED]])
+        _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        drawn = np.random.default_rng([self.seed, 7]).permutation(len(sizes))
+        before = np.cumsum(sizes[drawn]) - sizes[drawn]
+        return rows[np.isin(inverse, drawn[before < SCORED])]
 
     @cached_property
     def plain(self) -> Views:

@@ -13,10 +13,10 @@ from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.data import Source
 from autossl.display import Display
-from autossl.errors import NoCandidate, UserError
+from autossl.errors import UserError
 from autossl.executor import run_workers
-from autossl.finish import NOT_YET, Finish
-from autossl.folder import Folder, existing, machine_faults, only_process, read_toml
+from autossl.finish import NOT_YET, Finish, none_scored
+from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
 from autossl.journal import entries, mend
 from autossl.leaderboard import rows
 from autossl.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
@@ -51,6 +51,7 @@ def start(
     source, config = opening.look(data, asked, unlabeled, labels)
     folder = opening.place(asked, source)
     with opening.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
+        folder.stop.unlink(missing_ok=True)  # of an earlier run
         if asked.plan is not None:
             adopt_plan(folder, asked.plan)
         _decode(source, folder, config, run)
@@ -123,7 +124,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
     """Go through the stages that are not done yet."""
     mend(folder)
     context = open_context(folder)
-    run.display.facts = lambda: rows(context.study, context.state("baselines"))
+    run.display.facts = lambda: rows(context.study.get_trials(deepcopy=False), read_json(folder.state))
     say = _sayer(context, run)
     if context.state("finished") and not extended:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
@@ -134,9 +135,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
     _search(context, run, say)
     if not any(e.state == "scored" for e in _entries(context)):
         write_report(folder, folder.report)
-        raise NoCandidate(
-            "no candidate could be used: every one failed or collapsed; see autossl leaderboard and autossl.log"
-        )
+        raise none_scored(context)
     Finish(context, run.clock.now, say, run.tick).run()
     say("writing the report")
     write_report(folder, folder.report)

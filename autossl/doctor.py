@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from autossl.data import Source, default_image_size
 from autossl.encoder import default_backbone, dims_of, fit_to_size
 from autossl.pretext import METHODS
-from autossl.space import Range, read_space
+from autossl.space import Range, read_space, shipped_spaces
 from autossl.targets import TARGETS
 from autossl.views import modalities
 from autossl.volume_networks import VOLUMES
@@ -136,8 +135,7 @@ def listing(what: str) -> list[dict[str, Any]]:
         return [{"name": name, "lacks": sorted(p.lacks)} for name, p in modalities().items()]
     if what == "targets":
         return [{"name": name, "about": (cls.__doc__ or "").splitlines()[0]} for name, cls in TARGETS.items()]
-    shipped = resources.files("autossl") / "search_spaces"
-    return [{"name": entry.name.removesuffix(".toml")} for entry in shipped.iterdir() if entry.name.endswith(".toml")]
+    return [{"name": name} for name in shipped_spaces()]
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@ import copy
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,15 +25,11 @@ from autossl.export_volumes import read_head, usage, write_network
 from autossl.folder import Folder, machine_faults
 from autossl.pool import at_a_time
 from autossl.targets import Head
+from autossl.verdict import METRICS, NAMES
 
 PACKAGES = ("torch", "timm", "monai", "optuna", "numpy", "scikit-learn")
 
-TIMM_USAGE = (
-    "import autossl, timm",
-    "",
-    'encoder = autossl.load("PATH")                                  # encoder.embed(images) starts from pixels',
-    'model = timm.create_model("local-dir:PATH", pretrained=True)      # the same network in timm',
-)
+ORIGIN = ("tag", "origin_url", "license", "paper_ids", "paper_name", "notes", "description")  # of timm's weights
 
 
 @dataclass(frozen=True)
@@ -127,6 +123,8 @@ def write(
         metrics = {**facts, "versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()}
         (part / "metrics.json").write_text(json.dumps(metrics, indent=1))
         (part / "README.md").write_text(card(encoder, preprocessing, metrics, classes if head is not None else ()))
+        for weights in part.glob("*.safetensors"):  # written for its owner alone, unlike the files beside it
+            weights.chmod((part / "README.md").stat().st_mode)
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
 
@@ -134,9 +132,10 @@ def write(
 def _write_timm(
     encoder: Encoder, part: Path, preprocessing: Preprocessing, head: Head | None, classes: tuple[str, ...]
 ) -> None:
-    model = encoder.backbone if head is None else _with_head(encoder, head)
+    model: Any = copy.deepcopy(encoder.backbone if head is None else _with_head(encoder, head))
+    model.pretrained_cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in ORIGIN}
     save_for_hf(
-        copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
+        model.cpu().to(memory_format=torch.contiguous_format),
         str(part),
         model_config=_model_config(encoder, preprocessing, classes, head),
         model_args=encoder.model_args,
@@ -210,14 +209,14 @@ def load(path: str | Path) -> Exported:
 def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
     """The model card (Markdown with the header that model hubs read)."""
     size, up = preprocessing.image_size, encoder.upsample
-    kind = "encoder with a classification head" if classes else "encoder, pretrained without labels"
-    library, code = ("monai", usage(encoder, bool(classes))) if encoder.dims == 3 else ("timm", TIMM_USAGE)
+    kind = "An encoder with a classification head" if classes else "An encoder, pretrained without labels"
+    library, code = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
     across, unit = " x ".join([str(size)] * encoder.dims), "voxels" if encoder.dims == 3 else "px"
     lines = [
         "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
         f"# {facts.get('data', {}).get('name', 'AutoSSL')} — {encoder.name}", "",
-        f"A {kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
-        "## Use", "", "```python", *code, "```", "", "## Input", "",
+        f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
+        "## Use", "", "```python", *code(encoder, len(classes)), "```", "", "## Input", "",
         f"{encoder.channels} channel(s), {across} {unit}, values divided by {preprocessing.scale:g}, then "
         f"standardised with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
     ]  # fmt: skip
@@ -225,14 +224,65 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
         lines.append(
             f"The input is then enlarged {up} x (linearly); a plain {library} model must be given the enlarged image."
         )
-    if encoder.model_args and encoder.dims == 2:
-        lines.append(f"Built with `timm.create_model({encoder.name!r}, **{encoder.model_args})` (in `model_args`).")
     if classes:
         lines += ["", "## Classes", "", ", ".join(classes)]
     for title in ("candidate", "test", "data", "seeds", "limits", "versions"):
         if title in facts:
-            lines += ["", f"## {title.capitalize()}", "", "```json", json.dumps(facts[title], indent=1), "```"]
-    return "\n".join(lines) + "\n"
+            told = _tested(facts[title]) if title == "test" else _listed(facts[title])
+            lines += ["", f"## {title.capitalize()}", "", *told]
+    return "\n".join(lines) + "\n\n`metrics.json` holds all of this in full.\n"
+
+
+def _timm_usage(encoder: Encoder, classes: int) -> list[str]:
+    """Lines of a model card: how AutoSSL and how timm load the network."""
+    given = {"num_classes": classes, "in_chans": encoder.channels, **encoder.model_args}
+    arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    return [
+        "import autossl, timm",
+        "",
+        'encoder = autossl.load("PATH")                                # encoder.embed(images) starts from pixels',
+        'model = timm.create_model("local-dir:PATH", pretrained=True)  # the same network in timm; or, in full',
+        f'model = timm.create_model({encoder.name!r}, checkpoint_path="PATH/model.safetensors", {arguments})',
+        "# without these arguments timm takes the weights too, but computes something else",
+    ]
+
+
+def _tested(test: Mapping[str, Any]) -> list[str]:
+    """The scores of a test as a table."""
+    metrics, gaps = (*METRICS, "accuracy"), test["differences"]
+    lines = [
+        f"On {test['images']} labelled images that no training and no choice has seen; heads were fitted on "
+        f"{test['labels']} labels. Brackets are 95 % intervals, differences ({METRICS[test['metric']]}) are paired.",
+        "",
+        f"| network | {' | '.join(METRICS.get(name, name) for name in metrics)} | winner minus this |",
+        "|---" * (len(metrics) + 2) + "|",
+    ]
+    for name, found in test["entrants"].items():
+        cells = [_score(found[metric], found["interval"].get(metric)) for metric in metrics]
+        gap = (
+            f"{gaps[name]['value']:+.3f} [{gaps[name]['low']:+.3f}, {gaps[name]['high']:+.3f}]" if name in gaps else ""
+        )
+        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} | {gap} |")
+    return lines
+
+
+def _score(value: float, ends: Sequence[float] | None) -> str:
+    return f"{value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+
+
+def _listed(facts: Any) -> list[str]:
+    """Facts as a list."""
+    if isinstance(facts, Mapping):
+        return [f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in facts.items()]
+    return [f"- {_plain(value)}" for value in (facts if isinstance(facts, list | tuple) else [facts])]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {_plain(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _short(values: tuple[float, ...]) -> str:

@@ -49,7 +49,7 @@ def read_head(root: Path) -> nn.Linear:
     return layer
 
 
-def usage(encoder: Encoder, with_head: bool) -> list[str]:
+def usage(encoder: Encoder, classes: int) -> list[str]:
     """Lines of a model card: how AutoSSL and how MONAI alone load the network."""
     module, _, cls = VOLUMES[encoder.name].place.rpartition(".")
     last = {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
@@ -63,6 +63,6 @@ def usage(encoder: Encoder, with_head: bool) -> list[str]:
         'network.load_state_dict(load_file("PATH/model.safetensors"))',
         f"embedding = {last}                         # of standardised volumes x (b, c, d, h, w)",
     ]
-    if with_head:
+    if classes:
         lines.append(f'head = load_file("PATH/{HEAD}")                    # logits: embedding @ weight.T + bias')
     return lines

@@ -43,17 +43,17 @@ def _resumed(context: Context, entry: Entry, out_of_time: Callable[[], bool]) ->
 
 
 def train_on(
-    context: Context, entry: Entry, seconds: float | None, tick: Callable[[], None] = lambda: None
+    context: Context, entry: Entry, seconds: float | None, stopped: Callable[[], bool] = lambda: False
 ) -> tuple[Encoder, dict[str, Any]]:
     """Train a candidate on from its checkpoint for `seconds`, on every image outside the test part.
 
-    Without a limit it sees a fixed number of images. Returns the encoder and facts about the training.
+    Without a limit it sees a fixed number of images; `stopped` (asked at every step) ends it early. Returns the encoder
+    and facts about the training.
     """
     started = time.time()
 
     def over() -> bool:
-        tick()
-        return seconds is not None and time.time() - started >= seconds
+        return stopped() or (seconds is not None and time.time() - started >= seconds)
 
     run = _resumed(context, entry, over)
     run.pool = context.final_pool

@@ -1,4 +1,8 @@
-"""The end of a study: finalists, final training, adaptation, the one test, export."""
+"""The end of a study: finalists, final training, adaptation, the one test, export.
+
+A stop is the end of all time: what is not begun is left out, training on labels that is cut short is dropped, the final
+training is judged as far as it came. The test, the export and the report follow in any case.
+"""
 
 import logging
 import time
@@ -53,6 +57,14 @@ def clearly_fell(gap: Difference) -> bool:
     return bool(gap.value < -gap.se)
 
 
+def none_scored(context: Context) -> NoCandidate:
+    """Why a study ends without a candidate, and what to do."""
+    if context.folder.stop.exists():
+        root = context.folder.root
+        return NoCandidate(f"stopped before a candidate was scored; autossl resume {root} goes on with the search")
+    return NoCandidate("no candidate could be used: every one failed or collapsed; see autossl leaderboard and the log")
+
+
 class Finish:
     """Ends a study; `now` is its clock. Each step is written down, so that a resumed study goes on after it."""
 
@@ -71,17 +83,27 @@ class Finish:
 
     def left(self, step: Step, needed: float = 0.0) -> float | None:
         """Seconds that a step may take (None: no limit), 0 if it is left out."""
-        return left(self.context.plan, step, self.now(), needed)
+        return 0.0 if self.stopped else left(self.context.plan, step, self.now(), needed)
 
-    def _over(self, seconds: float | None) -> Callable[[], bool]:
-        """Whether so many seconds are over, asked at every training step."""
+    @property
+    def stopped(self) -> bool:
+        """Whether `autossl stop` was called."""
+        return self.context.folder.stop.exists()
+
+    def _over(self, seconds: float | None = None) -> Callable[[], bool]:
+        """Whether so many seconds are over or a stop was asked for, asked at every training step."""
         started = time.time()
 
         def over() -> bool:
             self.tick()
-            return seconds is not None and time.time() - started >= seconds
+            return self.stopped or (seconds is not None and time.time() - started >= seconds)
 
         return over
+
+    def _encoder_of(self, entry: Entry) -> Encoder:
+        """The encoder of a candidate; where it must be trained again, a stop does not cut that short."""
+        plan = self.context.plan
+        return encoder_of(self.context, entry, lambda: left(plan, "final training", self.now()) == 0)
 
     def _supervised(self) -> baselines.Trained | None:
         context, folder = self.context, self.context.folder.root / "baselines" / "supervised"
@@ -94,11 +116,13 @@ class Finish:
             return None
         self.say("training on the labels alone, the baseline")
         trials = 1 if seconds is not None and seconds < SEARCH_SECONDS else len(baselines.SEARCHED)
-        found = baselines.supervised(context, seconds, self._over(seconds), trials)
+        found = baselines.supervised(context, seconds, self._over(), trials)
         if found is not None:
             facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
             self._export(found.encoder, folder, {"supervised": facts}, found.head)
             context.remember(supervised=facts)
+            if found.selection is not None:
+                context.study.set_user_attr("baseline supervised, selection part", round(found.selection, 4))
         return found
 
     def _select(self) -> Finalist:
@@ -111,15 +135,13 @@ class Finish:
             return max((Finalist(e, stored[e.candidate, e.rung]) for e in known), key=lambda f: f.mean)
         chosen = finalists(everything, plan.finalists)
         if not chosen:
-            raise NoCandidate(
-                "no candidate could be used: every one failed or collapsed; see the leaderboard and autossl.log"
-            )
+            raise none_scored(context)
         self.say("scoring the finalists on the selection part")
         found: list[Finalist] = []
         for entry in chosen:
             if found and self.left("finalist") == 0:
                 break
-            encoder = encoder_of(context, entry, lambda: self.left("final training") == 0)
+            encoder = self._encoder_of(entry)
             found.append(Finalist(entry, (self.selection_score(encoder),)))
         for number in range(1, plan.replicates + 1):
             found = [self._replicated(finalist, number) for finalist in found]
@@ -164,14 +186,15 @@ class Finish:
         done = context.state("final")
         if done is not None:
             return export.load(context.folder.encoder).to(context.device), done
-        encoder = encoder_of(context, entry, lambda: self.left("final training") == 0)
+        encoder = self._encoder_of(entry)
         self._export(encoder, context.folder.encoder, {"stage": "before the final training"})
         seconds = self.left("final training")
-        final: dict[str, Any] = {"kept": False, "why": "no time", "selection_before": best.selection[0]}
+        why = "a stop was asked for" if self.stopped else "no time"
+        final: dict[str, Any] = {"kept": False, "why": why, "selection_before": best.selection[0]}
         if seconds != 0:
             before = self._selection_scores(encoder)
             self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
-            trained, facts = train_on(context, entry, self.left("final training"), self.tick)
+            trained, facts = train_on(context, entry, self.left("final training"), self._over())
             final = {**self._judged(before, self._selection_scores(trained)), **facts}
             encoder = trained if final["kept"] else encoder
             self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
@@ -195,7 +218,7 @@ class Finish:
         context = self.context
         self.say("testing once")
         outcome = test(context, self._entrants(encoder, supervised))
-        adapted = adapt(context, encoder, outcome.heads["winner"], self.left("finetune"), self.say)
+        adapted = adapt(context, encoder, outcome.heads["winner"], self.left("finetune"), self.say, self._over())
         if adapted.tuned:
             outcome.add(context, Entrant(ADAPTED, adapted.encoder, adapted.head))
         if self.left("label curve") != 0:
@@ -209,11 +232,15 @@ class Finish:
             "supervised": context.state("supervised"),
             "test": outcome.facts,
             "tests": int(context.state("tests") or 0) + 1,
+            "stopped": self.stopped,
         }
         self._keep(outcome.embeddings)
         self._export(encoder, context.folder.encoder, result)
         self._export(adapted.encoder, context.folder.model, result, adapted.head)
         context.remember(result=result, tests=result["tests"])
+        if supervised is not None:
+            value = outcome.facts["entrants"]["supervised"][context.target.metric]
+            context.study.set_user_attr("baseline supervised, test part", round(value, 4))
 
     def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
         context = self.context

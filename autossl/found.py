@@ -2,12 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import optuna
 from optuna.trial import FrozenTrial
 
 from autossl import leaderboard
 from autossl.folder import Folder, read_json, read_toml
-from autossl.journal import entries, open_storage
+from autossl.journal import entries, read_study
 from autossl.scheduler import best
 
 
@@ -43,18 +42,7 @@ def read(folder: Folder) -> Found:
     """The study in this folder as it stands; it may be at work."""
     config = read_toml(folder.config) if folder.config.is_file() else {}
     state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
-    study = _study(folder, config)
+    study = read_study(folder, config["study_name"], config.get("storage")) if "study_name" in config else None
     trials = study.get_trials(deepcopy=False) if study else []
-    rows = leaderboard.rows(study, state.get("baselines")) if study else []
+    rows = leaderboard.rows(trials, state)
     return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)
-
-
-def _study(folder: Folder, config: dict[str, Any]) -> optuna.Study | None:
-    """The Optuna study, never made here."""
-    if "study_name" not in config or not (config.get("storage") or folder.journal.is_file()):
-        return None
-    storage = open_storage(folder, config.get("storage"))
-    try:
-        return optuna.load_study(study_name=config["study_name"], storage=storage)
-    except KeyError:
-        return None

@@ -91,6 +91,17 @@ def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Stud
         )
 
 
+def read_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study | None:
+    """The Optuna study of this folder to read, also where nothing may be written; None while there is none."""
+    if url is None and not folder.journal.is_file():
+        return None
+    with storage_faults():
+        try:
+            return optuna.load_study(study_name=name, storage=open_storage(folder, url))
+        except KeyError:
+            return None
+
+
 @contextmanager
 def storage_faults() -> Iterator[None]:
     """Turn a storage that fails into MachineStopped: the study can be resumed."""

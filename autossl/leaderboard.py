@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -19,16 +18,21 @@ PROXIES = ("knn", "auroc", "rankme", "participation")
 COLUMNS = ("candidate", "method", "paradigm", "rung", "score", "se", *PROXIES, "seconds", "shortcut", "hyperparameters")
 
 
-def rows(study: optuna.Study, baselines: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Leaderboard rows, best first: by rung, then by aligned score. Baselines come last; they are no candidates."""
-    trials = study.get_trials(deepcopy=False)
+def rows(trials: list[FrozenTrial], state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Leaderboard rows, best first: by rung, then by aligned score. Baselines come last; they are no candidates.
+
+    `state` is what the controller wrote down. Training on the labels has no aligned score, which would be one of the
+    labels it was trained on: it is compared on the selection and test parts.
+    """
     by_number = {t.number: t for t in trials}
     everything = entries(trials)
     spent: dict[int, float] = {}
     for e in everything:
         spent[e.candidate] = spent.get(e.candidate, 0.0) + e.seconds
     candidates = [_row(e, by_number[e.number], spent[e.candidate]) for e in order(everything)]
-    return candidates + [_baseline(name, found) for name, found in (baselines or {}).items()]
+    state = state or {}
+    baselines = {**(state.get("baselines") or {}), "supervised": state.get("supervised")}
+    return candidates + [_baseline(name, found) for name, found in baselines.items() if found]
 
 
 def _row(entry: Entry, trial: FrozenTrial, seconds: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from autossl.errors import UserError
 from autossl.folder import Folder, existing, read_json, read_toml, write_json
-from autossl.journal import entries, open_study
+from autossl.journal import entries, read_study
 from autossl.plan import Plan
 
 
@@ -22,7 +22,8 @@ def adopt_plan(folder: Folder, path: str) -> None:
 def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
     """The plan of a study without its clock, and its scored segments in order: what repeats it exactly."""
     config = read_toml(earlier.config)
-    trials = open_study(earlier, config["study_name"], config.get("storage")).get_trials(deepcopy=False)
+    study = read_study(earlier, config["study_name"], config.get("storage"))
+    trials = study.get_trials(deepcopy=False) if study else []
     segments = [
         {"candidate": e.candidate, "rung": e.rung, "prior_index": e.prior_index, "params": trials[e.number].params}
         for e in entries(trials)

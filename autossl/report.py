@@ -17,6 +17,7 @@ from autossl.folder import Folder, read_json, replace_file
 from autossl.found import Found, read
 from autossl.journal import entries
 from autossl.leaderboard import shortcuts
+from autossl.pretext import METHODS
 from autossl.verdict import BASELINES, NAMES, Verdict, headline, metric_name, verdict
 
 __all__ = ["headline", "write_report"]
@@ -25,6 +26,7 @@ MOST_ROWS = 40  # of the leaderboard
 INTERRUPTED = ("out of time", "lost")  # why a segment ended that says nothing of its candidate
 PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
+RESOLVED = ("precision", "device", "workers")  # settings whose defaults follow from the machine
 
 
 def write_report(folder: Folder, path: Path) -> Path:
@@ -118,13 +120,17 @@ def _spent(trials: list[FrozenTrial]) -> dict[str, tuple[int, float]]:
 
 
 def _repeat(found: Found) -> str:
-    """The command that repeats this study: its plan without the clock, and every setting that was not a default."""
+    """The command that repeats this study: its plan without the clock, and what another machine might not choose."""
     config = _without_folders(found.config)
     words = ["autossl", "search", str(config.get("data", "DATA"))]
     words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
     for key in ("task", "label_column", "patient_column", "max_labels", *DEFAULTS, "weights", "backbone", "image_size"):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
+    methods = [*config.get("methods", ()), *config.get("left_out", ())]
+    if set(methods) != set(METHODS):
+        words += ["--methods", ",".join(methods)]
+    words += [word for key in RESOLVED if key in config for word in (f"--{key}", str(config[key]))]
     return shlex.join([*words, "--plan", found.folder.root.resolve().name, "--out", "NEW"])
 
 

@@ -1,14 +1,16 @@
 """Single jobs on a finished or running study: train one candidate on, evaluate the model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autossl import export, final
 from autossl.clock import seconds
-from autossl.context import TEST, open_context
-from autossl.data import read_images
+from autossl.context import PROBE, SELECTION, TEST, Context, open_context
+from autossl.data import Fresh, known_digests, read_images
 from autossl.errors import UserError
 from autossl.folder import existing
 from autossl.journal import entries
@@ -32,8 +34,17 @@ def train_on(run: str | Path, candidate: int | None, time_limit: str, output: Pa
     return output
 
 
-def evaluate(run: str | Path, data: str | None, labels: str | None, label_column: str | None) -> dict[str, Any]:
-    """Metrics of the adapted model with 95 % intervals: on the study's test part (counted) or on other images."""
+def evaluate(
+    run: str | Path,
+    data: str | None = None,
+    labels: str | None = None,
+    label_column: str | None = None,
+    patient_column: str | None = None,
+) -> dict[str, Any]:
+    """Metrics of the adapted model with 95 % intervals: on the study's test part (counted) or on other images.
+
+    Intervals are over patients where the images have any. "warning" says that images are the study's own.
+    """
     context = open_context(existing(run))
     if not context.folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
@@ -42,23 +53,50 @@ def evaluate(run: str | Path, data: str | None, labels: str | None, label_column
         context.remember(tests=int(context.state("tests") or 0) + 1)
         rows = context.rows(TEST, labelled=True)
         images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
+        warning: dict[str, str] = {}
     else:
-        p = model.preprocessing
-        found = read_images(
-            data, image_size=p.image_size, channels=model.channels, scale=p.scale, dims=p.dims,
-            window=p.window, classes=model.classes, labels=labels, label_column=label_column,
-        )  # fmt: skip
-        if found.labels is None or not (found.labels >= 0).any():
-            raise UserError(
-                f"labelled images were wanted, found none in --data {data}; give --labels or --label-column"
-            )
-        kept = found.labels >= 0
-        images, y, groups = found.images[kept], found.labels[kept], None
+        found = _labelled(model, data, labels=labels, label_column=label_column, patient_column=patient_column)
+        images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
     scores = model.logits(images)
     values = context.target.metrics(y, scores)
     draws = bootstrap(y, scores, groups, draws=1000)
     return {
+        **warning,
         "images": len(y),
         **{name: round(value, 4) for name, value in values.items()},
         "interval": {name: [round(float(v), 4) for v in interval(found)] for name, found in draws.items()},
     }
+
+
+def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:
+    """The labelled ones of these images, as the model takes them; UserError if there are none."""
+    p = model.preprocessing
+    found = read_images(
+        data, image_size=p.image_size, channels=model.channels, scale=p.scale, dims=p.dims, window=p.window,
+        classes=model.classes, **columns,
+    )  # fmt: skip
+    kept = found.labels >= 0
+    if not kept.any():
+        raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")
+    groups = None if found.groups is None else found.groups[kept]
+    return replace(
+        found, images=found.images[kept], labels=found.labels[kept], groups=groups, digests=found.digests[kept]
+    )
+
+
+def _shared(context: Context, digests: NDArray[np.uint8]) -> dict[str, str]:
+    """A warning where images (by their pixels) are the study's own, so that their scores say little of others."""
+    known, part = known_digests(context.folder.cache), context.data.part
+    seen, tested = (_among(digests, known[np.isin(part, parts)]) for parts in ((PROBE, SELECTION), (TEST,)))
+    if not seen + tested:
+        return {}
+    return {
+        "warning": f"of these {len(digests)} images the study trained or chose with {seen} and has tested on {tested}: "
+        "new images are likely to score lower; evaluate images that the study has not seen"
+    }
+
+
+def _among(digests: NDArray[np.uint8], known: NDArray[np.uint8]) -> int:
+    """How many of the digests (n, b) are among others (m, b)."""
+    names = {row.tobytes() for row in known}
+    return sum(row.tobytes() in names for row in digests)

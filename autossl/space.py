@@ -59,9 +59,13 @@ Space = dict[str, MethodSpace]
 
 
 def read_space(space: str = "auto") -> Space:
-    """The search space in a TOML file, or the one that comes with AutoSSL for "auto"; UserError if it is wrong."""
-    if space == "auto":
-        where, text = "the default space", _shipped("default.toml")
+    """The search space in a TOML file, or one that comes with AutoSSL by its name; UserError if it is wrong.
+
+    "auto" is "default".
+    """
+    name = "default" if space == "auto" else space
+    if name in shipped_spaces():
+        where, text = f"the {name} space", _shipped(f"{name}.toml")
     else:
         path = Path(space)
         if not path.is_file():
@@ -117,6 +121,12 @@ def _why(missing: frozenset[str]) -> str:
         return "it is for volumes only"
     who = "this encoder has" if missing <= OF_ENCODERS else "these images have"
     return f"{who} no {' and no '.join(WORDS.get(m, m) for m in sorted(missing))}"
+
+
+def shipped_spaces() -> list[str]:
+    """Names of the search spaces that come with AutoSSL."""
+    files = [entry.name for entry in (resources.files("autossl") / "search_spaces").iterdir()]
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml") and name != "modalities.toml")
 
 
 def _shipped(name: str) -> bytes:

@@ -2,13 +2,13 @@
 
 import shutil
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 
 from autossl import export, leaderboard
 from autossl.clock import Clock
@@ -16,11 +16,9 @@ from autossl.data import read_images
 from autossl.errors import UserError
 from autossl.export import Exported
 from autossl.folder import Folder, existing, read_json, read_toml
-from autossl.journal import entries, open_study
+from autossl.journal import entries, read_study
 from autossl.report import write_report
 from autossl.scheduler import best
-
-BASELINES = ("untrained", "weights", "supervised")
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,30 @@ class Study:
     def __init__(self, path: str | Path) -> None:
         self.folder: Folder = existing(path)
         self.config = read_toml(self.folder.config)
+        self._opened: optuna.Study | None = None
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder.root)!r})"
 
-    @cached_property
+    def _read(self) -> optuna.Study | None:
+        """The Optuna study, or None while there is none; it is never made here."""
+        if self._opened is None:
+            self._opened = read_study(self.folder, self.config["study_name"], self.config.get("storage"))
+        return self._opened
+
+    def _trials(self) -> list[FrozenTrial]:
+        found = self._read()
+        return [] if found is None else found.get_trials(deepcopy=False)
+
+    @property
     def optuna(self) -> optuna.Study:
-        """The Optuna study; one trial is one segment of one candidate."""
-        return open_study(self.folder, self.config["study_name"], self.config.get("storage"))
+        """The Optuna study; one trial is one segment of one candidate. UserError while there is none."""
+        found = self._read()
+        if found is None:
+            raise UserError(
+                f"a study that has begun was wanted, found no trials yet in {self.folder.root}; wait a moment"
+            )
+        return found
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -65,13 +79,13 @@ class Study:
 
     def leaderboard(self) -> list[dict[str, Any]]:
         """One row per candidate at its highest rung, best first by (rung, score); baselines come last."""
-        return leaderboard.rows(self.optuna, self._state().get("baselines"))
+        return leaderboard.rows(self._trials(), self._state())
 
     @property
     def best(self) -> Candidate | None:
         """The candidate that won, or leads so far by (rung, score); None before the first score."""
         rows = {row["candidate"]: row for row in self.leaderboard() if row["paradigm"] != "baseline"}
-        leader = best(entries(self.optuna.get_trials(deepcopy=False)))
+        leader = best(entries(self._trials()))
         if leader is None:
             return None
         number = self.result["candidate"]["number"] if self.result else leader.candidate
@@ -81,7 +95,7 @@ class Study:
 
     def status(self) -> dict[str, Any]:
         """Where the study stands: time used, trials by state, the leader."""
-        trials = entries(self.optuna.get_trials(deepcopy=False))
+        trials = entries(self._trials())
         states = ("scored", "running", "waiting", "failed")
         lead = self.best
         limit = self.config["time_limit"]

@@ -47,17 +47,28 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
             "A baseline beats self-supervision here: " + _sentence(_lost(test, gaps, lost, judged, who), _frozen(test)),
         )
     unclear = [name for name in gaps if gaps[name]["low"] <= 0]
+    same = [name for name in unclear if gaps[name]["low"] == gaps[name]["high"] == 0]
     gains = [f"{_signed(gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
     if unclear or not gaps:
-        why = _joined([f"{NAMES[name]}, {_signed(gaps[name])}" for name in unclear])
-        why = f"its difference to {why}, includes zero" if unclear else "there is nothing to compare it with"
         more = f"it does gain {_joined(gains)}" if gains else ""
-        told = _sentence(reached, why, more, _frozen(test))
+        told = _sentence(reached, *_open(gaps, unclear, same), more, _frozen(test))
+        if unclear and unclear == same:
+            return Verdict("unclear", f"Self-supervision made no difference: {told}")
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
-    rest = "" if "supervised" in gaps else "training on the labels alone did not fit, so that comparison is missing"
+    missing = "was left out by a stop" if result.get("stopped") else "did not fit"
+    rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
     return Verdict(
         "helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _frozen(test))
     )
+
+
+def _open(gaps: dict[str, Any], unclear: list[str], same: list[str]) -> list[str]:
+    """What the winner is not known to beat: baselines whose interval includes zero, and such with equal scores."""
+    if not gaps:
+        return ["there is nothing to compare it with"]
+    why = _joined([f"{NAMES[name]}, {_signed(gaps[name])}" for name in unclear if name not in same])
+    equal = f"no difference to {_joined([NAMES[name] for name in same])}, the scores are equal" if same else ""
+    return [f"its difference to {why}, includes zero" if why else "", equal]
 
 
 def _lost(test: dict[str, Any], gaps: dict[str, Any], lost: list[str], judged: str, who: str) -> str:

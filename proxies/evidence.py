@@ -190,8 +190,10 @@ class Evidence:
     @shared
     def votes(self) -> Floats:
         """k-NN votes (7 k, 5 T, m, c) of the judged samples, or (1, 1, m, c) without the grid."""
-        pairs = {"ks": self.ks, "temperatures": self.temperatures}
-        return knn_votes(self.rows, self.labels, self.queries, classes=self.classes, groups=self._bank_groups, **pairs)
+        return knn_votes(
+            self.rows, self.labels, self.queries,
+            classes=self.classes, ks=self.ks, temperatures=self.temperatures, groups=self._bank_groups,
+        )  # fmt: skip
 
     @shared
     def neighbour_means(self) -> Floats:

@@ -17,6 +17,7 @@ from autossl import opening
 from autossl.cli import main
 from autossl.errors import UserError
 from autossl.folder import Folder, only_process, read_toml, write_toml
+from autossl.space import read_space
 
 
 def run(*arguments: str) -> Result:
@@ -285,6 +286,28 @@ def test_list_methods_as_a_table() -> None:
 @pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets"])
 def test_lists(what: str) -> None:
     assert json.loads(run("list", what, "--json").output)
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("inspect", False), ("doctor", False), ("search", True)])
+def test_ctrl_c_promises_what_is_true(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, goes_on: bool
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autossl.data.open_data", interrupt)
+    monkeypatch.setattr("autossl.controller.open_data", interrupt)
+    monkeypatch.setattr("autossl.doctor.check_machine", interrupt)
+    result = run(command, *([] if command == "doctor" else [str(images)]))
+    assert result.exit_code == 130
+    assert ("goes on" in result.output) == goes_on
+    assert "checkpoint" not in result.output
+
+
+def test_every_listed_space_can_be_asked_for() -> None:
+    names = [row["name"] for row in json.loads(run("list", "spaces", "--json").output)]
+    assert names == ["default"]
+    assert all(read_space(name) == read_space("auto") for name in names)
 
 
 def test_doctor_names_versions() -> None:

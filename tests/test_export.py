@@ -15,6 +15,7 @@ from autossl.encoder import Encoder, fit_to_size
 from autossl.errors import UserError
 from autossl.export import Preprocessing
 from autossl.targets import Head
+from tests.test_verdict import GOOD, outcome
 
 
 def written(path: Path, backbone: str, channels: int, size: int, head: Head | None = None) -> Encoder:
@@ -43,6 +44,30 @@ def test_timm_and_autossl_give_the_same_embeddings(tmp_path: Path, backbone: str
     with torch.no_grad():
         for other in (loaded(x), by_path(x), by_folder(x)):
             assert torch.allclose(encoder(x), other, atol=1e-5)
+
+
+def test_the_card_loads_the_same_network_and_shows_scores_as_a_table(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder("resnet10t", 1, 28, model_args={"output_stride": 8}).eval()
+    facts = {**outcome(GOOD), "data": {"name": "toy", "notes": ["one"]}}
+    export.write(encoder, tmp_path / "encoder", Preprocessing(28, 255.0, (0.4,), (0.2,)), facts)
+    text = (tmp_path / "encoder" / "README.md").read_text()
+    call = next(line for line in text.splitlines() if "checkpoint_path" in line)
+    model = eval(call.removeprefix("model = ").replace("PATH", str(tmp_path / "encoder"))).eval()
+    x = torch.randn(2, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(model(x), encoder(x), atol=1e-5)
+    assert "An encoder, pretrained without labels" in text
+    assert "| the untrained encoder | 0.700 [0.680, 0.720] |" in text
+    assert "| +0.100 [+0.050, +0.150] |" in text
+    assert "```json" not in text
+
+
+def test_files_say_nothing_of_weights_that_are_not_in_them_and_all_have_one_mode(tmp_path: Path) -> None:
+    written(tmp_path / "encoder", "resnet10t", 3, 28)
+    config = json.loads((tmp_path / "encoder" / "config.json").read_text())
+    assert not {"tag", "origin_url", "license", "paper_ids", "paper_name"} & set(config["pretrained_cfg"])
+    assert len({path.stat().st_mode for path in (tmp_path / "encoder").iterdir()}) == 1
 
 
 def test_embed_starts_from_pixels(tmp_path: Path) -> None:

@@ -154,7 +154,11 @@ def test_a_constant_batch_gives_no_nan(name: str, dims: int) -> None:
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 3 in cls.dims])
+# blobs look the same from everywhere: tiles and slabs have a toy of their own in tests/test_pretext_learns_volumes.py
+TILES = ("jigsaw", "relative_location", "rubik", "slice_order", "slice_position")
+
+
+@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 3 in cls.dims and name not in TILES])
 def test_the_loss_falls_on_volumes(name: str) -> None:
     """Under mild views: with small crops a batch of 12 needs many more steps to be told apart."""
     torch.manual_seed(0)

@@ -240,21 +240,21 @@ def test_the_triple_is_the_weighted_sum_of_its_losses(
     assert method.accuracy is not None
 
 
-LEARNING: dict[str, tuple[Any, int]] = {  # volumes and steps
-    "voco": (lambda n, seed: quilts(n, seed, dims=3), 90),
-    "swin_unetr": (blobs, 24),
+LEARNING: dict[str, tuple[Any, int, int, dict[str, Any]]] = {  # volumes, how many, steps and hyperparameters
+    "voco": (lambda n, seed: quilts(n, seed, dims=3), 144, 60, {"grid": 2, "crops": 8}),
+    "swin_unetr": (blobs, 96, 24, {}),
 }
 
 
 @cache
 def gain(name: str, seed: int) -> float:
     """What short training on volumes adds to the score."""
-    toy, steps = LEARNING[name]
-    images, y = toy(96, seed)
+    toy, count, steps, own = LEARNING[name]
+    images, y = toy(count, seed)
     torch.manual_seed(seed)
     network = volume_encoder()
-    views = VolumeViews(STEADY, (float(images.mean()),), (float(images.std()),))
-    method = METHODS[name](network, views)
+    views = VolumeViews(STEADY, (float(images.mean()),), (float(images.std()),), jitter=0.1)
+    method = METHODS[name](network, views, **own)
     shown = views.standardise(images)
     before = score(network, shown, y)
     train(method.train(), images, steps=steps, batch=24, lr=4e-3, seed=seed)

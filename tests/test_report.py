@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
     "data": "/images of <a> clinic.npz", "task": "classification", "metric": "auto", "adaptation": "auto",
     "time_limit": 180.0, "max_labels": 60, "space": "auto", "backbone": "test_resnet", "image_size": 16,
     "modality": "grey", "workers": 1, "device": "cpu", "seed": 0, "methods": ["simclr", "rotation", "cnn_mae"],
-    "left_out": {"jigsaw": "these images have no orientation"}, "model_args": {}, "upsample": 1,
+    "left_out": {"jigsaw": "these images have no orientation"}, "model_args": {}, "upsample": 1, "precision": "fp32",
     "study_name": "toy.classification.test_resnet", "version": "0",
 }  # fmt: skip
 
@@ -230,11 +230,13 @@ def test_a_finished_study_answers_first_and_shows_everything(tmp_path: Path) -> 
     assert "extended after its test" not in page.text
     repeat = "autossl search 'images of <a> clinic.npz' --task classification --max-labels 60"
     assert repeat in page.text
-    assert f"--plan {folder.root.name}" in page.text
+    same = "--methods simclr,rotation,cnn_mae,jigsaw --precision fp32 --device cpu --workers 1"
+    assert f"{same} --plan {folder.root.name}" in page.text
     assert "/images" not in page.text
     assert "3 settings compared on the selection part, the best at learning rate 0.002" in page.text
     assert page.counts["svg"] == 7
     assert "contains pixels of your images" in page.text
+    assert " predictive 1 0.750 ± 0.020" in page.text  # the paradigm as the terminal names it
     assert "could not be drawn" not in page.text
     assert page.text.count("<script>alert($x_1$)</script>") == 2  # the table of classes, and the map's legend
 

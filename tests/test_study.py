@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 import autossl
-from autossl import opening
+from autossl import baselines, opening
 from autossl.cli import main
 from autossl.context import open_context
 from autossl.data import PROBE, SELECTION, TEST
-from autossl.errors import UserError
-from autossl.folder import Folder, read_json, write_json
+from autossl.errors import NoCandidate, UserError
+from autossl.finish import Finish
+from autossl.folder import Folder, read_json, read_toml, write_json, write_toml
+from autossl.plan import Plan
+from autossl.report import write_report
 from autossl.settings import Asked
 from autossl.study import Study
 
@@ -24,6 +30,7 @@ SETTINGS = {
     "time_limit": None, "max_candidates": 2, "methods": "vicreg,denoising", "backbone": "test_resnet",
     "adaptation": "frozen", "seed": 5,
 }  # fmt: skip
+LABELS, AGAIN, ON, TUNE = "training on the labels alone", "with another training seed", "falling", "fine-tuning"
 
 
 def textures() -> tuple[np.ndarray, np.ndarray]:
@@ -48,11 +55,13 @@ def test_the_leaderboard_has_candidates_and_baselines(study: Study) -> None:
     rows = study.leaderboard()
     candidates = [r for r in rows if r["paradigm"] != "baseline"]
     assert {r["method"] for r in candidates} == {"vicreg", "denoising"}
-    assert [r["method"] for r in rows if r["paradigm"] == "baseline"] == ["untrained"]
+    assert [r["method"] for r in rows if r["paradigm"] == "baseline"] == ["untrained", "supervised"]
+    assert [r["score"] for r in rows if r["method"] == "supervised"] == [None]
     keys = [(-r["rung"], -r["score"]) for r in candidates]
     assert keys == sorted(keys)
     assert "untrained" not in {t.params.get("method") for t in study.optuna.trials}
-    assert "baseline untrained" in study.optuna.user_attrs
+    named = {"baseline untrained", "baseline supervised, selection part", "baseline supervised, test part"}
+    assert named <= set(study.optuna.user_attrs)
 
 
 def test_the_result_is_whole(study: Study) -> None:
@@ -186,7 +195,7 @@ def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
     root, run = str(study.folder.root), CliRunner().invoke
     assert "done" in run(main, ["status", root]).output
     assert json.loads(run(main, ["status", root, "--json"]).output)["finished"] is True
-    assert len(json.loads(run(main, ["leaderboard", root, "--json"]).output)) == 3
+    assert len(json.loads(run(main, ["leaderboard", root, "--json"]).output)) == 4
     assert run(main, ["leaderboard", root, "--csv"]).output.startswith("candidate,method")
     assert "vicreg" in run(main, ["leaderboard", root]).output
     counted = json.loads(run(main, ["evaluate", root]).output)
@@ -194,14 +203,60 @@ def test_commands_on_a_finished_study(study: Study, tmp_path: Path) -> None:
     assert open_context(study.folder).state("tests") == 2
     images, labels = textures()
     np.savez(tmp_path / "new.npz", images=images, labels=labels)
-    assert json.loads(run(main, ["evaluate", root, "--data", str(tmp_path / "new.npz")]).output)["images"] == 240
-    done = run(main, ["embed", root, str(tmp_path / "new.npz"), "-o", str(tmp_path / "z.npy")])
+    done = run(main, ["evaluate", root, "--data", str(tmp_path / "new.npz")])
+    own = json.loads(done.stdout)
+    assert own["images"] == 240
+    test = study.result["test"]["images"]  # type: ignore[index]
+    assert f"trained or chose with {240 - test} and has tested on {test}: " in own["warning"]
+    assert own["warning"] in done.stderr
+    done = run(main, ["embed", root, str(tmp_path / "new.npz"), "-o", str(tmp_path / "z")])
     assert done.exit_code == 0, done.output
+    assert f"in {tmp_path / 'z.npy'}" in done.output
     assert len(np.load(tmp_path / "z.npy")) == 240
     done = run(main, ["train", root, "--time-limit", "1s", "-o", str(tmp_path / "longer")])
     assert done.exit_code == 0, done.output
     assert autossl.load(tmp_path / "longer").dim == study.encoder().dim
     assert run(main, ["train", root, "--candidate", "77", "-o", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_new_images_are_evaluated_by_patient_and_without_a_warning(study: Study, tmp_path: Path) -> None:
+    images, labels = textures()
+    table = ["image,finding,who"]
+    for k in range(60):
+        Image.fromarray(255 - images[k]).save(tmp_path / f"{k}.png")
+        table.append(f"{k}.png,{labels[k]},P{k // 20}")
+    (tmp_path / "new.csv").write_text("\n".join(table))
+    command = ["evaluate", str(study.folder.root), "--data", str(tmp_path / "new.csv"), "--label-column", "finding"]
+    found = [
+        json.loads(CliRunner().invoke(main, [*command, *more]).stdout) for more in ([], ["--patient-column", "who"])
+    ]
+    assert [one["images"] for one in found] == [60, 60]
+    assert not any("warning" in one for one in found)
+    assert found[0]["accuracy"] == found[1]["accuracy"]
+    assert found[0]["interval"] != found[1]["interval"]
+
+
+def test_scored_images_are_whole_patients(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autossl.context.SCORED", 50)
+    context = open_context(study.folder)
+    groups = np.arange(240) // 7
+    context.data = replace(context.data, groups=groups)
+    rows = context.scored_rows
+    everyone = groups[context.rows(PROBE, labelled=True)]
+    assert 50 <= len(rows) < 57
+    for name in np.unique(groups[rows]):
+        assert (groups[rows] == name).sum() == (everyone == name).sum()
+
+
+def test_looking_at_a_study_writes_nothing(study: Study, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in study.folder.root.rglob("*")}
+    for command in ("status", "leaderboard"):
+        assert CliRunner().invoke(main, [command, str(study.folder.root)]).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in study.folder.root.rglob("*")} == before
+    begun = Folder(tmp_path)  # a study that has not searched yet
+    write_toml(begun.config, study.config, "a test")
+    assert Study(tmp_path).status()["candidates"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
 def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
@@ -219,3 +274,63 @@ def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
             assert b"DOE_JANE" not in content, path
             assert path.name == "config.toml" or str(tmp_path).encode() not in content, path
             assert b"PID-0" not in content, path
+
+
+def endless(study: Study, root: Path, step: str) -> Folder:
+    """That study as it was before a step of its end, in which every training would go on for ever."""
+    shutil.copytree(study.folder.root, root)
+    folder = Folder(root)
+    stored = read_json(folder.state)
+    plan = replace(Plan.from_dict(stored["plan"]), replicates=1, final_images=1 << 40)
+    plan = replace(plan, rungs=tuple((1 << 40) + k for k in range(len(plan.rungs))))
+    names = ("supervised", "finalists", "final")
+    done = names[: {LABELS: 0, AGAIN: 1, ON: 2, TUNE: 3}[step]]
+    begun = {k: v for k, v in stored.items() if k not in ("result", "finished", *names) or k in done}
+    write_json(folder.state, {**begun, "tests": 0, "plan": plan.to_dict()})
+    write_toml(folder.config, {**read_toml(folder.config), "adaptation": "finetune"}, "a test")
+    return folder
+
+
+@pytest.mark.parametrize("during", [LABELS, AGAIN, ON, TUNE])
+def test_a_stop_ends_each_step_and_the_best_so_far_is_tested_and_exported(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    folder = endless(study, tmp_path / "run", during)
+    monkeypatch.setattr(baselines, "LABEL_PASSES", 10**9)
+    said: list[str] = []
+    steps: list[str] = []
+
+    def tick() -> None:
+        steps.append(said[-1])
+        assert len(steps) < 40, f"{said[-1]} went on after the stop"
+        if during in said[-1]:
+            folder.stop.touch()
+
+    Finish(open_context(folder), lambda: 0.0, said.append, tick).run()
+    assert any(during in step for step in steps)
+    stopped = Study(folder.root)
+    assert stopped.result is not None
+    assert stopped.result["stopped"]
+    assert stopped.result["tests"] == 1
+    assert stopped.result["adaptation"]["chosen"] == "frozen"
+    assert ("supervised" in stopped.result["test"]["entrants"]) == (during != LABELS)
+    assert ("selection_after" in stopped.result["final_training"]) == (during in (ON, TUNE))
+    assert len(stopped.encoder().embed(textures()[0][:3, ..., None])) == 3
+    assert "This study was stopped early." in write_report(folder, folder.report).read_text()
+
+
+def test_a_stop_before_the_first_score_says_so(study: Study, tmp_path: Path) -> None:
+    folder = endless(study, tmp_path / "run", LABELS)
+    folder.journal.unlink()
+
+    def stop() -> None:
+        while read_json(folder.state)["stage"] != "searching":
+            time.sleep(0.01)
+        folder.stop.touch()
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    with pytest.raises(NoCandidate, match="stopped before a candidate was scored; autossl resume"):
+        autossl.resume(folder.root)
+    thread.join()
+    assert Study(folder.root).status()["finished"] is False

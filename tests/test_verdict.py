@@ -73,6 +73,15 @@ def test_an_interval_that_holds_zero_cannot_tell() -> None:
     assert "it does gain" in first
 
 
+def test_equal_scores_are_no_difference() -> None:
+    first = headline(outcome({**GOOD, "supervised": (0.0, 0.0, 0.0)}), CONFIG)
+    assert first.startswith("Self-supervision made no difference: the winner (rotation) reaches")
+    assert "no difference to training on the same labels alone, the scores are equal; it does gain" in first
+    mixed = headline(outcome({"supervised": (0.0, 0.0, 0.0), "untrained": (0.01, -0.02, 0.04)}), CONFIG)
+    assert mixed.startswith("Cannot tell")
+    assert "+0.010 [-0.020, +0.040], includes zero; no difference to training" in mixed
+
+
 def test_the_fine_tuned_winner_is_judged_where_it_is_what_the_model_holds() -> None:
     first = headline(outcome({**GOOD, "supervised": (-0.04, -0.045, -0.03)}, tuned=True), CONFIG)
     assert first.startswith(

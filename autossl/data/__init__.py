@@ -5,7 +5,7 @@ from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TE
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.prepare import load, prepare
-from autossl.data.store import default_image_size, is_stored
+from autossl.data.store import default_image_size, is_stored, known_digests
 
 __all__ = [
     "CT",
@@ -21,6 +21,7 @@ __all__ = [
     "check_enough",
     "default_image_size",
     "is_stored",
+    "known_digests",
     "load",
     "open_data",
     "prepare",

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
 from autossl.data.images import Unreadable
 from autossl.data.open import open_images
-from autossl.data.store import brought_to, stretch
+from autossl.data.store import DIGEST_BYTES, brought_to, digest, stretch
 from autossl.errors import UserError
 
 
@@ -22,6 +23,7 @@ class Fresh:
     groups: Ints | None  # (n,) patient index
     patients: tuple[str, ...]  # identifiers by patient index; for leak checks, never to be written
     notes: tuple[str, ...]
+    digests: NDArray[np.uint8]  # (n, 16) of each image before it is resized, as the study's store keeps them
 
 
 def read_images(
@@ -49,17 +51,18 @@ def read_images(
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
     dtype = np.uint8 if scale == 255 else np.uint16
     images = np.empty((source.n, *[image_size] * dims, channels), dtype=dtype)
+    digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
     clipped = 0
     for row in range(source.n):
-        image, over = _scaled(
-            brought_to(image_size, source, row, _read(source, row)), int(source.white[row]), scale, source.place
-        )
+        read = _read(source, row)
+        digests[row] = digest(read)
+        image, over = _scaled(brought_to(image_size, source, row, read), int(source.white[row]), scale, source.place)
         images[row] = _channels(image, channels, source, row)
         clipped += over
     notes = list(source.notes)
     if clipped:
         notes.append(f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped")
-    return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes))
+    return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes), digests)
 
 
 def _read(source: Source, row: int) -> Pixels:

@@ -39,7 +39,6 @@ from autossl.data.store import Progress, Stored, default_image_size, store, writ
 from autossl.errors import UserError
 
 MOMENT_VALUES = 1 << 24  # pixels or voxels at a time
-HASH_LENGTH = 16
 
 
 def prepare(
@@ -181,7 +180,6 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
             "flat_images": int(stored.flat.sum()),
         },
         "notes": list(data.notes),
-        "group_hashes": _group_hashes(data, source, fingerprint),
     }
 
 
@@ -192,22 +190,6 @@ def _part_record(data: Data, part: int) -> dict[str, Any]:
         "labels": len(data.rows(part, labelled=True)),
         "groups": len(np.unique(data.groups[rows])),
         "classes": class_counts(data, part),
-    }
-
-
-def hash_patient(identifier: str, salt: str) -> str:
-    """What a record may hold of a patient identifier."""
-    return hashlib.sha256(f"{salt}\0{identifier}".encode()).hexdigest()[:HASH_LENGTH]
-
-
-def _group_hashes(data: Data, source: Source, salt: str) -> dict[str, list[str]]:
-    """By part, the patients as salted hashes (the salt is the fingerprint), in the order of the hashes."""
-    if source.groups is None:
-        return {}
-    hashes = [hash_patient(name, salt) if name else "" for name in source.patients]
-    return {
-        PARTS[part]: sorted({hashes[group] for group in source.groups[data.rows(part)] if hashes[group]})
-        for part in (PROBE, SELECTION, TEST)
     }
 
 

@@ -197,6 +197,12 @@ def stretch(images: Pixels, white: float, scale: float) -> Pixels:
     return np.rint(images.astype(np.float64) * (scale / white)).astype(np.uint16)
 
 
+def known_digests(folder: Path) -> NDArray[np.uint8]:
+    """(n, 16) what `Stored.digests` holds of the images in `folder`."""
+    with np.load(folder / "images.npz", allow_pickle=False) as known:
+        return np.asarray(known["digests"])
+
+
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file under a temporary name and rename it, so that it is there whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
