@@ -296,7 +296,7 @@ def test_ctrl_c_promises_what_is_true(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("autossl.data.open_data", interrupt)
-    monkeypatch.setattr("autossl.controller.open_data", interrupt)
+    monkeypatch.setattr("autossl.opening.open_data", interrupt)
     monkeypatch.setattr("autossl.doctor.check_machine", interrupt)
     result = run(command, *([] if command == "doctor" else [str(images)]))
     assert result.exit_code == 130

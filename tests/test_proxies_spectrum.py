@@ -61,7 +61,7 @@ def test_leverage_and_condition_follow_the_singular_vectors(n: int, d: int, rank
     left, singular = of_rank(z)
     slow = max(sum(entry**2 for entry in row) for row in left) * n / len(singular)
     assert coherence(z) == pytest.approx(slow, rel=1e-3)
-    assert 1 - 1e-9 <= coherence(z) <= n / len(singular) + 1e-6
+    assert 1 - 1e-9 <= coherence(z) <= n / len(singular) + 1e-5
     assert condition(z) == pytest.approx(singular[0] / singular[-1], rel=1e-3)
 
 

@@ -141,7 +141,7 @@ def test_presets_name_known_needs_and_operations_in_range(modality: str) -> None
     assert all(0 <= amplitude <= 1 for amplitude in amplitudes.values())
     assert found.elastic < 1 / 8  # more would fold the image
     assert 0 <= found.hue <= 0.5
-    assert found.lacks <= {"orientation", "colour", "stain"}
+    assert found.lacks <= {"orientation", "colour", "stain", "order"}
     assert not found.quantitative or not (found.hue or found.blur or found.bias or found.stain or found.depth)
     # an upright modality is never turned over
     assert "orientation" in found.lacks or not (found.turns or found.vflip or found.rotate > 15)
