@@ -6,9 +6,16 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("autossl", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile("autossl", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("autossl")
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Some tests leave torch with two threads; two workers of pytest would then share two cores among four."""
+    torch.set_num_threads(1)
+
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 
