@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, channels_last
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
 from autossl.views import Preset, Views, preset
@@ -34,7 +34,7 @@ SETTINGS = {
     "simclr": Setting("letters", "xray", steps=40),
     "vicreg": Setting("letters", "xray", steps=40),
     "byol": Setting("letters", "xray", steps=100, own={"teacher_rate": 0.05}),
-    "barlow": Setting("letters", "xray", steps=50),
+    "barlow": Setting("letters", "xray", steps=80),
     "rotation": Setting("letters", "xray"),
     "jigsaw": Setting("letters", "xray", lr=4e-3),
     "cnn_mae": Setting("waves", "steady"),
@@ -109,6 +109,7 @@ def trained(name: str, seed: int) -> tuple[float, list[float]]:
     method.population = len(images)
     shown = views.standardise(images.mean(1, keepdim=True).expand_as(images))  # a colour would tell the class
     before = score(encoder, shown, y)
+    channels_last(method, 2)
     losses = train(method.train(), images, steps=setting.steps, batch=64, lr=setting.lr, seed=seed)
     return score(encoder, shown, y) - before, losses
 
