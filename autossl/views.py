@@ -139,17 +139,19 @@ class Views:
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped images (b, c, h, w), still in [0, 1]: what reconstruction starts from."""
         u = self.draw(images, generator)
-        upright = replace(self.preset, rotate=0.0, elastic=0.0, shear=0.0)
-        return _cropped(images.contiguous(), u, upright, max(self.crop_min, MILD_CROP))
+        return _cropped(images.contiguous(), u, _level(self.preset), max(self.crop_min, MILD_CROP))
 
     def upright(self) -> Self:
         """These views without free angles and bending, cropped as mildly as `weak`: what is cut into tiles.
 
         The fill beside a turned image would tell which tiles lie at its border.
         """
-        allowed = replace(self.preset, rotate=0.0, elastic=0.0, shear=0.0)
+        return self.under(_level(self.preset), max(self.crop_min, MILD_CROP))
+
+    def under(self, allowed: Preset, crop_min: float) -> Self:
+        """Views of the same images at the same jitter under another preset."""
         mean, std = (tuple(values.tolist()) for values in (self.mean, self.std))
-        return type(self)(allowed, mean, std, crop_min=max(self.crop_min, MILD_CROP), jitter=self.jitter)
+        return type(self)(allowed, mean, std, crop_min=crop_min, jitter=self.jitter)
 
     def standardise(self, images: Tensor) -> Tensor:
         """(images - mean) / std for each channel, channels_last."""
@@ -251,6 +253,11 @@ class Views:
             return x
         x[chosen] = intensity.blur(x[chosen], u[chosen, COLUMN["blur_width"]] * self.preset.blur * self.jitter)
         return x
+
+
+def _level(allowed: Preset) -> Preset:
+    """The preset without free angles and bending."""
+    return replace(allowed, rotate=0.0, elastic=0.0, shear=0.0)
 
 
 def _cropped(x: Tensor, u: Tensor, allowed: Preset, crop_min: float) -> Tensor:

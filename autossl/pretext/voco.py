@@ -82,8 +82,7 @@ class VoCo(Pretext):
 def intensity_only(views: Views) -> Views:
     """Views with the same intensities that leave every pixel in its place."""
     still = replace(views.preset, hflip=False, vflip=False, turns=False, rotate=0.0, elastic=0.0, shear=0.0)
-    mean, std = tuple(views.mean.tolist()), tuple(views.std.tolist())
-    return type(views)(still, mean, std, crop_min=1.0, jitter=views.jitter)
+    return views.under(still, crop_min=1.0)
 
 
 def grid_corners(cell: list[int], counts: tuple[int, ...], device: torch.device) -> Tensor:
