@@ -19,10 +19,11 @@ from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
 from autossl.plan import Plan
 from autossl.pool import Pool, at_a_time
+from autossl.presets import Preset, preset
 from autossl.space import Space, read_space, served
 from autossl.targets import Classification, Score, target_class
 from autossl.train import settle_norms
-from autossl.views import Preset, Views, preset
+from autossl.views import Views
 from autossl.volumes import views_for
 
 SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from autossl.data import Source, default_image_size
 from autossl.encoder import default_backbone, dims_of, fit_to_size
+from autossl.presets import modalities
 from autossl.pretext import METHODS
 from autossl.space import Range, read_space, shipped_spaces
 from autossl.targets import TARGETS
-from autossl.views import modalities
 from autossl.volume_networks import VOLUMES
 
 PACKAGES = ("torch", "torchvision", "timm", "monai", "optuna", "numba", "scikit-learn", "numpy", "optuna-dashboard")

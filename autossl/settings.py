@@ -16,11 +16,11 @@ from autossl.encoder import Encoder, default_backbone, default_precision, dims_o
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml
 from autossl.plan import check_limit
+from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking
 from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.targets import target_class
-from autossl.views import Preset, preset
 from autossl.weights import load_weights
 
 ADAPTATIONS = ("auto", "frozen", "finetune")

@@ -17,7 +17,8 @@ from autossl.data.dataset import OFFICIAL_TEST, Pixels
 from autossl.data.images import Unreadable, fit
 from autossl.errors import UserError
 from autossl.intensity import along
-from autossl.views import Preset, Views, preset
+from autossl.presets import Preset, preset
+from autossl.views import Views
 from autossl.volumes import views_for
 
 STRENGTHS = (0.0, 0.3, 1.0)

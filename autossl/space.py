@@ -12,11 +12,12 @@ import optuna
 
 from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.presets import Preset
 from autossl.pretext import METHODS
 from autossl.pretext.base import Pretext
 from autossl.pretext.offers import OF_ENCODERS
 from autossl.train import Settings
-from autossl.views import Preset, Views
+from autossl.views import Views
 from autossl.volumes import views_for
 
 METHOD = "method"  # the name of the parameter that chooses the method

@@ -1,13 +1,11 @@
 """Views of a batch of images, made on its device with own random parameters for every image."""
 
 import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from importlib import resources
 from itertools import accumulate
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from autossl import intensity
 from autossl.errors import UserError
+from autossl.presets import Preset
 
 ASPECT = math.log(4 / 3)  # widest aspect ratio of a crop (Szegedy et al. 2015)
 MILD_CROP = 0.5  # smallest crop for reconstruction, which learns little from a corner
@@ -37,68 +36,6 @@ def slices(widths: Mapping[str, int], start: int) -> dict[str, slice]:
 
 
 EXTRA = slices(WIDTHS, len(COLUMNS))
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What views of one modality may differ in; amplitudes at jitter 1, units in search_spaces/modalities.toml."""
-
-    hflip: bool = False
-    vflip: bool = False
-    turns: bool = False
-    rotate: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gain: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    grey: float = 0.0
-    gamma: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.0
-    blur_share: float = 0.0
-    elastic: float = 0.0
-    shear: float = 0.0
-    window: float = 0.0
-    bias: float = 0.0
-    rician: float = 0.0
-    ghost: float = 0.0
-    lowres: float = 0.0
-    speckle: float = 0.0
-    depth: float = 0.0
-    stain: float = 0.0
-    cutout: float = 0.0
-    quantitative: bool = False
-    lacks: frozenset[str] = frozenset()
-    methods: tuple[str, ...] = ()
-
-
-@cache
-def modalities() -> dict[str, Preset]:
-    """The presets by modality, as search_spaces/modalities.toml has them."""
-    text = resources.files("autossl").joinpath("search_spaces/modalities.toml").read_text(encoding="utf-8")
-    return {name: _preset(table) for name, table in tomllib.loads(text).items()}
-
-
-def _preset(table: dict[str, Any]) -> Preset:
-    kept = {key: value for key, value in table.items() if key not in ("lacks", "methods")}
-    return Preset(**kept, lacks=frozenset(table.get("lacks", ())), methods=tuple(table["methods"]))
-
-
-def preset(modality: str, channels: int) -> Preset:
-    """The preset of a modality for images with so many channels; "auto" is colour for three, grey for others.
-
-    Operations on colour are struck out unless there are three channels, per-channel gains unless there are several.
-    Raises UserError if the modality is unknown.
-    """
-    name = ("colour" if channels == 3 else "grey") if modality == "auto" else modality
-    known = modalities()
-    if name not in known:
-        raise UserError(f"a modality was wanted, found {modality!r}; choose one of auto, {', '.join(known)}")
-    found = known[name]
-    if channels != 3:
-        found = replace(found, saturation=0.0, hue=0.0, grey=0.0, stain=0.0)
-    return replace(found, gain=0.0) if channels == 1 else found
 
 
 class Views:

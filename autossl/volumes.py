@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.intensity import along
-from autossl.views import ASPECT, MILD_CROP, Preset, Views, slices
+from autossl.presets import Preset
+from autossl.views import ASPECT, MILD_CROP, Views, slices
 from autossl.views import COLUMNS as IMAGE_COLUMNS
 
 COLUMNS = (

@@ -18,10 +18,10 @@ import torch
 from autossl.encoder import Encoder
 from autossl.errors import UserError
 from autossl.pool import Pool
+from autossl.presets import preset
 from autossl.pretext import METHODS, Pretext
 from autossl.space import build, read_space
 from autossl.train import Run, Settings, train
-from autossl.views import preset
 from studies.memory import resident
 from studies.rows import markdown
 

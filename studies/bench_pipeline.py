@@ -35,9 +35,10 @@ from torch import Tensor
 from autossl.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.pool import Pool
+from autossl.presets import preset
 from autossl.pretext import METHODS
 from autossl.train import Run, Settings, train
-from autossl.views import Views, preset
+from autossl.views import Views
 from autossl.volumes import views_for
 from studies.rows import markdown
 

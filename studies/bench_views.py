@@ -13,8 +13,9 @@ from collections.abc import Callable
 import torch
 
 from autossl.encoder import Encoder, fit_to_size
+from autossl.presets import Preset, modalities, preset
 from autossl.pretext.simclr import nt_xent
-from autossl.views import Preset, Views, modalities, preset
+from autossl.views import Views
 
 BATCH = 128
 SIZES = (28, 64)

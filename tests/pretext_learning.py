@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from autossl.encoder import Encoder, channels_last
+from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
-from autossl.views import Preset, Views, preset
+from autossl.views import Views
 from tests.pretext_toys import fitting, glyphs, gratings, quilts, stains, train
 
 SEEDS = (0, 1, 2)

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.encoder import Encoder, Features
+from autossl.presets import Preset
 from autossl.pretext import METHODS, Pretext
-from autossl.views import Preset, Views
+from autossl.views import Views
 from autossl.volumes import views_for
 
 SIDE = 20

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from autossl.pool import Pool
+from autossl.presets import modalities, preset
 from autossl.pretext import METHODS
 from autossl.space import build, read_space
 from autossl.train import Run, train
-from autossl.views import modalities, preset
 from tests.pretext_toys import fitting
 
 SPACE = read_space()

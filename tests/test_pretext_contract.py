@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from autossl.encoder import Encoder
+from autossl.presets import modalities, preset
 from autossl.pretext import METHODS, Pretext
 from autossl.pretext.offers import OF_ENCODERS, lacking
-from autossl.views import Views, modalities, preset
+from autossl.views import Views
 from autossl.volumes import VolumeViews, views_for
 from tests.pretext_toys import SIDE, blobs, fitting, glyphs, step, train, volume_encoder
 

@@ -12,12 +12,13 @@ from scipy import integrate
 from torch import Tensor
 
 from autossl.heads import Prototypes
+from autossl.presets import Preset
 from autossl.pretext.dino import DINO, LOCAL, dino, entropy
 from autossl.pretext.lejepa import LeJEPA, epps_pulley, lejepa
 from autossl.pretext.simsiam import SimSiam, simsiam
 from autossl.pretext.swav import SwAV, sinkhorn, swav
 from autossl.pretext.wmse import WMSE, whitened, wmse
-from autossl.views import Preset, Views
+from autossl.views import Views
 from tests.pretext_toys import cosine, encoder, normal, still, uniform
 
 

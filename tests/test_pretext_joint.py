@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autossl.presets import preset
 from autossl.pretext.dira import DiRA
 from autossl.pretext.moco import queued_nce
 from autossl.pretext.pcrl import PCRL, laid
-from autossl.views import Views, preset
+from autossl.views import Views
 from tests.pretext_toys import Blank, encoder, normal, recorded, still, uniform
 
 

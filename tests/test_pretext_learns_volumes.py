@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from autossl.presets import preset
 from autossl.pretext import METHODS
-from autossl.views import preset
 from autossl.volumes import VolumeViews
 from tests.pretext_learning import SEEDS, Setting, score
 from tests.pretext_toys import bodies, train, volume_encoder

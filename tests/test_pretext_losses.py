@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autossl.heads import Decoder, Teacher, mlp
+from autossl.presets import Preset
 from autossl.pretext.barlow import barlow_twins
 from autossl.pretext.byol import BYOL, byol
 from autossl.pretext.cnn_mae import CNNMAE, block_mask, masked_error
@@ -27,7 +28,7 @@ from autossl.pretext.jigsaw import different_orders, normalised, one_channel, ti
 from autossl.pretext.rotation import in_ball, turn, turns
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.vicreg import vicreg
-from autossl.views import Preset, Views
+from autossl.views import Views
 from tests.pretext_toys import Blank, cosine, encoder, normal, recorded, still, uniform
 
 

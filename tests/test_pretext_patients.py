@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from autossl.errors import UserError
 from autossl.pool import places
+from autossl.presets import preset
 from autossl.pretext.patient_positives import BASES, PatientPositives, partners
 from autossl.pretext.simclr import nt_xent
 from autossl.settings import _lacks
 from autossl.space import read_space, served
-from autossl.views import preset
 from autossl.volumes import views_for
 from tests.pretext_toys import encoder, recorded_forward, still, uniform, volume_encoder
 

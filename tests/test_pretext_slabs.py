@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from autossl.presets import modalities, preset
 from autossl.pretext import Pretext
 from autossl.pretext.slabs import cut, extent, slices_of
 from autossl.pretext.slice_order import SliceOrder, pair
 from autossl.pretext.slice_position import SlicePosition, place
 from autossl.space import read_space, served
-from autossl.views import modalities, preset
 from autossl.volumes import VolumeViews
 from tests.pretext_toys import SIDE, binary, normal, recorded_forward, still, uniform, volume_encoder
 

@@ -10,12 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.rotation import turn
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.swin_unetr import SHORTEST, SwinUNETR, box_mask, in_disc
 from autossl.pretext.voco import VoCo, cut, grid_corners, intensity_only, overlaps, random_corners, voco
-from autossl.views import Preset, Views, preset
+from autossl.views import Views
 from autossl.volumes import VolumeViews
 from tests.pretext_learning import SEEDS, STEADY, score
 from tests.pretext_toys import (

@@ -9,10 +9,11 @@ import torch
 from autossl.data import Source
 from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.presets import preset
 from autossl.pretext import METHODS
 from autossl.settings import Asked, resolve
 from autossl.space import build, read_space
-from autossl.views import Views, preset
+from autossl.views import Views
 from autossl.volumes import VolumeViews
 from tests.pretext_toys import volume_encoder
 

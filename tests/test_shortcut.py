@@ -16,11 +16,12 @@ from autossl.cli import main
 from autossl.encoder import Encoder
 from autossl.leaderboard import as_csv, as_table
 from autossl.pool import Pool
+from autossl.presets import preset
 from autossl.pretext import METHODS
 from autossl.shortcut import FIRST, SOLVED, early_accuracy, monitored, start
 from autossl.study import Study
 from autossl.train import Run, Settings, resume, save, train
-from autossl.views import Views, preset
+from autossl.views import Views
 from autossl.worker import Worker
 from studies.opened import opened
 from tests.pretext_toys import glyphs

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from autossl.context import Context
 from autossl.encoder import Encoder
+from autossl.presets import preset
 from autossl.pretext import METHODS
-from autossl.views import Views, preset
+from autossl.views import Views
 from studies import memory
 from studies.bench_memory import grown
 from studies.bench_pipeline import Case, Resident, measured, store

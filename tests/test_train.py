@@ -12,9 +12,10 @@ from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.pool import Pool, places
+from autossl.presets import preset
 from autossl.pretext import METHODS
 from autossl.train import Diverged, Run, Settings, resume, save, settle_norms, train
-from autossl.views import Views, preset
+from autossl.views import Views
 
 MEAN, STD = (0.5,), (0.25,)
 

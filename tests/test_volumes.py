@@ -16,7 +16,8 @@ from torch import Tensor
 
 from autossl import intensity
 from autossl import views as image_views
-from autossl.views import Preset, Views, modalities, preset
+from autossl.presets import Preset, modalities, preset
+from autossl.views import Views
 from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, grid, orientations, views_for
 
 MODALITIES = list(modalities())
