@@ -1,34 +1,27 @@
-"""Generates sample:volumes, synthetic CT of five kinds of liver lesions from 120 made-up patients.
+"""Generates sample:volumes, synthetic CT of five kinds of liver lesions from 240 made-up patients.
 
-Hounsfield units of liver, vessels and lesion after contrast, blurred by the scanner and with its grain. Kinds differ
-in how parts lie to each other (rim, scar, capsule, nodules at the margin), in texture and in outline, with overlapping
-ranges; size, phase of the contrast, liver fat, sharpness and dose differ by patient and volume, so that brightness
-alone tells little.
+Nothing in it was ever scanned. Kinds differ in how the parts of a lesion lie to each other: mosaic, septa, nodules at
+the margin, a scar in the middle, a rim. Size, outline, mean and spread of what a lesion takes up are drawn alike for
+all kinds, so that size and brightness tell little. Phase of the contrast, shading, vessels, position, sharpness and
+dose differ by patient or lesion.
 """
+
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.fft import irfftn, rfftn
 
 from autossl.data.found import Found
 
-SIZE = 28
-PATIENTS, PER_PATIENT = 120, 4
-KINDS = ("carcinoma", "cyst", "haemangioma", "hyperplasia", "metastasis")
+SIZE = 24
+PATIENTS, PER_PATIENT = 240, 5
+KINDS = ("carcinoma", "cystadenoma", "haemangioma", "hyperplasia", "metastasis")
 MIX = (0.2, 0.2, 0.2, 0.18, 0.22)
 BLACK, WHITE = -60.0, 240.0  # Hounsfield units of 0 and 255
+SPACE = (1, 2, 3)  # axes of volumes (b, 24, 24, 24)
 
-# one column per kind, in the order of KINDS; enhancement is relative to that of the liver
-CORE = (0.35, -1.0, -0.55, 0.5, -0.45)  # of the lesion's inside: -1 is water
-RIM = (-0.05, -1.0, -0.45, 0.5, 0.3)  # of its outer shell
-RIM_WIDTH = (0.18, 0.2, 0.25, 0.2, 0.3)  # of the radius
-SCAR = (0.0, 0.0, 0.0, -0.6, -0.35)  # added at the centre
-SCAR_RADIUS = (0.3, 0.3, 0.3, 0.28, 0.45)  # of the radius
-MOSAIC = (0.45, 0.02, 0.1, 0.06, 0.2)  # amplitude of coarse texture
-NODULES = (0.0, 0.0, 1.3, 0.0, 0.15)  # enhancement of patches at the margin
-UNEVEN = (0.10, 0.03, 0.10, 0.08, 0.16)  # of the outline
-
-Field = NDArray[np.floating]
+Field = NDArray[np.float32]
 
 
 def read_lesions() -> Found:
@@ -47,90 +40,97 @@ def read_lesions() -> Found:
 def generate(
     patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Volumes (n, 28, 28, 28), kinds (n,) and patients (n,), n = patients * per_patient; the same for the same seed."""
+    """Volumes (n, 24, 24, 24), kinds (n,) and patients (n,), n = patients * per_patient; the same for the same seed."""
     volumes, kinds = [], []
     for patient in range(patients):
         random = np.random.default_rng([seed, patient])
         kind = random.choice(len(KINDS), size=per_patient, p=random.dirichlet(np.array(MIX) * 8))
-        scan = _Scan(random)
-        volumes += [scan.lesion(int(number)) for number in kind]
+        volumes.append(_Scan(random, per_patient).read(kind))
         kinds.append(kind)
-    return np.stack(volumes), np.concatenate(kinds).astype(np.int64), np.repeat(np.arange(patients), per_patient)
+    return np.concatenate(volumes), np.concatenate(kinds).astype(np.int64), np.repeat(np.arange(patients), per_patient)
 
 
 class _Scan:
-    """One patient's scan: liver, contrast, sharpness and dose."""
+    """One patient's scan, of which b lesions are cut out: liver and blood after contrast, sharpness and dose."""
 
-    def __init__(self, random: np.random.Generator) -> None:
-        self.random = random
-        self.plain = random.normal(55, 9)  # liver without contrast; fat lowers it
-        self.contrast = random.uniform(35, 75)  # added to liver
-        self.blood = self.contrast * random.uniform(1.3, 2.2)
-        self.blur = random.uniform(0.5, 1.0)
-        self.noise = random.uniform(6, 16)
+    def __init__(self, random: np.random.Generator, b: int) -> None:
+        self.random, self.b = random, b
+        self.liver = np.float32(random.normal(105, 14))  # Hounsfield units; fat lowers them
+        self.blood = np.float32(random.uniform(30, 80))  # above liver
+        self.blur = round(random.uniform(0.4, 0.9), 2)  # standard deviation in voxels
+        self.noise = np.float32(random.uniform(4, 12))
 
-    def lesion(self, kind: int) -> NDArray[np.uint8]:
-        """(28, 28, 28) around one lesion."""
-        liver = self.plain + self.contrast * (1 + 0.06 * self._noise(3.0))
-        vessels = self._vessels()
-        values = liver + vessels * (self.plain + self.blood - liver)
-        values = values + self._lesion(kind, values)
-        seen = gaussian_filter(values, self.blur) + self.noise * self._noise(0.7)
+    def read(self, kind: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(b,) kinds -> (b, 24, 24, 24), each around one lesion."""
+        values = self.liver + 4 * self._noise(2.5) + self.blood * self._vessels()
+        inside, parts = self._lesions(kind)
+        lesion = self.liver + self._normal(18) + 36 * self._vary(0.25) * parts
+        values = values + inside * (lesion - values) + 8 * self._noise(7.0)  # what hardened beams leave as shading
+        seen = _smooth(values, self.blur) + self.noise * self._noise(0.6)
         return np.asarray(np.clip(np.rint((seen - BLACK) / (WHITE - BLACK) * 255), 0, 255), dtype=np.uint8)
 
-    def _lesion(self, kind: int, around: Field) -> Field:
-        """What a lesion adds to the values around it."""
-        radius, depth = self._depth(kind)
-        inside = _soft(depth * radius / 0.6)
-        enhancement = CORE[kind] + self.random.normal(0, 0.12)
-        rim = np.exp(-(((depth - RIM_WIDTH[kind] / 2) / (RIM_WIDTH[kind] / 2)) ** 2))
-        level = enhancement + rim * (RIM[kind] - CORE[kind]) * self._vary(0.2)
-        scar = SCAR_RADIUS[kind] * self._vary(0.2)
-        star = 1 + 0.35 * self._noise(1.5)  # scars are no balls
-        level = level + SCAR[kind] * self._vary(0.25) * _soft((scar * star - (1 - depth)) * radius / 0.6)
-        level = level + MOSAIC[kind] * self._vary(0.3) * np.tanh(1.5 * self._noise(1.8))
-        margin = np.exp(-(((depth - 0.2) / 0.22) ** 2))
-        level = level + NODULES[kind] * self._vary(0.3) * margin * _soft((self._noise(1.8) - 0.5) / 0.25)
-        water = np.float32(self.random.normal(8, 5))
-        liver = self.plain + self.contrast
-        values = np.where(level < 0, liver + np.maximum(level, -1) * (liver - water), liver + level * self.contrast)
-        return np.asarray(inside * (values - around), dtype=np.float32)
-
-    def _depth(self, kind: int) -> tuple[float, Field]:
-        """The mean radius in voxels, and how deep under the outline voxels lie: 1 at the centre, below 0 outside."""
-        radius = float(np.clip(8.2 * self._vary(0.2), 5.0, 11.5))
-        z, y, x = self._grid(self.random.normal(0, 1.6, 3))
-        stretch = np.exp(self.random.normal(0, 0.10, 3))
-        distance = np.sqrt((z * stretch[0]) ** 2 + (y * stretch[1]) ** 2 + (x * stretch[2]) ** 2)
-        outline = radius * (1 + UNEVEN[kind] * self._vary(0.3) * self._noise(3.0))
-        return radius, np.asarray(1 - distance / outline, dtype=np.float32)
+    def _lesions(self, kind: NDArray[np.int64]) -> tuple[Field, Field]:
+        """Soft masks, and what the parts of each lesion take up: of mean 0 and variance 1 inside it."""
+        radius = np.clip(8.2 * self._vary(0.12), 6.0, 10.5)  # voxels
+        stretched = [axis * self._vary(0.1) for axis in self._grid(self.random.normal(0, 1, (3, self.b)))]
+        outline = radius * (1 + 0.1 * self._vary(0.3) * self._noise(2.5))
+        far = np.sqrt(sum(axis**2 for axis in stretched)) / outline  # 0 in the middle, 1 at the outline
+        inside = _soft((1 - far) * radius / 0.6)
+        coarse, fine = self._noise(2.2), self._noise(1.8)
+        width = 0.22 * self._vary(0.15)
+        rim = np.exp(-(((1 - width - far) / width) ** 2))
+        scar = _soft((0.38 * self._vary(0.15) * (1 + 0.45 * fine) - far) * radius / 0.8)
+        septa = np.exp(-((fine / 0.35) ** 2))
+        parts = np.choose(
+            kind[:, None, None, None], (np.tanh(2 * coarse), septa, rim * _soft(4 * coarse - 0.8), -scar, rim)
+        )
+        weight = inside / inside.sum(SPACE, keepdims=True)
+        parts = parts - (weight * parts).sum(SPACE, keepdims=True)
+        return inside, parts / np.sqrt((weight * parts**2).sum(SPACE, keepdims=True))
 
     def _vessels(self) -> Field:
-        """Straight tubes of some radii in random directions: (28, 28, 28), 1 inside."""
-        inside = np.zeros((SIZE, SIZE, SIZE), dtype=np.float32)
-        for _ in range(self.random.integers(1, 5)):
-            axis = self.random.normal(size=3)
-            axis /= np.linalg.norm(axis)
-            grid = np.stack(self._grid(self.random.uniform(-12, 12, 3)))
-            along = np.tensordot(axis, grid, axes=1)
-            across = np.sqrt(np.maximum((grid**2).sum(0) - along**2, 0))
-            inside = np.maximum(inside, _soft((self.random.uniform(0.8, 2.0) - across) / 0.5))
+        """Two straight tubes of some radii in random directions: (b, 24, 24, 24), 1 inside."""
+        inside = np.zeros((self.b, SIZE, SIZE, SIZE), dtype=np.float32)
+        for _ in range(2):
+            direction = self.random.normal(size=(3, self.b, 1, 1, 1)).astype(np.float32)
+            direction /= np.linalg.norm(direction, axis=0)
+            grid = self._grid(self.random.uniform(-11, 11, (3, self.b)))
+            along = sum(share * axis for share, axis in zip(direction, grid, strict=True))
+            across = np.sqrt(np.maximum(sum(axis**2 for axis in grid) - along**2, 0))
+            radius = self.random.uniform(0.8, 1.8, (self.b, 1, 1, 1)).astype(np.float32)
+            inside = np.maximum(inside, _soft((radius - across) / 0.5))
         return inside
 
-    def _grid(self, centre: NDArray[np.float64]) -> tuple[Field, Field, Field]:
-        """Coordinates z, y and x (28, 28, 28) around a centre (3,) given from the middle of the volume."""
-        axes = [np.arange(SIZE, dtype=np.float32) - np.float32((SIZE - 1) / 2 + at) for at in centre]
-        z, y, x = np.meshgrid(*axes, indexing="ij")
-        return z, y, x
+    def _grid(self, centre: NDArray[np.float64]) -> list[Field]:
+        """Coordinates z, y and x around centres (3, b) given from the middle of the volume; they broadcast."""
+        axis = np.arange(SIZE, dtype=np.float32) - np.float32((SIZE - 1) / 2)
+        axes = (axis[:, None, None], axis[:, None], axis)
+        return [along - at.astype(np.float32)[:, None, None, None] for along, at in zip(axes, centre, strict=True)]
 
-    def _vary(self, spread: float) -> float:
-        return float(self.random.lognormal(0, spread))
+    def _normal(self, spread: float) -> Field:
+        return self.random.normal(0, spread, (self.b, 1, 1, 1)).astype(np.float32)
+
+    def _vary(self, spread: float) -> Field:
+        return np.exp(self._normal(spread))
 
     def _noise(self, width: float) -> Field:
-        """Smooth noise of unit variance, (28, 28, 28)."""
-        white = self.random.standard_normal((SIZE, SIZE, SIZE), dtype=np.float32)
-        field = gaussian_filter(white, width, mode="wrap", truncate=3)
-        return np.asarray(field / field.std())
+        """Smooth noise of unit variance, (b, 24, 24, 24)."""
+        field = _smooth(self.random.standard_normal((self.b, SIZE, SIZE, SIZE), dtype=np.float32), width)
+        return np.asarray(field / field.std(SPACE, keepdims=True))
+
+
+def _smooth(volumes: Field, width: float) -> Field:
+    """Volumes (b, 24, 24, 24) under a Gaussian of so many voxels, periodic at the border."""
+    spectrum = rfftn(volumes, axes=SPACE) * _transfer(width)
+    return np.asarray(irfftn(spectrum, s=volumes.shape[1:], axes=SPACE))
+
+
+@cache
+def _transfer(width: float) -> Field:
+    """What is left of each frequency, (24, 24, 13)."""
+    full, half = np.fft.fftfreq(SIZE), np.fft.rfftfreq(SIZE)
+    squares = full[:, None, None] ** 2 + full[:, None] ** 2 + half**2
+    return np.asarray(np.exp(-2 * (np.pi * width) ** 2 * squares), dtype=np.float32)
 
 
 def _soft(value: Field) -> Field:
