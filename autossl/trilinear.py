@@ -70,7 +70,7 @@ def _sample(x: Any, knots: Any, hats: Any, start: int, stop: int, out: Any) -> N
 
 
 @kernel
-def _place(knots: Any, hats: Any, side: int, step: int, at: Any, part: Any) -> None:
+def _place(knots: Any, hats: Any, side: int, step: Any, at: Any, part: Any) -> None:
     """Adds to `at` the offset of the voxel below each place along one axis; `part` is how far beyond it, in [0, 1]."""
     last, below = F(side - 1), np.int32(max(side - 2, 0))
     first, second, third, fourth = knots[0], knots[1], knots[2], knots[3]

@@ -287,3 +287,15 @@ def test_threads_change_nothing(threads: int) -> None:
     alone = sampled(x, matrix)
     torch.set_num_threads(threads)
     assert torch.equal(sampled(x, matrix), alone)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+def test_a_large_batch_in_pieces_is_the_same(dims: int, modality: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = views_for(dims)(preset(modality, 1), (0.5,), (0.25,), crop_min=0.4, jitter=0.8)
+    x = torch.rand(7, 1, *[16] * dims, generator=seeded())
+    whole = views(x, seeded(1))
+    monkeypatch.setattr(image_views, "PIECE", 3 * x[0].numel())
+    pieces = views(x, seeded(1))
+    assert torch.allclose(pieces, whole, atol=1e-5)
+    assert pieces.stride() == whole.stride()
