@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.errors import UserError
+from autossl.small_maps import serve_small_maps
 from autossl.volume_networks import VOLUMES
 from autossl.volume_networks import build as build_volume_network
 
@@ -54,6 +55,7 @@ class Encoder(nn.Module):
         self.low_precision = False
         self.dims = dims_of(backbone)
         self.backbone = _create(backbone, channels, image_size * self.upsample, self.model_args)
+        serve_small_maps(self.backbone)
         with torch.no_grad():
             was = self.training
             maps = self.eval().features(torch.zeros(1, channels, *self.size)).pyramid
