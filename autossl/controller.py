@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autossl import baselines, opening
+from autossl import baselines, opening, trilinear
 from autossl.calibrate import calibrate
 from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.data import Source
 from autossl.display import Display
+from autossl.encoder import dims_of
 from autossl.errors import UserError
 from autossl.executor import run_workers
 from autossl.finish import NOT_YET, Finish, none_scored
@@ -131,6 +132,8 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
         return
     requeue_lost(context.study, everything=True)
     warm_up(everything=False)
+    if dims_of(context.config["backbone"]) == 3:
+        trilinear.warm_up()
     _plan(context, run, say, extended)
     _search(context, run, say)
     if not any(e.state == "scored" for e in _entries(context)):

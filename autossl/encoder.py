@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.errors import UserError
+from autossl.small_maps import serve_small_maps
 from autossl.volume_networks import VOLUMES
 from autossl.volume_networks import build as build_volume_network
 
@@ -17,6 +18,8 @@ MIN_TOKENS = 4  # patches a side below which a transformer sees too little
 TOKENS = 8  # patches a side that are aimed at where an image is smaller than a transformer was made for
 PLENTY = 6  # patches a side with which a transformer for images is left as it is
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
+# what libraries raise at keywords and sizes that a network cannot take
+REFUSED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
 
@@ -54,13 +57,15 @@ class Encoder(nn.Module):
         self.low_precision = False
         self.dims = dims_of(backbone)
         self.backbone = _create(backbone, channels, image_size * self.upsample, self.model_args)
+        serve_small_maps(self.backbone)
         with torch.no_grad():
             was = self.training
-            maps = self.eval().features(torch.zeros(1, channels, *self.size)).pyramid
+            pooled, maps = self.eval().features(torch.zeros(1, channels, *self.size))
             self.train(was)
-        self.dim = maps[-1].shape[1] if self.dims == 3 else int(cast(Any, self.backbone).num_features)
+        self.dim = pooled.shape[1]  # a head may widen the last map before its classifier (MobileNetV3)
         self.pyramid_channels = tuple(m.shape[1] for m in maps)
         self.cells = tuple(maps[-1].shape[2:])
+        self._taken: dict[tuple[int, ...], bool] = {}
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -91,6 +96,23 @@ class Encoder(nn.Module):
             final, maps = model.forward_intermediates(self._enlarged(images), indices=indices, norm=not deep)
             pooled = model.forward_head(final, pre_logits=True)
         return Features(pooled.float(), [m.float() for m in maps])
+
+    def takes(self, *size: int) -> bool:
+        """Whether images of this size are served too: never by a plain transformer, nor by windows on a fixed grid."""
+        if size not in self._taken:
+            self._taken[size] = len(self.pyramid_channels) > 1 and self._runs(size)
+        return self._taken[size]
+
+    def _runs(self, size: tuple[int, ...]) -> bool:
+        was, like = self.training, next(self.parameters())
+        try:
+            with torch.no_grad():
+                self.eval().forward(torch.zeros(1, self.channels, *size, device=like.device))
+        except REFUSED:
+            return False
+        finally:
+            self.train(was)
+        return True
 
     def _volume_features(self, images: Tensor) -> Features:
         with self._autocast(images):
@@ -135,7 +157,7 @@ def _create(backbone: str, channels: int, side: int, model_args: dict[str, Any])
         )
     try:
         return timm.create_model(backbone, num_classes=0, in_chans=channels, **model_args)
-    except (TypeError, RuntimeError, ValueError, AssertionError) as fault:
+    except REFUSED as fault:
         raise UserError(f"timm cannot build {backbone!r} with {model_args}: {_line(fault)}; choose others") from fault
 
 
@@ -169,8 +191,10 @@ def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str
     if model_args is not None:
         return model_args, 1
     for factor in (2, 4, 8):
-        if _cells(backbone, channels, image_size, {}, factor)[0] >= 2:
-            return {}, factor
+        for enlarged in ({}, {"img_size": factor * image_size}):
+            cells, plain = _cells(backbone, channels, image_size, enlarged, factor)
+            if cells >= (MIN_TOKENS if plain else 2):
+                return enlarged, factor
     raise UserError(
         f"a backbone that can take {image_size} px images was wanted, but {backbone!r} leaves fewer than 2 cells "
         "a side with every keyword that it offers and with 8 x up-sampling; choose a larger --image-size or "
@@ -211,7 +235,7 @@ def _cells(
         with torch.no_grad():
             encoder = Encoder(backbone, channels, image_size, model_args=model_args, upsample=upsample)
             encoder.eval()(torch.zeros(1, channels, *encoder.size))
-    except (UserError, RuntimeError, AssertionError, ValueError, TypeError):
+    except (UserError, *REFUSED):
         return 0, False
     return min(encoder.cells), encoder.dims == 2 and len(encoder.pyramid_channels) == 1
 

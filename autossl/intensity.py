@@ -37,7 +37,8 @@ def factor(u: Tensor, amplitude: float) -> Tensor:
 
 def gamma(x: Tensor, u: Tensor, amplitude: float) -> Tensor:
     """Images cut off to [0, 1], to the power of a factor; u (b,)."""
-    return x.clamp(0, 1).pow_(along(factor(u, amplitude), x))
+    # half the time of a power, on a CPU; 0 goes by way of -inf to 0
+    return x.clamp(0, 1).log_().mul_(along(factor(u, amplitude), x)).exp_()
 
 
 def window(x: Tensor, u: Tensor, amplitude: float) -> Tensor:

@@ -38,7 +38,7 @@ class Run:
     pool: Pool
     seed: int
     warmup: int  # images over which the learning rate rises
-    horizon: int  # images of the top rung: what schedules of a method call progress 1
+    horizon: int  # images of the top rung: what schedules of a method call progress 1, unless the rate is annealed
     step: int = 0
     seconds: float = 0.0
     losses: list[tuple[int, float]] = field(default_factory=list)  # (images seen, mean loss since the last entry)
@@ -141,7 +141,7 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     nn.utils.clip_grad_norm_(run.method.parameters(), CLIP)
     run.optimizer.step()
     run.step += 1
-    run.method.after_step(min(1.0, run.images / run.horizon))
+    run.method.after_step(_progress(run, anneal))
     run.seconds += time.perf_counter() - started
     run.losses.append((run.images, total))
     if run.method.accuracy is not None and run.images <= run.watched:
@@ -153,6 +153,12 @@ def _factor(run: Run, anneal: Callable[[int], float] | None) -> float:
     if anneal is None:
         return rise
     return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, anneal(run.images)))))
+
+
+def _progress(run: Run, anneal: Callable[[int], float] | None) -> float:
+    """Schedules end with the top rung, and once more with a rate that falls, from whose start they begin anew."""
+    share = run.images / run.horizon if anneal is None else anneal(run.images)
+    return min(1.0, max(0.0, share))
 
 
 def _seed(run: Run) -> None:

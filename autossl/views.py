@@ -17,6 +17,7 @@ from autossl.presets import Preset
 
 ASPECT = math.log(4 / 3)  # widest aspect ratio of a crop (Szegedy et al. 2015)
 MILD_CROP = 0.5  # smallest crop for reconstruction, which learns little from a corner
+PIECE = 2**21  # values that are changed at a time on a CPU: fresh memory for larger ones costs more than the work
 KNOTS = 5  # of an elastic deformation, along each axis
 COLUMNS = (
     *("area", "aspect", "left", "top", "hflip", "vflip", "angle", "turn", "brightness", "contrast", "saturation"),
@@ -103,6 +104,13 @@ class Views:
 
     def apply(self, images: Tensor, u: Tensor) -> Tensor:
         """The standardised views (b, c, h, w) that the rows of `u` describe, channels_last."""
+        some = max(1, PIECE // images[0].numel())
+        if images.device.type != "cpu" or len(images) <= some:
+            return self._applied(images, u)
+        parts = zip(torch.split(images, some), torch.split(u, some), strict=True)
+        return torch.cat([self._applied(*part) for part in parts])
+
+    def _applied(self, images: Tensor, u: Tensor) -> Tensor:
         x = self._moved(images, u)
         if self.jitter == 0:
             return self.standardise(x)

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autossl import trilinear
 from autossl.intensity import along
 from autossl.presets import Preset
+from autossl.trilinear import KNOTS  # of an elastic deformation, a side
 from autossl.views import ASPECT, MILD_CROP, Views, slices
 from autossl.views import COLUMNS as IMAGE_COLUMNS
 
@@ -21,7 +23,6 @@ COLUMNS = (
 COLUMN = {name: column for column, name in enumerate(COLUMNS)}
 WIDTHS = {"window": 2, "bias": 64, "rician": 3, "ghost": 3, "lowres": 2, "speckle": 2, "cutout": 4}
 EXTRA = slices(WIDTHS, len(COLUMNS))
-KNOTS = 4  # of an elastic deformation, a side
 
 
 class VolumeViews(Views):
@@ -39,11 +40,11 @@ class VolumeViews(Views):
         """Mildly cropped and flipped volumes (b, c, d, h, w), still in [0, 1]: what reconstruction starts from."""
         u = self.draw(images, generator)
         matrix = _matrix(images, u, self.preset, max(self.crop_min, MILD_CROP), rotate=0.0)
-        return _sampled(images, grid(matrix, images.shape[2:]))
+        return sampled(images, matrix)
 
     def _moved(self, images: Tensor, u: Tensor) -> Tensor:
         matrix = _matrix(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
-        return _sampled(images, grid(matrix, images.shape[2:], self._bends(u)))
+        return sampled(images, matrix, self._bends(u))
 
     def _bends(self, u: Tensor) -> Tensor | None:
         """Elastic deformation: normal displacements of knots (b, k, k, k, 3), their deviation a share of the side."""
@@ -61,9 +62,16 @@ def views_for(dims: int) -> type[Views]:
     return VolumeViews if dims == 3 else Views
 
 
-def _sampled(x: Tensor, grid: Tensor) -> Tensor:
-    """Volumes at the places of a grid; what lies outside takes the value of the border."""
-    return F.grid_sample(x.contiguous(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+def sampled(x: Tensor, matrix: Tensor, moved: Tensor | None = None) -> Tensor:
+    """Volumes where `grid` looks, trilinearly; what lies outside takes the value of the border."""
+    size = x.shape[2:]
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        places = grid(matrix, size, moved)
+        return F.grid_sample(x.contiguous(), places, mode="bilinear", padding_mode="border", align_corners=False)
+    if moved is None:
+        moved = matrix.new_zeros(len(x), KNOTS, KNOTS, KNOTS, 3)
+    half = torch.tensor(size[::-1]) / 2  # of w, h, d: places in voxels
+    return trilinear.sampled(x, _lines(matrix, size, moved) * half + (half - 0.5), _hats(size[2], KNOTS).T)
 
 
 def _matrix(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: float) -> Tensor:
@@ -92,15 +100,22 @@ def grid(matrix: Tensor, size: Sequence[int], moved: Tensor | None = None) -> Te
     `moved` (b, k, k, k, 3) displaces k knots along each axis, the outer ones in the outer voxels; voxels between them
     follow by linear interpolation. As that reproduces affine maps, both are computed at the knots only.
     """
+    lines = _lines(matrix, size, moved)
+    wide = _hats(size[2], lines.shape[3]).T.to(matrix.device).contiguous()
+    rows = lines.flatten(3).flatten(0, 2) @ torch.kron(wide, torch.eye(3, device=matrix.device))
+    return rows.view(-1, *size, 3)
+
+
+def _lines(matrix: Tensor, size: Sequence[int], moved: Tensor | None) -> Tensor:
+    """The places of the knots of each line along w, (b, d, h, k, 3): interpolated between planes, then rows."""
     k = 2 if moved is None else moved.shape[1]
     ends = [torch.linspace(1 / side - 1, 1 - 1 / side, k, device=matrix.device) for side in size]
     z, y, x = torch.meshgrid(*ends, indexing="ij")
     knots = (torch.stack([x, y, z, torch.ones_like(x)], -1).view(-1, 4) @ matrix.mT).view(-1, k, k, k, 3)
     if moved is not None:
         knots = knots + moved
-    deep, high, wide = (_hats(side, k).to(matrix.device) for side in size)
-    rows = (high @ (deep @ knots.flatten(2)).view(-1, k, 3 * k)).view(-1, 3 * k)
-    return (rows @ torch.kron(wide.T.contiguous(), torch.eye(3, device=matrix.device))).view(-1, *size, 3)
+    deep, high = (_hats(side, k).to(matrix.device) for side in size[:2])
+    return (high @ (deep @ knots.flatten(2)).view(-1, k, 3 * k)).view(-1, *size[:2], k, 3)
 
 
 @cache

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 
 from autossl.proxies.checks import class_index, group_index, matrix
-from autossl.proxies.leave_out import decompose
+from autossl.proxies.leave_out import Problem, decompose
 from autossl.proxies.metrics import OF_CLASSES, score
 from autossl.proxies.probe import Probe, class_weights, penalty_path
 from autossl.proxies.statistics import grouped_folds
@@ -63,7 +63,8 @@ def logistic(
     weights = class_weights(labels, classes) if balanced else np.ones(len(rows))
     fold, count = _folds(labels, groups, folds, seed)
     problem = decompose(rows, np.zeros((len(rows), 1)), weights, recentre=False)
-    fits = _Fits(_rotated(problem, rows), labels, weights, fold, count, classes, problem.eigenvalues)
+    basis, eigenvalues = _spanned(problem)
+    fits = _Fits(_rotated(problem, rows, basis), labels, weights, fold, count, classes, eigenvalues)
     values, best = np.full(len(path), np.nan), -1
     scores, solution = np.zeros((len(rows), classes), np.float32), fits.whole()
     for place, penalty in enumerate(path):
@@ -74,7 +75,7 @@ def logistic(
         values[place] = score(metric, labels, left_out)
         if best < 0 or values[place] > values[best]:
             best, scores, solution = place, left_out, fits.whole()
-    coefficients = problem.basis @ solution[0]
+    coefficients = basis @ solution[0]
     intercept = solution[1] - problem.mean @ coefficients
     return Probe(float(path[best]), float(values[best]), metric, scores, path, values, coefficients, intercept)
 
@@ -88,11 +89,20 @@ def _folds(labels: NDArray[np.int64], groups: ArrayLike | None, folds: int, seed
     return grouped_folds(labels, owner, count, seed), count
 
 
-def _rotated(problem: Any, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centred rows in the eigenbasis, (n, r) float32, without the weights."""
-    rotated = np.empty((len(rows), problem.basis.shape[1]), np.float32)
+def _spanned(problem: Problem) -> tuple[Array, Array]:
+    """The basis (d, r) and its eigenvalues without directions in which the rows do not vary, as of dead units.
+
+    Numbers there are too small for a float to be normal, and made every product five times slower.
+    """
+    kept = problem.eigenvalues > 1e-12 * problem.eigenvalues[-1]
+    return problem.basis[:, kept], problem.eigenvalues[kept]
+
+
+def _rotated(problem: Problem, rows: NDArray[np.float32], basis: Array) -> NDArray[np.float32]:
+    """Centred rows in the basis, (n, r) float32, without the weights."""
+    rotated = np.empty((len(rows), basis.shape[1]), np.float32)
     for start, stop in spans(len(rows), 4096):
-        rotated[start:stop] = (rows[start:stop] - problem.mean) @ problem.basis
+        rotated[start:stop] = (rows[start:stop] - problem.mean) @ basis
     return rotated
 
 

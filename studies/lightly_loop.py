@@ -5,6 +5,7 @@ from collections.abc import Generator
 from typing import cast
 
 import numpy as np
+import timm
 import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
@@ -47,7 +48,8 @@ def seconds_per_step(
 ) -> float:
     """Mean seconds of a training step, over `steps` of them after the loop has come into its stride."""
     head = SimCLRProjectionHead(encoder.dim, 512, 128)
-    model = nn.Sequential(encoder, head).to(device).to(memory_format=torch.channels_last)
+    plain = timm.create_model(encoder.name, num_classes=0, in_chans=encoder.channels, **encoder.model_args)
+    model = nn.Sequential(plain, head).to(device).to(memory_format=torch.channels_last)
     criterion = NTXentLoss(0.5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     started = 0.0

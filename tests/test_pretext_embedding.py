@@ -216,6 +216,14 @@ def test_wmse(size: int) -> None:
     assert float(wmse(first, second, order, size, 0.0)) == pytest.approx(np.mean(terms), rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_wmse_is_not_lowered_by_the_size_of_embeddings(scale: float) -> None:
+    shared, own = normal(64, 1) @ normal(1, 8, seed=1), 0.3 * normal(128, 8, seed=2)
+    first, second = (shared + part for part in own.chunk(2))
+    losses = [float(wmse(s * first, s * second, torch.arange(64), 64, 1e-3)) for s in (1.0, scale)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_wmse_takes_batches_smaller_than_its_embedding() -> None:
     pretext = WMSE(encoder(), still(), out=32)
     loss = pretext.loss(uniform(6, 1, 16, 16))

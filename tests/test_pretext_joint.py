@@ -88,6 +88,14 @@ def test_pcrl_restores_what_it_was_asked_for_from_plain_and_mixed_maps() -> None
     assert not torch.allclose(plain, mixed, atol=1e-4)
 
 
+def test_the_keys_and_maps_of_pcrl_come_back_in_their_order() -> None:
+    method = PCRL(encoder(), still()).eval()
+    x = uniform(11, 1, 16, 16)
+    coarsest, key = method._taught(x)
+    assert torch.allclose(key, method.teacher(x), atol=1e-5)
+    assert torch.allclose(coarsest, method.encoder.pyramid(x)[-1], atol=1e-5)
+
+
 def test_the_attention_of_pcrl_tells_the_decoder_the_transformation() -> None:
     method = PCRL(encoder(), still())
     codes = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])

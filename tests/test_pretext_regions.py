@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autossl.presets import preset
+from autossl.presets import Preset, preset
 from autossl.pretext.glcl import GLCL, local_contrast
 from autossl.pretext.jigsaw import normalised, tiles
 from autossl.pretext.relative_location import RelativeLocation, location_pairs
@@ -67,6 +67,16 @@ def test_the_local_views_share_their_crop_and_differ_in_intensity() -> None:
 
     assert alike(second, third) > alike(first, second) + 0.1
     assert (second - third).abs().mean() > 0.05
+
+
+def test_the_local_views_are_bent_alike() -> None:
+    bent = Preset(hflip=True, rotate=30.0, elastic=0.1, shear=0.4)
+    method = GLCL(encoder(), Views(bent, (0.5,), (0.25,), crop_min=0.3, jitter=1.0))
+    inputs = recorded(method.encoder)
+    method.loss(uniform(8, 1, 16, 16))
+    first, second, third = inputs[0].chunk(3)
+    assert torch.allclose(second, third, atol=1e-5)
+    assert (first - second).abs().mean() > 0.1
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

@@ -84,6 +84,23 @@ def test_annealing_ends_at_zero() -> None:
     assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_teachers_follow_while_the_rate_is_annealed_and_rest_with_it() -> None:
+    run = make_run(method="byol")
+
+    def teacher() -> Tensor:
+        return next(p for name, p in run.method.named_parameters() if name.startswith("teacher.")).clone()
+
+    assert next(train(run, [320]))
+    rests = teacher()
+    assert next(train(run, [336]))  # beyond the top rung at a constant rate: the schedule is over
+    assert torch.equal(teacher(), rests)
+    assert next(train(run, [656], anneal=lambda images: (images - 336) / 320))
+    moved = teacher()
+    assert (moved - rests).abs().max() > 1e-4
+    assert next(train(run, [672], anneal=lambda _: 1.0))
+    assert torch.equal(teacher(), moved)
+
+
 def test_no_time_means_no_step() -> None:
     run = make_run()
     assert not next(train(run, [320], out_of_time=lambda: True))

@@ -18,7 +18,7 @@ from autossl import intensity
 from autossl import views as image_views
 from autossl.presets import Preset, modalities, preset
 from autossl.views import Views
-from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, grid, orientations, views_for
+from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, grid, orientations, sampled, views_for
 
 MODALITIES = list(modalities())
 STILL = Preset()  # nothing allowed
@@ -268,3 +268,34 @@ def test_the_grid_is_the_affine_grid_and_the_interpolated_knots(knots: int | Non
         field = F.interpolate(moved.movedim(-1, 1), size, mode="trilinear", align_corners=True)
         expected = expected + field.movedim(1, -1)
     assert torch.allclose(grid(matrix, size, moved), expected, atol=1e-5)
+
+
+@given(st.integers(1, 3), st.integers(1, 2), st.tuples(*[st.integers(2, 19)] * 3), st.booleans(), st.integers(0, 99))
+@settings(max_examples=60)
+def test_the_kernel_samples_as_torch_does(b: int, c: int, size: tuple[int, int, int], bent: bool, seed: int) -> None:
+    x, matrix = cubes(b, c, *size, seed=seed), torch.randn(b, 3, 4, generator=seeded(seed))  # much of it looks outside
+    moved = 0.3 * torch.randn(b, 4, 4, 4, 3, generator=seeded(seed)) if bent else None
+    expected = F.grid_sample(x, grid(matrix, size, moved), padding_mode="border", align_corners=False)
+    assert torch.allclose(sampled(x, matrix, moved), expected, atol=1e-4)
+    channels_last = x.contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(sampled(channels_last, matrix, moved), sampled(x, matrix, moved))
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_change_nothing(threads: int) -> None:
+    x, matrix = cubes(3, 1), torch.randn(3, 3, 4, generator=seeded())
+    alone = sampled(x, matrix)
+    torch.set_num_threads(threads)
+    assert torch.equal(sampled(x, matrix), alone)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+def test_a_large_batch_in_pieces_is_the_same(dims: int, modality: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = views_for(dims)(preset(modality, 1), (0.5,), (0.25,), crop_min=0.4, jitter=0.8)
+    x = torch.rand(7, 1, *[16] * dims, generator=seeded())
+    whole = views(x, seeded(1))
+    monkeypatch.setattr(image_views, "PIECE", 3 * x[0].numel())
+    pieces = views(x, seeded(1))
+    assert torch.allclose(pieces, whole, atol=1e-5)
+    assert pieces.stride() == whole.stride()

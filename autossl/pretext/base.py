@@ -52,7 +52,7 @@ class Pretext(nn.Module, ABC):
         return F.cross_entropy(answers, right)
 
     def after_step(self, progress: float) -> None:
-        """Move averages and schedules on; `progress` in [0, 1] is the share of the longest training planned."""
+        """Move averages and schedules on; `progress` in [0, 1] leads to the top rung, then through the final one."""
 
 
 def image_decoder(encoder: Encoder, *, width: int, skips: bool, channels: int | None = None) -> Decoder:

@@ -10,9 +10,10 @@ from autossl.encoder import Encoder
 from autossl.heads import Decoder, mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.simclr import nt_xent
-from autossl.views import COLUMN, Views
+from autossl.views import COLUMN, EXTRA, Views
 
 GEOMETRY = [COLUMN[name] for name in ("area", "aspect", "left", "top", "hflip", "vflip", "angle", "turn")]
+BENDING = [at for name in ("elastic", "shear") for at in range(EXTRA[name].start, EXTRA[name].stop)]
 
 
 class GLCL(Pretext):
@@ -64,7 +65,8 @@ class GLCL(Pretext):
         batch = images.repeat(3, 1, 1, 1)
         u = self.views.draw(batch, self.generator)
         _, second, third = u.chunk(3)
-        third[:, GEOMETRY] = second[:, GEOMETRY]
+        moved = GEOMETRY + BENDING if self.views.extra else GEOMETRY
+        third[:, moved] = second[:, moved]
         return self.views.apply(batch, u)
 
 

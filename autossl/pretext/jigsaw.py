@@ -67,8 +67,8 @@ class Jigsaw(Pretext):
 
 
 def fitted(patches: Tensor, encoder: Encoder) -> Tensor:
-    """Plain transformers take one size only; networks with several stages take the tiles as they are."""
-    if len(encoder.pyramid_channels) > 1:
+    """Tiles (n, c, *space) as they are where the encoder takes their size, else enlarged to its own."""
+    if encoder.takes(*patches.shape[2:]):
         return patches
     return F.interpolate(patches, encoder.image_size, mode=LINEAR[encoder.dims], align_corners=False)
 

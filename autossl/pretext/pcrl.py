@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autossl.encoder import Encoder
 from autossl.heads import Teacher, mlp
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.pretext.contrast import Queue
+from autossl.pretext.contrast import Queue, halves
 from autossl.pretext.moco import queued_nce
 from autossl.views import Views
 
@@ -72,10 +72,13 @@ class PCRL(Pretext):
 
     @torch.no_grad()
     def _taught(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's coarsest map and its keys (b, out)."""
+        """The teacher's coarsest map and its keys (b, out), encoded in two random halves as those of MoCo."""
         encoder, projector = cast(nn.Sequential, self.teacher.module)
-        seen = cast(Encoder, encoder).features(views)
-        return seen.pyramid[-1], projector(seen.pooled)
+        order, parts = halves(len(views), self.generator, views.device)
+        seen = [cast(Encoder, encoder).features(views[part]) for part in parts]
+        maps, keys = [found.pyramid[-1] for found in seen], [projector(found.pooled) for found in seen]
+        back = order.argsort()
+        return torch.cat(maps)[back], torch.cat(keys)[back]
 
     def after_step(self, progress: float) -> None:
         self.teacher.update(nn.Sequential(self.encoder, self.projector), self.teacher_rate)

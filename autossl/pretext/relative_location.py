@@ -8,7 +8,7 @@ from torch import Tensor
 from autossl.encoder import Encoder
 from autossl.heads import mlp
 from autossl.pretext.base import Pretext
-from autossl.pretext.jigsaw import fitted, normalised, tiles
+from autossl.pretext.jigsaw import fitted, normalised, one_channel, tiles
 from autossl.views import Views
 
 GRID = 3
@@ -18,10 +18,10 @@ class RelativeLocation(Pretext):
     """Doersch et al. 2015: from the embeddings of two tiles, which neighbour of the first the second is.
 
     Eight neighbours in an image, 26 in a volume (Taleb et al. 2020): a grid of 2 has no middle, and the seven
-    neighbours of a corner would show the first tile from one side only. Tiles keep a gap, jitter in their cells and
-    are normalised one by one, so that neither edges nor brightness give the place away; colours are not dropped, as
-    they are no artefact of a lens here. All pairs of an image are in the loss, for its tiles have to be embedded only
-    once. `gap` is the share of a cell's side that is left out.
+    neighbours of a corner would show the first tile from one side only. Tiles keep a gap, jitter in their cells, are
+    normalised one by one and show one channel in the place of all, as in `jigsaw`, so that neither edges nor brightness
+    nor the colours of a lens give the place away. All pairs of an image are in the loss, for its tiles have to be
+    embedded only once. `gap` is the share of a cell's side that is left out.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -38,7 +38,10 @@ class RelativeLocation(Pretext):
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         x = self.upright(images, self.generator)
         b, n, dims = len(x), self.cells, self.encoder.dims
-        shift = torch.rand(b, n, dims, generator=self.generator, device=self.generator.device).to(x.device)
+        device = self.generator.device
+        shift = torch.rand(b, n, dims, generator=self.generator, device=device).to(x.device)
+        if dims == 2:
+            x = one_channel(x, torch.rand(b, generator=self.generator, device=device).to(x.device))
         cut = tiles(x, torch.arange(n, device=x.device).expand(b, n), shift, GRID, self.gap)
         pairs = location_pairs(self.encoder(fitted(normalised(cut), self.encoder)).view(b, n, -1))
         return self.answered(self.head(pairs), torch.arange(n - 1, device=x.device).repeat(b))

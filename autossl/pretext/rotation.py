@@ -1,5 +1,6 @@
 """Rotation: tell by which right angle an image was turned."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -16,7 +17,8 @@ RADIUS = 0.94  # of the disc, in halves of the side: where it touched them, line
 class Rotation(Pretext):
     """Gidaris et al. 2018: four-way classification of right-angle turns; of volumes ten-way, about each of three axes.
 
-    Only a disc (a ball) is shown, so that neither corners, collimator edges nor burned-in text give the angle away.
+    Only a disc (a ball) is shown, so that neither corners, collimator edges nor burned-in text give the angle away; no
+    view fades with depth (`unfaded`).
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -27,14 +29,20 @@ class Rotation(Pretext):
 
     def __init__(self, encoder: Encoder, views: Views) -> None:
         super().__init__(encoder, views)
+        self.unfaded = unfaded(views)
         self.turns = turns(encoder.dims)
         self.head = nn.Linear(encoder.dim, len(self.turns))
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = in_ball(self.views(images, self.generator))
+        x = in_ball(self.unfaded(images, self.generator))
         first = int(torch.randint(len(self.turns), (), generator=self.generator, device=self.generator.device))
         turned, label = turn(x, first, self.turns)
         return self.answered(self.head(self.encoder(turned)), label)
+
+
+def unfaded(views: Views) -> Views:
+    """These views without fading: it always runs down the image, and would tell how that was turned afterwards."""
+    return views.under(replace(views.preset, depth=0.0), views.crop_min)
 
 
 def turns(dims: int) -> list[tuple[int, tuple[int, int]]]:

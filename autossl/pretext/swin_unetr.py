@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autossl.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.inpainting import within
-from autossl.pretext.rotation import in_ball, turn
+from autossl.pretext.rotation import in_ball, turn, unfaded
 from autossl.pretext.simclr import nt_xent
 from autossl.views import Views
 
@@ -30,8 +30,8 @@ class SwinUNETR(Pretext):
     The paper takes one crop for both views; here each has its own, as brightness and background are otherwise enough to
     know an image again (on toy letters the embedding became worse).
 
-    As in `rotation` only a disc is shown, of volumes a cylinder, so that no edge gives the angle away. Images of one
-    patient are no negatives where patients are known.
+    As in `rotation` only a disc is shown, of volumes a cylinder, and no view fades with depth: nothing gives the
+    angle away. Images of one patient are no negatives where patients are known.
     """
 
     paradigm: ClassVar[str] = "hybrid"
@@ -56,6 +56,7 @@ class SwinUNETR(Pretext):
         out: int = 512,
     ) -> None:
         super().__init__(encoder, views)
+        self.unfaded = unfaded(views)
         self.weights = (inpainting, contrast, rotation)
         self.share, self.side, self.temperature = share, side, temperature
         plane = (encoder.dims, encoder.dims + 1)
@@ -66,7 +67,7 @@ class SwinUNETR(Pretext):
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = in_disc(self.views(images, self.generator, copies=2))
+        x = in_disc(self.unfaded(images, self.generator, copies=2))
         device = self.generator.device
         first = torch.randint(len(self.turns), (2,), generator=self.generator, device=device).tolist()
         copies = [turn(view, number, self.turns) for view, number in zip(x.chunk(2), first, strict=True)]

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import LINEAR, Encoder
+from autossl.encoder import Encoder
 from autossl.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.jigsaw import fitted
 from autossl.views import Views
 
 FLOOR = 1e-6  # added inside the logarithm, as in the published code
@@ -63,7 +64,8 @@ class VoCo(Pretext):
         drawn = torch.rand(b, self.crops, dims, generator=self.generator, device=self.generator.device).to(x.device)
         corner = random_corners(drawn, cell, self.counts)
         based = grid_corners(cell, self.counts, x.device).expand(b, -1, -1)
-        seen = self.projector(self.encoder(self._resized(torch.cat([cut(one, based, cell), cut(other, corner, cell)]))))
+        crops = torch.cat([cut(one, based, cell), cut(other, corner, cell)])
+        seen = self.projector(self.encoder(fitted(crops, self.encoder)))
         base, random = seen[: based[..., 0].numel()], seen[based[..., 0].numel() :]
         return voco(
             base.view(b, -1, base.shape[1]),
@@ -71,12 +73,6 @@ class VoCo(Pretext):
             overlaps(corner, cell, self.counts),
             self.spread,
         )
-
-    def _resized(self, crops: Tensor) -> Tensor:
-        """Plain transformers take one size only; networks with several stages take the crops as they are."""
-        if len(self.encoder.pyramid_channels) > 1:
-            return crops
-        return F.interpolate(crops, self.encoder.size, mode=LINEAR[self.encoder.dims], align_corners=False)
 
 
 def intensity_only(views: Views) -> Views:

@@ -30,7 +30,7 @@ class VolumeFusion(Pretext):
 
     paradigm: ClassVar[str] = "generative"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
-    passes: ClassVar[float] = 1.2
+    passes: ClassVar[float] = 1.6  # of images 1.0
     paper: ClassVar[str] = "Wang et al. 2023, arXiv 2306.16925"
 
     def __init__(

@@ -11,13 +11,15 @@ from autossl.heads import mlp
 from autossl.pretext.base import Pretext
 from autossl.views import Views
 
+SMALLEST = 1e-8  # variance that equal embeddings are taken to have
+
 
 class WMSE(Pretext):
     """Ermolov et al. 2021: views are whitened in random sub-batches (Cholesky) and compared by cosine.
 
     A sub-batch has at least `ratio` * `out` images where the batch allows it; `rounds` divisions are averaged, as
-    each gives another estimate of the covariance. The covariance is mixed with `shrink` of the identity, so that a
-    sub-batch smaller than `out` can be whitened too.
+    each gives another estimate of the covariance. The covariance is mixed with `shrink` of the identity times its mean
+    variance, so that a sub-batch smaller than `out` can be whitened too, and small embeddings as well as large ones.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -32,7 +34,7 @@ class WMSE(Pretext):
         *,
         ratio: int = 2,
         rounds: int = 4,
-        shrink: float = 1e-3,
+        shrink: float = 1e-4,
         hidden: int = 512,
         out: int = 32,
     ) -> None:
@@ -59,7 +61,8 @@ def whitened(z: Tensor, shrink: float) -> Tensor:
     """Embeddings (b, d) without mean and, as far as `shrink` allows, with the identity as covariance."""
     z = z - z.mean(0)
     covariance = z.T @ z / max(len(z) - 1, 1)
-    unit = torch.eye(z.shape[1], device=z.device)
-    root = torch.linalg.cholesky((1 - shrink) * covariance + shrink * unit)
+    # in proportion to the variance: a fixed share would undo the whitening of an embedding that shrinks
+    even = torch.eye(z.shape[1], device=z.device) * covariance.diagonal().mean().clamp_min(SMALLEST)
+    root = torch.linalg.cholesky(torch.lerp(covariance, even, shrink))
     white: Tensor = torch.linalg.solve_triangular(root, z.T, upper=False)
     return white.T

@@ -15,7 +15,8 @@ Ints = NDArray[np.int64]
 
 METRICS = ("balanced_accuracy", "macro_auroc")
 MEASURED_ABOVE = 250  # labels; up to here adaptation="auto" is frozen (catalogue §5.4: few labels favour a probe)
-FOLDS_BELOW = 3000  # labels
+MANY = 3000  # labels from which the head is chosen by 2 folds instead of 5 and fitted less closely
+CLOSE, LESS_CLOSE = 1e-5, 1e-4  # nats a sample; test scores differ by .0015 at most, seconds by 1.8 (docs/decisions.md)
 ALIGNED = {"balanced_accuracy": "ridge", "macro_auroc": "ridge_auroc"}  # the proxy that is maximised, by metric
 SHOWN = {"knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"}
 
@@ -90,8 +91,11 @@ class Classification:
         """
         mean, std = z.mean(0), z.std(0) + 1e-6
         count = len(self.classes)
-        folds = 5 if len(y) < FOLDS_BELOW else 2  # with many labels the choice is easy and a fit costs seconds
-        probe = logistic((z - mean) / std, y, groups, classes=count, metric=self.metric, folds=folds, seed=seed)
+        folds, tolerance = (5, CLOSE) if len(y) < MANY else (2, LESS_CLOSE)  # the choice is easy, a fit costs seconds
+        probe = logistic(
+            (z - mean) / std, y, groups,
+            classes=count, metric=self.metric, folds=folds, seed=seed, tolerance=tolerance,
+        )  # fmt: skip
         weights = probe.weights / std[:, None]
         intercept = probe.intercept - mean @ weights
         intercept[np.bincount(y, minlength=count) == 0] = -1e4
