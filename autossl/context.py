@@ -20,7 +20,7 @@ from autossl.journal import open_study
 from autossl.plan import Plan
 from autossl.pool import Pool, at_a_time
 from autossl.presets import Preset, preset
-from autossl.space import Space, read_space, served
+from autossl.space import Space, at_jitter, read_space, served, shipped_spaces
 from autossl.targets import Classification, Score, target_class
 from autossl.train import settle_norms
 from autossl.views import Views
@@ -54,8 +54,11 @@ class Context:
 
     @cached_property
     def space(self) -> Space:
-        """The search space without what this data set cannot serve."""
-        whole, _ = served(read_space(self.config["space"]), frozenset(self.config.get("lacks", ())))
+        """The search space without what this data set cannot serve; a shipped one begins at the modality's jitter."""
+        name = self.config["space"]
+        whole, _ = served(read_space(name), frozenset(self.config.get("lacks", ())))
+        if name == "auto" or name in shipped_spaces():
+            whole = at_jitter(whole, self.preset.first_jitter)
         return {name: table for name, table in whole.items() if name in self.config["methods"]}
 
     @cached_property

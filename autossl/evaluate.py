@@ -14,7 +14,10 @@ from autossl.targets import Head
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
 ADAPTED = "winner, fine-tuned"  # the entrant that model/ holds when the adaptation is fine-tuning
-CURVE_DRAWS = 3  # label subsets per point
+CURVE_DRAWS, MANY_LABELS = (
+    3,
+    1000,
+)  # subsets of labels per point; one from so many on: they differ little, and cost most
 Floats = NDArray[np.float32]
 
 
@@ -84,7 +87,7 @@ def test(context: Context, entrants: list[Entrant]) -> Outcome:
 def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bool]) -> list[dict[str, Any]]:
     """Test score of a logistic probe for growing numbers of labels, for every embedding that was fitted.
 
-    Labels are drawn by class; each point is the mean over a few draws with their standard deviation.
+    Labels are drawn by class; each point is the mean over a few draws with their standard deviation, or one draw.
     """
     fit_rows, rows = context.rows(PROBE, SELECTION, labelled=True), context.rows(TEST, labelled=True)
     y, y_test, target = context.data.labels[fit_rows], context.data.labels[rows], context.target
@@ -93,7 +96,7 @@ def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bo
     for count in [c for c in CURVE if c < len(fit_rows)]:
         for name in names:
             values = []
-            for draw in range(CURVE_DRAWS):
+            for draw in range(CURVE_DRAWS if count < MANY_LABELS else 1):
                 if out_of_time():
                     return points
                 taken = draw_labels(y, count, [context.seed, count, draw])

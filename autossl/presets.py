@@ -39,6 +39,7 @@ class Preset:
     stain: float = 0.0
     cutout: float = 0.0
     quantitative: bool = False
+    first_jitter: float | None = None
     lacks: frozenset[str] = frozenset()
     methods: tuple[str, ...] = ()
 

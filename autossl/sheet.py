@@ -26,7 +26,13 @@ SHOWN = 6  # images
 COPIES = 3  # views of each at each strength
 CELL = 0.95  # inches a view takes
 GAP = 0.04  # between views, in units of their side
-NOT_SHOWN = {"lacks", "methods", "quantitative", "blur_share"}  # fields of a preset that are no operation
+NOT_SHOWN = {
+    "lacks",
+    "methods",
+    "quantitative",
+    "first_jitter",
+    "blur_share",
+}  # fields of a preset that are no operation
 
 
 def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> None:

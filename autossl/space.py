@@ -81,6 +81,18 @@ def read_space(space: str = "auto") -> Space:
     return {name: _method_space(where, name, table) for name, table in tables.items()}
 
 
+def at_jitter(space: Space, jitter: float | None) -> Space:
+    """The same space, its priors at this jitter where they have one and its range holds it; None changes nothing."""
+    if jitter is None:
+        return space
+
+    def moved(table: MethodSpace, prior: dict[str, Any]) -> dict[str, Any]:
+        domain = table.searched.get("jitter")
+        return {**prior, "jitter": jitter} if isinstance(domain, Range) and domain.holds(jitter) else prior
+
+    return {name: replace(table, priors=tuple(moved(table, p) for p in table.priors)) for name, table in space.items()}
+
+
 def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
     """What images and an encoder that lack these things can be searched with, and why other methods are left out.
 

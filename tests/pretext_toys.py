@@ -123,7 +123,7 @@ def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, numb
 
 def train(method: Pretext, images: Tensor, *, steps: int, batch: int, lr: float = 2e-3, seed: int = 0) -> list[float]:
     """Train on random batches of the images; the losses."""
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr)
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr, fused=True)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(images), (steps, batch), generator=generator)
     return [float(step(method, optimizer, images[chosen], 1000 * seed + i)) for i, chosen in enumerate(rows)]

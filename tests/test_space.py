@@ -7,9 +7,9 @@ import optuna
 import pytest
 
 from autossl.errors import UserError
-from autossl.presets import preset
+from autossl.presets import modalities, preset
 from autossl.pretext import METHODS
-from autossl.space import METHOD, Range, as_trial, build, read_space, suggest
+from autossl.space import METHOD, Range, as_trial, at_jitter, build, read_space, suggest
 from tests.pretext_toys import fitting
 
 WRONG = {  # what is in the file, and what the sentence must name
@@ -84,3 +84,19 @@ def test_a_space_of_one_method_draws_that_one() -> None:
     trial = optuna.create_study().ask()
     assert suggest(trial, space)[0] == "vicreg"
     assert trial.params[METHOD] == "vicreg"
+
+
+def test_a_modality_moves_the_jitter_of_priors_as_far_as_ranges_go() -> None:
+    space = read_space()
+    moved = at_jitter(space, 0.5)
+    assert at_jitter(space, None) is space
+    for name, table in moved.items():
+        for prior, was in zip(table.priors, space[name].priors, strict=True):
+            assert prior == ({**was, "jitter": 0.5} if "jitter" in was else was)
+    assert at_jitter(space, 0.99)["simclr"].priors == space["simclr"].priors  # its range ends below
+
+
+@pytest.mark.parametrize("modality", list(modalities()))
+def test_one_channel_begins_with_more_jitter_than_colours_do(modality: str) -> None:
+    grey = "colour" in modalities()[modality].lacks
+    assert modalities()[modality].first_jitter == (0.5 if grey else None)
