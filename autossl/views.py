@@ -13,9 +13,11 @@ from torch import Tensor
 
 from autossl import intensity
 from autossl.errors import UserError
+from autossl.overlap import overlapping
 from autossl.presets import Preset
 
 ASPECT = math.log(4 / 3)  # widest aspect ratio of a crop (Szegedy et al. 2015)
+MOST_OVERLAP = 0.5  # always possible: the widest crop and the highest have 3/4 of an area in common, of a volume 9/16
 MILD_CROP = 0.5  # smallest crop for reconstruction, which learns little from a corner
 PIECE = 2**21  # values that are changed at a time on a CPU: fresh memory for larger ones costs more than the work
 KNOTS = 5  # of an elastic deformation, along each axis
@@ -24,6 +26,7 @@ COLUMNS = (
     *("hue", "grey", "gamma", "noise", "noise_from", "blur", "blur_width"),
 )  # what one image draws, followed by what EXTRA needs if the preset has any of it, and by a gain for each channel
 COLUMN = {name: column for column, name in enumerate(COLUMNS)}
+PLACE = [COLUMN["left"], COLUMN["top"]]
 WIDTHS = {
     **{"elastic": 2 * KNOTS**2, "shear": 1, "window": 2, "bias": 16, "rician": 3, "ghost": 3},
     **{"lowres": 1, "speckle": 2, "depth": 1, "stain": 6, "cutout": 3},
@@ -43,13 +46,15 @@ class Views:
     """Random views of float images (b, c, h, w) in [0, 1], standardised with `mean` and `std` of the channels.
 
     `crop_min` is the smallest share of the area that a crop keeps, in (0, 1]; `jitter` scales every intensity
-    operation of the preset, elastic deformation and shear, in [0, 1]: at 0 intensities stay as they are. A call draws
-    all its randomness first, one row of uniform numbers for each image, and is deterministic from there. Raises
-    UserError if a strength is outside its range.
+    operation of the preset, elastic deformation and shear, in [0, 1]: at 0 intensities stay as they are. Views of an
+    image that are drawn together share with the first of them at least `overlap`, in [0, 0.5], of the area of the
+    smaller crop, before crops are turned and bent. A call draws all its randomness first, one row of numbers for each
+    view, and is deterministic from there. Raises UserError if a strength is outside its range.
     """
 
     rows: ClassVar[Mapping[str, slice]] = EXTRA  # what may be drawn beside the first `fewest` numbers
     fewest: ClassVar[int] = len(COLUMNS)
+    place: ClassVar[list[int]] = PLACE  # where a crop lies along each axis
 
     def __init__(
         self,
@@ -59,12 +64,15 @@ class Views:
         *,
         crop_min: float = 0.3,
         jitter: float = 0.3,
+        overlap: float = 0.2,
     ) -> None:
         if not 0 < crop_min <= 1:
             raise UserError(f"crop_min in (0, 1] was wanted (share of the area), found {crop_min}; use 0.3 to 1")
         if not 0 <= jitter <= 1:
             raise UserError(f"jitter in [0, 1] was wanted, found {jitter}; use 0 for none")
-        self.preset, self.crop_min, self.jitter = preset, crop_min, jitter
+        if not 0 <= overlap <= MOST_OVERLAP:
+            raise UserError(f"overlap in [0, {MOST_OVERLAP}] was wanted (share of a crop), found {overlap}; use 0.2")
+        self.preset, self.crop_min, self.jitter, self.overlap = preset, crop_min, jitter, overlap
         self.bent = replace(preset, elastic=preset.elastic * jitter, shear=preset.shear * jitter)
         self.extra = any(getattr(preset, name) for name in WIDTHS)
         self.mean, self.std = torch.tensor(mean), torch.tensor(std).clamp_min(1e-6)
@@ -72,7 +80,7 @@ class Views:
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         """Standardised views (copies * b, c, h, w), channels_last: first one view of every image, then the next."""
         batch = images.repeat(copies, *[1] * (images.ndim - 1)) if copies > 1 else images
-        return self.apply(batch, self.draw(batch, generator))
+        return self.apply(batch, self.draw(images, generator, copies))
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped images (b, c, h, w), still in [0, 1]: what reconstruction starts from."""
@@ -87,9 +95,9 @@ class Views:
         return self.under(_level(self.preset), max(self.crop_min, MILD_CROP))
 
     def under(self, allowed: Preset, crop_min: float) -> Self:
-        """Views of the same images at the same jitter under another preset."""
+        """Views of the same images at the same jitter and overlap under another preset."""
         mean, std = (tuple(values.tolist()) for values in (self.mean, self.std))
-        return type(self)(allowed, mean, std, crop_min=crop_min, jitter=self.jitter)
+        return type(self)(allowed, mean, std, crop_min=crop_min, jitter=self.jitter, overlap=self.overlap)
 
     def standardise(self, images: Tensor) -> Tensor:
         """(images - mean) / std for each channel, channels_last."""
@@ -97,10 +105,19 @@ class Views:
         shift, scale = (intensity.along(values[None], images) for values in (-mean / std, 1 / std))
         return self._laid(torch.addcmul(shift, images, scale))
 
-    def draw(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Uniform numbers in [0, 1), a row for each image: all the randomness of one view."""
+    def draw(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
+        """Numbers in [0, 1], a row for each view of each image, one of every image first: all the randomness of a view.
+
+        Uniform, but that later copies may have been moved to overlap the first.
+        """
         width = (max(at.stop for at in self.rows.values()) if self.extra else self.fewest) + images.shape[1]
-        return torch.rand(len(images), width, generator=generator, device=generator.device).to(images.device)
+        drawn = torch.rand(copies * len(images), width, generator=generator, device=generator.device)
+        u = drawn.to(images.device)
+        if copies > 1 and self.overlap:
+            places, sides = u[:, self.place], self._sides(u)
+            apart = (copies, len(images), places.shape[1])
+            u[:, self.place] = overlapping(places.view(apart), sides.view(apart), self.overlap).flatten(0, 1)
+        return u
 
     def apply(self, images: Tensor, u: Tensor) -> Tensor:
         """The standardised views (b, c, h, w) that the rows of `u` describe, channels_last."""
@@ -122,6 +139,10 @@ class Views:
         if self.preset.cutout:
             x = intensity.cutout(x, u[:, self.rows["cutout"]], self.preset.cutout * self.jitter)
         return self._laid(x)
+
+    def _sides(self, u: Tensor) -> Tensor:
+        """Sides of the crops along x and y (b, 2), in units of the image's."""
+        return _sides(u, self.crop_min)
 
     def _moved(self, images: Tensor, u: Tensor) -> Tensor:
         """Everything that moves pixels."""
@@ -215,11 +236,9 @@ def _cropped(x: Tensor, u: Tensor, allowed: Preset, crop_min: float) -> Tensor:
 def _looks_at(u: Tensor, size: tuple[int, int], cells: tuple[int, int], allowed: Preset, crop_min: float) -> Tensor:
     """Where cells (rows, columns) of a view look in their image of `size`, (b, rows, columns, 2) in [-1, 1]."""
     h, w = size
-    area = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
-    # an aspect ratio that would not fit is narrowed: the area stays what was drawn, and a whole image stays whole
-    aspect = (2 * u[:, COLUMN["aspect"]] - 1) * (-area.log()).clamp_max(ASPECT)
-    wide, high = torch.sqrt(area * aspect.exp()), torch.sqrt(area / aspect.exp())
-    cx, cy = (2 * u[:, COLUMN["left"]] - 1) * (1 - wide), (2 * u[:, COLUMN["top"]] - 1) * (1 - high)
+    sides = _sides(u, crop_min)
+    centre = (2 * u[:, PLACE] - 1) * (1 - sides)
+    wide, high = sides.unbind(1)
     wide = wide * torch.where(u[:, COLUMN["hflip"]] < 0.5 * allowed.hflip, -1.0, 1.0)
     high = high * torch.where(u[:, COLUMN["vflip"]] < 0.5 * allowed.vflip, -1.0, 1.0)
     angle = (2 * u[:, COLUMN["angle"]] - 1) * math.radians(allowed.rotate)
@@ -230,7 +249,6 @@ def _looks_at(u: Tensor, size: tuple[int, int], cells: tuple[int, int], allowed:
     across = torch.stack([-high * sin * (h / w), high * cos], 1)
     if allowed.shear:
         across = across + (2 * u[:, EXTRA["shear"]] - 1) * (allowed.shear * h / w) * along
-    centre = torch.stack([cx, cy], 1)
     columns = _centres(cells[1], u)[None, :, None] * along[:, None]
     rows = _centres(cells[0], u)[None, :, None] * across[:, None] + centre[:, None]
     grid = rows[:, :, None] + columns[:, None]
@@ -238,6 +256,14 @@ def _looks_at(u: Tensor, size: tuple[int, int], cells: tuple[int, int], allowed:
         moved = 2 * allowed.elastic * _displacement(u[:, EXTRA["elastic"]], cells)
         grid = grid + moved[:, 0, ..., None] * along[:, None, None] + moved[:, 1, ..., None] * across[:, None, None]
     return grid
+
+
+def _sides(u: Tensor, crop_min: float) -> Tensor:
+    """Sides of the crops along x and y (b, 2), in units of the image's."""
+    area = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
+    # an aspect ratio that would not fit is narrowed: the area stays what was drawn, and a whole image stays whole
+    aspect = (2 * u[:, COLUMN["aspect"]] - 1) * (-area.log()).clamp_max(ASPECT)
+    return torch.stack([torch.sqrt(area * aspect.exp()), torch.sqrt(area / aspect.exp())], 1)
 
 
 def _displacement(u: Tensor, cells: tuple[int, int]) -> Tensor:

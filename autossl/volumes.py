@@ -21,6 +21,7 @@ COLUMNS = (
     *("deep_aspect", "front", "dflip", "pitch", "roll", "elastic", "elastic_from"),
 )  # what one volume draws, followed by what operations on intensities need, and by a gain for each channel
 COLUMN = {name: column for column, name in enumerate(COLUMNS)}
+PLACE = [COLUMN["left"], COLUMN["top"], COLUMN["front"]]
 WIDTHS = {"window": 2, "bias": 64, "rician": 3, "ghost": 3, "lowres": 2, "speckle": 2, "cutout": 4}
 EXTRA = slices(WIDTHS, len(COLUMNS))
 
@@ -28,19 +29,23 @@ EXTRA = slices(WIDTHS, len(COLUMNS))
 class VolumeViews(Views):
     """Random views of float volumes (b, c, d, h, w) in [0, 1], with the words and the strengths of `Views`.
 
-    `crop_min` is the smallest share of the volume. Where a preset allows vertical flips, volumes are flipped from
+    `crop_min` and `overlap` are shares of volumes. Where a preset allows vertical flips, volumes are flipped from
     front to back too; its right angles are the 24 turns of a cube, its free angle is about each of three axes.
     Hue, saturation, grey and stain have no meaning here, nor has depth, whose axis is not known, and there is no shear.
     """
 
     rows: ClassVar[Mapping[str, slice]] = EXTRA
     fewest: ClassVar[int] = len(COLUMNS)
+    place: ClassVar[list[int]] = PLACE
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped volumes (b, c, d, h, w), still in [0, 1]: what reconstruction starts from."""
         u = self.draw(images, generator)
         matrix = _matrix(images, u, self.preset, max(self.crop_min, MILD_CROP), rotate=0.0)
         return sampled(images, matrix)
+
+    def _sides(self, u: Tensor) -> Tensor:
+        return _sides(u, self.crop_min)
 
     def _moved(self, images: Tensor, u: Tensor) -> Tensor:
         matrix = _matrix(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
@@ -76,12 +81,8 @@ def sampled(x: Tensor, matrix: Tensor, moved: Tensor | None = None) -> Tensor:
 
 def _matrix(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: float) -> Tensor:
     """Where a view looks, (b, 3, 4) for (x, y, z, 1) in [-1, 1]: crop, flips, right angles and a small rotation."""
-    share = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
-    # no side grows beyond the volume: the share stays what was drawn, and a whole volume stays whole
-    room = (-share.log() / 3).clamp_max(ASPECT) / 2
-    stretch = (2 * u[:, [COLUMN["aspect"], COLUMN["deep_aspect"]]] - 1) * room[:, None]
-    extent = share[:, None] ** (1 / 3) * torch.cat([stretch, -stretch.sum(1, keepdim=True)], 1).exp()  # x, y, z
-    centre = (2 * u[:, [COLUMN["left"], COLUMN["top"], COLUMN["front"]]] - 1) * (1 - extent)
+    extent = _sides(u, crop_min)
+    centre = (2 * u[:, PLACE] - 1) * (1 - extent)
     flips = u[:, [COLUMN["hflip"], COLUMN["vflip"], COLUMN["dflip"]]]
     may = torch.tensor([allowed.hflip, allowed.vflip, allowed.vflip], device=x.device)
     extent = torch.where((flips < 0.5) & may, -extent, extent)
@@ -92,6 +93,15 @@ def _matrix(x: Tensor, u: Tensor, allowed: Preset, crop_min: float, rotate: floa
     size = torch.tensor(x.shape[:1:-1], device=x.device, dtype=turned.dtype)  # w, h, d
     matrix = turned / size[:, None] * (size * extent)[:, None]
     return torch.cat([matrix, centre[..., None]], 2)
+
+
+def _sides(u: Tensor, crop_min: float) -> Tensor:
+    """Sides of the crops along x, y and z (b, 3), in units of the volume's."""
+    share = crop_min + (1 - crop_min) * u[:, COLUMN["area"]]
+    # no side grows beyond the volume: the share stays what was drawn, and a whole volume stays whole
+    room = (-share.log() / 3).clamp_max(ASPECT) / 2
+    stretch = (2 * u[:, [COLUMN["aspect"], COLUMN["deep_aspect"]]] - 1) * room[:, None]
+    return share[:, None] ** (1 / 3) * torch.cat([stretch, -stretch.sum(1, keepdim=True)], 1).exp()
 
 
 def grid(matrix: Tensor, size: Sequence[int], moved: Tensor | None = None) -> Tensor:

@@ -54,10 +54,10 @@ class DiRA(Pretext):
         self.decoder = image_decoder(encoder, width=64, skips=skips)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        u = self.views.draw(images, self.generator)
+        u, other = self.views.draw(images, self.generator, copies=2).chunk(2)
         clean = self.plain.apply(images, u)
         seen = self.encoder.features(self.disturbed(self.views.apply(images, u)))
-        key = keys(self.teacher, self.views(images, self.generator), self.generator)
+        key = keys(self.teacher, self.views.apply(images, other), self.generator)
         query = self.projector(seen.pooled)
         discrimination = queued_nce(query, key, self.queue, self.temperature, groups, self.population)
         restored = self.decoder(seen.pyramid, (clean.shape[2], clean.shape[3]))

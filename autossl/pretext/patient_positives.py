@@ -73,9 +73,12 @@ class PairViews(Views):
         self.partner = torch.empty(0, dtype=torch.long)
 
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
-        """Standardised views (copies * b, c, *space): one of every image, then one of every partner, and so on."""
+        """Standardised views (copies * b, c, *space): one of every image, then one of every partner, and so on.
+
+        The crops of a pair overlap as those of one image.
+        """
         batch = torch.cat([images[self.partner] if copy % 2 else images for copy in range(copies)])
-        return self.apply(batch, self.draw(batch, generator))
+        return self.apply(batch, self.draw(images, generator, copies))
 
 
 class PairVolumeViews(PairViews, VolumeViews):

@@ -56,7 +56,7 @@ class PCRL(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         b = len(images)
-        u = self.views.draw(images.repeat(2, 1, 1, 1), self.generator).chunk(2)
+        u = self.views.draw(images, self.generator, copies=2).chunk(2)
         drawn = torch.rand(b, TURNS + 1, generator=self.generator, device=self.generator.device).to(images.device)
         seen = self.encoder.features(self.views.apply(images, u[0]))
         other, key = self._taught(self.views.apply(images, u[1]))

@@ -48,7 +48,7 @@ class PixPro(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         batch = images.repeat(2, 1, 1, 1)
-        u = self.views.draw(batch, self.generator)
+        u = self.views.draw(images, self.generator, copies=2)
         shown = self.views.apply(batch, u)
         found = dense_map(self.encoder.pyramid(shown), self.level)
         student = each(self.projector, cells(found))

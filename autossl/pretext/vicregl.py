@@ -49,7 +49,7 @@ class VICRegL(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         batch = images.repeat(2, 1, 1, 1)
-        u = self.views.draw(batch, self.generator)
+        u = self.views.draw(images, self.generator, copies=2)
         found = self.encoder.features(self.views.apply(batch, u))
         first, second = self.projector(found.pooled).chunk(2)
         whole = vicreg(first, second, *self.coefficients)

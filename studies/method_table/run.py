@@ -79,7 +79,8 @@ def _peak(device: torch.device) -> float:
 
 def fill(context: Context, methods: list[str], table: Path) -> Rows:
     """Train what is not yet in TABLE.json; write both files after each method."""
-    rows = Rows(table.with_suffix(".json"), {**facts(context), "images": context.plan.rungs[-1]})
+    space = Path(context.config["space"]).name
+    rows = Rows(table.with_suffix(".json"), {**facts(context), "images": context.plan.rungs[-1], "space": space})
     for name in methods:
         if name in rows:
             continue
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--image-size", default="auto")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--max-labels", type=int)
+    parser.add_argument("--space", default="auto", help="search space, whose first priors are trained")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="TABLE.json and TABLE.md  [default: named after DATA, beside this]")
     asked = vars(parser.parse_args())
