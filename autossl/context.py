@@ -30,7 +30,7 @@ from autossl.weights import load_weights
 
 SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each
 EMBED_BATCH = 512
-LIMITS = (
+LIMITS: tuple[str, ...] = (
     "One training seed stands behind these weights unless replicates are listed.",
     "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
     "For research; not a medical device.",

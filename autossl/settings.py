@@ -1,6 +1,7 @@
 """The settings of a study: checked, resolved against the data, and compared when a folder is used again."""
 
 import math
+import os
 import re
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking
 from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.targets import target_class
-from autossl.weights import load_weights, sha256
+from autossl.weights import file_of, load_weights, sha256
 
 ADAPTATIONS = ("auto", "frozen", "finetune")
 STARTS = ("auto", "weights", "random")
@@ -178,8 +179,9 @@ def _given(asked: Asked) -> dict[str, str | None]:
     """The user's weights, and whether candidates start from them; nothing where there are none."""
     if asked.weights is None:
         return {"weights": None, "weights_sha256": None, "start": None}
+    file = os.path.abspath(file_of(asked.weights))  # a link stays one: what it leads to may be called anything
     start = "weights" if asked.start == "auto" else asked.start
-    return {"weights": str(Path(asked.weights).resolve()), "weights_sha256": sha256(asked.weights), "start": start}
+    return {"weights": file, "weights_sha256": sha256(file), "start": start}
 
 
 def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:

@@ -46,11 +46,11 @@ def keep_weights(path: str, copy: Path) -> None:
 
 def sha256(path: str) -> str:
     """The SHA-256 of a file of weights, as other programs print it."""
-    with open(_file(path), "rb") as file:
+    with open(file_of(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _file(path: str) -> Path:
+def file_of(path: str) -> Path:
     """The file, or the one in an exported folder; UserError if there is none."""
     file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
     if not file.is_file():
@@ -70,7 +70,7 @@ def _for_channels(given: Tensor, wanted: Tensor, channels: int) -> Tensor:
 
 def _read(path: str) -> dict[str, Tensor]:
     """Tensors by the name that they have in a bare backbone."""
-    file = _file(path)
+    file = file_of(path)
     try:
         state = (
             load_file(file)

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autossl import baselines
@@ -155,6 +156,19 @@ def test_without_weights_there_is_nothing_to_choose(data: Path, tmp_path: Path) 
     context = opened(str(data), tmp_path / "run", 64, backbone="test_resnet", start="random")
     assert "start" not in read_toml(Folder(tmp_path / "run").config)
     assert context.card_facts({"candidate": 0})["start"] == {"weights": "random"}
+
+
+def test_a_folder_and_a_link_are_known_by_the_name_of_the_file(data: Path, tmp_path: Path) -> None:
+    checkpoint(tmp_path / "blob")
+    folder = tmp_path / "jane_doe"
+    folder.mkdir()
+    state = torch.load(tmp_path / "blob", weights_only=True)["state_dict"]
+    save_file(state, tmp_path / "blob")
+    (folder / "model.safetensors").symlink_to(tmp_path / "blob")  # as in the cache of a hub
+    context = opened(str(data), tmp_path / "run", 64, backbone="test_resnet", weights=str(folder))
+    keep_weights(context.config["weights"], context.folder.weights)
+    assert torch.equal(load_file(context.folder.weights)["conv1.0.weight"], state["backbone.conv1.0.weight"])
+    assert context.card_facts({"candidate": 0})["start"]["weights"] == "model.safetensors"
 
 
 def test_volumes_start_from_weights_too(tmp_path: Path) -> None:
