@@ -224,6 +224,8 @@ def _baselines(context: Context) -> dict[str, Any]:
         found[name] = {"score": score.value, "se": score.se, **score.proxies, "seconds": seconds_used}
         context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
         log.info("%s encoder: %.3f ± %.3f", name, score.value, score.se)
+    if context.starts_from_weights and found["weights"]["score"] < found["untrained"]["score"]:
+        log.warning("the given weights score below no training at all here; with --start random candidates leave them")
     return found
 
 

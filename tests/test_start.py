@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -32,7 +33,7 @@ from tests.test_kill_and_resume import CLI, command, finish, journal_lines, scor
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 noisy grey images of three brightnesses, 16 px."""
     y = np.arange(120) % 3
-    x = np.random.default_rng(0).normal(80 + 40 * y[:, None, None], 40, (120, 16, 16))
+    x = np.random.default_rng(0).normal(120 + 4 * y[:, None, None], 40, (120, 16, 16))
     path = tmp_path_factory.mktemp("data") / "shades.npz"
     np.savez(path, images=np.clip(x, 0, 255).astype(np.uint8), labels=y)
     return path
@@ -62,6 +63,16 @@ def study(data: Path, given: tuple[Path, Encoder], tmp_path_factory: pytest.Temp
     out = tmp_path_factory.mktemp("whole") / "run"
     finish(typed(data, out, given[0]))
     return Study(out)
+
+
+def killed(arguments: list[str], when: Callable[[], bool]) -> None:
+    """A command that is killed at some moment before its end."""
+    process = start(arguments)
+    while process.poll() is None and not when():
+        time.sleep(0.02)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 @torch.no_grad()
@@ -117,14 +128,10 @@ def test_card_and_report_name_the_weights_but_not_their_folder(
 def test_a_killed_study_needs_the_file_no_more(data: Path, study: Study, tmp_path: Path) -> None:
     out, path = tmp_path / "run", tmp_path / "mine.pt"
     checkpoint(path)
-    process = start(typed(data, out, path))
-    while process.poll() is None and journal_lines(out) < 15:
-        time.sleep(0.02)
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    killed(typed(data, out, path), lambda: journal_lines(out) >= 15)
+    assert scored(out) != scored(study.folder.root)
     path.unlink()
-    finish([*CLI, "resume", str(out), "--quiet"])
+    killed([*CLI, "resume", str(out), "--quiet"], lambda: "labels alone" in Study(out).status()["stage"])
     assert scored(out) == scored(study.folder.root)
 
 
