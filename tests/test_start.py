@@ -102,6 +102,8 @@ def test_candidates_start_from_the_weights_and_baselines_as_ever(study: Study, g
     assert torch.equal(seen(baselines.given(context)), expected)
     assert not torch.allclose(seen(baselines.untrained(context)), expected)
     assert {"untrained", "weights", "supervised"} <= set(study.result["test"]["entrants"])  # type: ignore[index]
+    scores = {name: found["score"] for name, found in context.state("baselines").items()}
+    assert ("score below no training" in study.folder.log.read_text()) == (scores["weights"] < scores["untrained"])
     chance = replace(context, config={**context.config, "start": "random"})
     assert not torch.allclose(seen(begun(chance).method.encoder), expected)
 
