@@ -22,6 +22,7 @@ def search(
     metric: str = "auto",
     adaptation: str = "auto",
     weights: str | Path | None = None,
+    start: str = "auto",
     time_limit: str | float | None = "8h",
     max_candidates: int | None = None,
     space: str | Path = "auto",
@@ -43,6 +44,8 @@ def search(
     `data` is a path (MedMNIST-layout .npz, folder of class folders, CSV manifest), "sample:cells", "medmnist:NAME",
     an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label). `unlabeled` adds images without
     labels. `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
+    `weights` (safetensors or a torch state dict) are a baseline, and candidates start from them; from random weights
+    with `start="random"`. Untrained encoder and supervised training always start from random ones.
     `precision` is that of training ("auto": bf16 where the device computes with it); embeddings are always fp32.
     The study is a folder (`out`); calling again with the same settings goes on with it. `plan` repeats the plan of
     an earlier study folder.
@@ -52,10 +55,11 @@ def search(
     """
     asked = Asked(
         task=task, label_column=label_column, patient_column=patient_column, max_labels=max_labels, metric=metric,
-        adaptation=adaptation, weights=_text(weights), time_limit=time_limit, max_candidates=max_candidates,
-        space=str(space), methods=methods if isinstance(methods, str) else tuple(methods), backbone=backbone,
-        image_size=image_size, modality=modality, out=_text(out), storage=storage, workers=workers, executor=executor,
-        device=device, precision=precision, plan=_text(plan), seed=seed,
+        adaptation=adaptation, weights=_text(weights), start=start, time_limit=time_limit,
+        max_candidates=max_candidates, space=str(space),
+        methods=methods if isinstance(methods, str) else tuple(methods), backbone=backbone, image_size=image_size,
+        modality=modality, out=_text(out), storage=storage, workers=workers, executor=executor, device=device,
+        precision=precision, plan=_text(plan), seed=seed,
     )  # fmt: skip
     return Study(controller.start(data, asked, unlabeled=unlabeled, labels=labels).root)
 

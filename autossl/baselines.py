@@ -19,7 +19,6 @@ from autossl.targets import Head
 from autossl.train import Run, Settings, settle_norms, train
 from autossl.views import Views
 from autossl.volumes import views_for
-from autossl.weights import load_weights
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
 SEARCHED = (  # the supervised baseline's own small search: learning rate, smallest crop, jitter
@@ -66,9 +65,9 @@ def untrained(context: Context) -> Encoder:
     return context.new_encoder(UNTRAINED_SEED).eval()
 
 
-def given(context: Context, path: str) -> Encoder:
-    """The study's architecture with the user's weights; UserError if they do not fit."""
-    return load_weights(context.new_encoder(UNTRAINED_SEED), path).eval()
+def given(context: Context) -> Encoder:
+    """The study's architecture with the user's weights."""
+    return context.given(context.new_encoder(UNTRAINED_SEED)).eval()
 
 
 def supervised(

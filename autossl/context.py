@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,17 @@ from autossl.targets import Classification, Score, target_class
 from autossl.train import settle_norms
 from autossl.views import Views
 from autossl.volumes import views_for
+from autossl.weights import load_weights
 
 SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each
 EMBED_BATCH = 512
-LIMITS = (
+LIMITS: tuple[str, ...] = (
     "One training seed stands behind these weights unless replicates are listed.",
     "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
     "For research; not a medical device.",
+)
+STARTED = (
+    "What the given weights were trained on is not known here; if images of the test part were, its scores flatter."
 )
 
 
@@ -104,6 +109,20 @@ class Context:
         channels_last(encoder, encoder.dims)
         return encoder.to(self.device)
 
+    @property
+    def starts_from_weights(self) -> bool:
+        """Whether candidates start from the user's weights."""
+        return self.config.get("start") == "weights"
+
+    def new_candidate(self, seed: int) -> Encoder:
+        """The encoder of a candidate before its first step: an untrained one, or with the user's weights."""
+        encoder = self.new_encoder(seed)
+        return self.given(encoder) if self.starts_from_weights else encoder
+
+    def given(self, encoder: Encoder) -> Encoder:
+        """This encoder with the user's weights, from their copy in the study folder."""
+        return load_weights(encoder, str(self.folder.weights))
+
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Patients of these images (duplicates share one), or None."""
         return None if self.data.groups is None else self.data.groups[rows]
@@ -118,11 +137,16 @@ class Context:
     def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """What a model card and metrics.json say of a result."""
         record = self.data.record
+        limits, start = list(LIMITS), {"weights": "random"}
+        if self.starts_from_weights and "candidate" in result:  # a baseline has started from random ones
+            limits.append(STARTED)
+            start = {"weights": Path(self.config["weights"]).name, "sha256": self.config["weights_sha256"]}
         return {
             **result,
+            "start": start,
             "data": {"name": self.data.name, "fingerprint": record["fingerprint"], "notes": list(self.data.notes)},
             "seeds": {"study": self.seed},
-            "limits": list(LIMITS),
+            "limits": limits,
         }
 
     def rows(self, *parts: int, labelled: bool = False) -> NDArray[np.int64]:

@@ -196,6 +196,8 @@ def _tell_plan(context: Context, plan: Plan) -> None:
     rungs = ", ".join(f"{images:,}" for images in plan.rungs)
     until = "no time limit" if plan.search_until is None else f"search until {in_words(plan.search_until)}"
     log.info("plan: rungs at %s images; %s; first %s", rungs, until, ", ".join(plan.methods))
+    if context.starts_from_weights:
+        log.info("plan: candidates start from the given weights, training on the labels alone from scratch")
     for sentence in plan.planned_away:
         log.info("plan: %s", sentence)
     study = context.study
@@ -213,7 +215,7 @@ def _baselines(context: Context) -> dict[str, Any]:
     """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
     encoders = {"untrained": baselines.untrained(context)}
     if context.config.get("weights"):
-        encoders["weights"] = baselines.given(context, context.config["weights"])
+        encoders["weights"] = baselines.given(context)
     found = {}
     for name, encoder in encoders.items():
         started = time.time()
@@ -222,6 +224,8 @@ def _baselines(context: Context) -> dict[str, Any]:
         found[name] = {"score": score.value, "se": score.se, **score.proxies, "seconds": seconds_used}
         context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
         log.info("%s encoder: %.3f ± %.3f", name, score.value, score.se)
+    if context.starts_from_weights and found["weights"]["score"] < found["untrained"]["score"]:
+        log.warning("the given weights score below no training at all here; with --start random candidates leave them")
     return found
 
 

@@ -209,7 +209,8 @@ def load(path: str | Path) -> Exported:
 def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
     """The model card (Markdown with the header that model hubs read)."""
     size, up = preprocessing.image_size, encoder.upsample
-    kind = "An encoder with a classification head" if classes else "An encoder, pretrained without labels"
+    start = " from given weights" if "sha256" in facts.get("start", {}) else ""
+    kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
     library, code = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
     across, unit = " x ".join([str(size)] * encoder.dims), "voxels" if encoder.dims == 3 else "px"
     lines = [
@@ -226,7 +227,7 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
         )
     if classes:
         lines += ["", "## Classes", "", ", ".join(classes)]
-    for title in ("candidate", "test", "data", "seeds", "limits", "versions"):
+    for title in ("candidate", "start", "test", "data", "seeds", "limits", "versions"):
         if title in facts:
             told = _tested(facts[title]) if title == "test" else _listed(facts[title])
             lines += ["", f"## {title.capitalize()}", "", *told]

@@ -246,7 +246,7 @@ class Finish:
         context = self.context
         entrants = [Entrant("winner", encoder), Entrant("untrained", baselines.untrained(context))]
         if context.config.get("weights"):
-            entrants.append(Entrant("weights", baselines.given(context, context.config["weights"])))
+            entrants.append(Entrant("weights", baselines.given(context)))
         if supervised is not None:
             entrants.append(Entrant("supervised", supervised.encoder, supervised.head))
             entrants.append(Entrant("supervised, frozen", supervised.encoder))

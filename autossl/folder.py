@@ -44,6 +44,11 @@ class Folder:
         return self.root / "state.json"
 
     @property
+    def weights(self) -> Path:
+        """A copy of the weights that the user gave."""
+        return self.root / "weights.safetensors"
+
+    @property
     def stop(self) -> Path:
         return self.root / "stop"
 
@@ -102,8 +107,8 @@ class Folder:
         """Remove the files of a study that never began, and nothing else."""
         for path in (self.artifacts, self.checkpoints, self.cache):
             shutil.rmtree(path, ignore_errors=True)
-        files = (self.config, self.data, self.clock, self.state, self.stop, self.log, self.journal, self.lock)
-        for path in files:
+        of_its_own = (self.config, self.weights, self.data, self.clock, self.state, self.stop, self.log, self.journal)
+        for path in (*of_its_own, self.lock):
             path.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
 from autossl.errors import UserError
 from autossl.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
 from autossl.settings import Asked, compare, default_out, resolve
+from autossl.weights import keep_weights
 
 COMMENT = "The settings of this AutoSSL study, resolved."
 
@@ -97,6 +98,8 @@ def decode(source: Source, folder: Folder, config: dict[str, Any], progress: Cal
     options: dict[str, Any] = {"max_labels": config.get("max_labels"), "seed": config["seed"], "progress": progress}
     known = read_json(folder.data)
     if known is None:
+        if config.get("weights"):
+            keep_weights(config["weights"], folder.weights)
         write_json(folder.data, prepare(source, folder.cache, image_size=size, **options).record)
         return
     if is_stored(source, folder.cache, size):

@@ -21,7 +21,10 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-labels", type=int, help="Keep so many labels; all other images count as unlabelled."),
         click.option("--metric", default="auto", show_default=True, help="balanced_accuracy or macro_auroc."),
         click.option("--adaptation", default="auto", show_default=True, help="frozen, finetune or auto."),
-        click.option("--weights", help="Your own weights for the backbone, as a baseline."),
+        click.option("--weights", help="Your own weights for the backbone: a baseline, and where candidates start."),
+        click.option(
+            "--start", default="auto", show_default=True, help="Candidates start from: weights, random or auto."
+        ),
         click.option("--time-limit", default="8h", show_default=True, help="Hard: 45m, 8h, 1d, or none."),
         click.option("--max-candidates", type=int, help="Try at most so many candidates."),
         click.option("--space", default="auto", show_default=True, help="A search space (TOML)."),

@@ -26,6 +26,7 @@ MOST_ROWS = 40  # of the leaderboard
 INTERRUPTED = ("out of time", "lost")  # why a segment ended that says nothing of its candidate
 PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
+SET = ("weights", "start", "backbone", "image_size")  # settings that a repetition always names
 RESOLVED = ("precision", "device", "workers")  # settings whose defaults follow from the machine
 
 
@@ -124,7 +125,7 @@ def _repeat(found: Found) -> str:
     config = _without_folders(found.config)
     words = ["autossl", "search", str(config.get("data", "DATA"))]
     words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
-    for key in ("task", "label_column", "patient_column", "max_labels", *DEFAULTS, "weights", "backbone", "image_size"):
+    for key in ("task", "label_column", "patient_column", "max_labels", *DEFAULTS, *SET):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
     methods = [*config.get("methods", ()), *config.get("left_out", ())]

@@ -25,7 +25,7 @@ SCORED = (TrialState.PRUNED, TrialState.COMPLETE)
 def new_run(context: Context, candidate: int, method: str, hyperparameters: dict[str, Any]) -> Run:
     """A candidate before its first step; everything random in it follows from the study's seed and its number."""
     seed = context.seed * 100_003 + candidate
-    encoder = context.new_encoder(seed)
+    encoder = context.new_candidate(seed)
     pretext, settings = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
     channels_last(pretext.to(context.device), encoder.dims)
     pretext.generator = torch.Generator(device=context.device)

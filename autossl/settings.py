@@ -1,6 +1,7 @@
 """The settings of a study: checked, resolved against the data, and compared when a folder is used again."""
 
 import math
+import os
 import re
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -21,9 +22,10 @@ from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking
 from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.targets import target_class
-from autossl.weights import load_weights
+from autossl.weights import file_of, load_weights, sha256
 
 ADAPTATIONS = ("auto", "frozen", "finetune")
+STARTS = ("auto", "weights", "random")
 PRECISIONS = ("auto", "fp32", "bf16")
 EXECUTORS = ("local",)
 ACCOMPANIED = 0.25  # share of the images that must share their patient with another for patients to be of use
@@ -45,6 +47,7 @@ class Asked:
     metric: str = "auto"
     adaptation: str = "auto"
     weights: str | None = None
+    start: str = "auto"
     time_limit: str | float | None = "8h"
     max_candidates: int | None = None
     space: str = "auto"
@@ -70,6 +73,7 @@ class Asked:
         """Refuse what can be refused before any file is opened; UserError."""
         target_class(self.task)([], self.metric)
         _one_of("adaptation", self.adaptation, ADAPTATIONS)
+        _one_of("start", self.start, STARTS)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("executor", self.executor, EXECUTORS)
         limit = self.limit
@@ -86,6 +90,10 @@ class Asked:
                 )
         if self.storage is not None:
             raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
+        if self.start == "weights" and self.weights is None:
+            raise UserError(
+                "weights to start from were wanted, found --start weights alone; give --weights FILE as well"
+            )
         chosen_methods(self.methods)
         self._check_numbers()
         self._check_device()
@@ -148,7 +156,7 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
     return {
         **description,
         **{f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in UNSTORED},
-        "weights": None if asked.weights is None else str(Path(asked.weights).resolve()),
+        **_given(asked),
         "space": asked.space if asked.space == "auto" else str(Path(asked.space).resolve()),
         "time_limit": "none" if limit is None else limit,
         "methods": list(tried),
@@ -165,6 +173,15 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
         "study_name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{source.name}.{asked.task}.{backbone}"),
         "version": version("autossl-imaging"),
     }
+
+
+def _given(asked: Asked) -> dict[str, str | None]:
+    """The user's weights, and whether candidates start from them; nothing where there are none."""
+    if asked.weights is None:
+        return {"weights": None, "weights_sha256": None, "start": None}
+    file = os.path.abspath(file_of(asked.weights))  # a link stays one: what it leads to may be called anything
+    start = "weights" if asked.start == "auto" else asked.start
+    return {"weights": file, "weights_sha256": sha256(file), "start": start}
 
 
 def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:

@@ -1,15 +1,17 @@
 """Weights that a user brings, read without running code and fitted to a backbone."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor
 
 from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.folder import replace_file
 
 
 def load_weights(encoder: Encoder, path: str) -> Encoder:
@@ -20,14 +22,7 @@ def load_weights(encoder: Encoder, path: str) -> Encoder:
 
     Raises UserError if the file is missing, unreadable, or made for another network.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "model.safetensors"
-    if not file.is_file():
-        raise UserError(
-            f"a file of weights was wanted, found nothing at --weights {path}; give a .safetensors or .pt file"
-        )
-    state = _read(file, path)
+    state = _read(path)
     if isinstance(encoder.backbone, VisionTransformer) and "patch_embed.proj.weight" in state:
         state = checkpoint_filter_fn(state, encoder.backbone)
     wanted = encoder.backbone.state_dict()
@@ -43,6 +38,28 @@ def load_weights(encoder: Encoder, path: str) -> Encoder:
     return encoder
 
 
+def keep_weights(path: str, copy: Path) -> None:
+    """Write the tensors of a file of weights to `copy` as safetensors, so that nothing depends on the file any more."""
+    tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in _read(path).items()}
+    replace_file(copy, lambda file: file.write(save(tensors)))
+
+
+def sha256(path: str) -> str:
+    """The SHA-256 of a file of weights, as other programs print it."""
+    with open(file_of(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_of(path: str) -> Path:
+    """The file, or the one in an exported folder; UserError if there is none."""
+    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise UserError(
+            f"a file of weights was wanted, found nothing at --weights {path}; give a .safetensors or .pt file"
+        )
+    return file
+
+
 def _for_channels(given: Tensor, wanted: Tensor, channels: int) -> Tensor:
     """Filters (out, in, *space) spread evenly over so many input channels, where only their number differs."""
     alike = given.ndim == wanted.ndim >= 4 and given.shape[2:] == wanted.shape[2:]
@@ -51,8 +68,9 @@ def _for_channels(given: Tensor, wanted: Tensor, channels: int) -> Tensor:
     return given.sum(1, keepdim=True).expand(-1, channels, *given.shape[2:]) / channels
 
 
-def _read(file: Path, path: str) -> dict[str, Tensor]:
+def _read(path: str) -> dict[str, Tensor]:
     """Tensors by the name that they have in a bare backbone."""
+    file = file_of(path)
     try:
         state = (
             load_file(file)
