@@ -232,6 +232,13 @@ class Watched(Encoder):
         self.__dict__.setdefault("seen", []).append(images.detach())
         return super()._enlarged(images)
 
+    def _runs(self, size: tuple[int, ...]) -> bool:
+        seen = self.__dict__.pop("seen", [])  # what is tried is not shown
+        try:
+            return super()._runs(size)
+        finally:
+            self.__dict__["seen"] = seen
+
 
 def view_sheet(context: Context, method: str, hyperparameters: dict[str, Any]) -> str:
     """A few probe images, each beside what the method shows its encoder: a PNG as a data address."""
