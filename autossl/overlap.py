@@ -15,9 +15,7 @@ def overlapping(places: Tensor, extents: Tensor, share: float) -> Tensor:
     first, later = extents[:1], extents[1:]
     shorter = torch.minimum(first, later)
     smaller = torch.minimum(first.prod(2), later.prod(2))
-    centres = (2 * places - 1) * (
-        1 - extents
-    )  # in [-1, 1], where a crop reaches from centre - extent to centre + extent
+    centres = (2 * places - 1) * (1 - extents)  # in [-1, 1]; a crop reaches one extent to either side of it
     away = centres[1:] - centres[:1]
     common = torch.minimum(shorter, (first + later - away.abs()) / 2).clamp_min(0).prod(2)
     part = (share * smaller / shorter.prod(2)) ** (1 / places.shape[2])  # of the shorter side, along each axis
