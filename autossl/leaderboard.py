@@ -77,7 +77,7 @@ def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None 
     caption = "\n".join(shortcuts(found[:most])) or None
     table = Table(
         title=title or None, title_justify="left", header_style="bold", caption=caption, caption_justify="left",
-        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+        box=SIMPLE_HEAD, padding=0, pad_edge=False,
     )  # fmt: skip
     for name in ("", "method", "paradigm", "rung", "aligned score", "k-NN", "AUROC", "rank", "s"):
         words = name in ("method", "paradigm")
