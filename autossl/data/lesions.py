@@ -7,6 +7,7 @@ dose differ by patient or lesion.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ MIX = (0.2, 0.2, 0.2, 0.18, 0.22)
 BLACK, WHITE = -60.0, 240.0  # Hounsfield units of 0 and 255
 SPACE = (1, 2, 3)  # axes of volumes (b, 24, 24, 24)
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]  # float32; NumPy's types lose that on the way
 
 
 def read_lesions() -> Found:
