@@ -14,10 +14,8 @@ from autossl.targets import Head
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
 ADAPTED = "winner, fine-tuned"  # the entrant that model/ holds when the adaptation is fine-tuning
-CURVE_DRAWS, MANY_LABELS = (
-    3,
-    1000,
-)  # subsets of labels per point; one from so many on: they differ little, and cost most
+CURVE_DRAWS = 3  # label subsets per point
+MANY_LABELS = 1000  # of a point from which on one subset will do: they differ little, and cost most
 Floats = NDArray[np.float32]
 
 

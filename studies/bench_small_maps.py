@@ -45,7 +45,8 @@ def ratio(backbone: str, side: int, batch: int, low_precision: bool) -> str:
     for turn in range(TURNS + 1):  # the first one warms up
         for blocks, times in found.items():
             small_maps.BLOCKS = blocks
-            times.extend([seconds(encoder, images)] if turn else [])
+            taken = seconds(encoder, images)
+            times.extend([taken] if turn else [])
     theirs, ours = (1e3 * median(times) for times in found.values())
     return f"{theirs:.0f} / {ours:.0f} = {theirs / ours:.2f}"
 
