@@ -27,7 +27,7 @@ def main() -> None:
 def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **options: Any) -> None:
     """Search, train, test and export the best encoder for DATA.
 
-    DATA is a .npz in MedMNIST layout, a folder of class folders, a CSV manifest (image, label, patient, split),
+    DATA is a .npz in MedMNIST layout, a folder of class folders, a CSV manifest (image, label, patient, slice, split),
     sample:cells, sample:volumes or medmnist:NAME; files are images or volumes (NIfTI). The same command again goes on
     with the study.
     """

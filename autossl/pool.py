@@ -17,8 +17,8 @@ class Pool:
 
     Batches are (b, c, h, w) or (b, c, d, h, w), in memory channels last.
 
-    `rows` picks images; `groups` are the patients of all images. On an accelerator the images are kept resident
-    where they fit.
+    `rows` picks images; `groups` are the patients of all images, `positions` their places in a stack of slices (0 to 1,
+    NaN where unknown). On an accelerator the images are kept resident where they fit.
     """
 
     def __init__(
@@ -28,11 +28,13 @@ class Pool:
         scale: float,
         device: torch.device,
         groups: NDArray[np.int64] | None = None,
+        positions: NDArray[np.float32] | None = None,
     ) -> None:
         assert len(rows) > 0, "a pool without images"
         self.images, self.rows, self.scale, self.device = images, rows, scale, device
         self.patients = None if groups is None else groups[rows].astype(np.int64)
         self.groups = None if self.patients is None else torch.from_numpy(self.patients).to(device)
+        self.positions = None if positions is None else torch.from_numpy(positions[rows]).to(device)
         self.resident: Tensor | None = None
         if device.type != "cpu" and len(rows) * images[0].nbytes <= RESIDENT_BYTES:
             self.resident = _tensor(np.take(images, rows, axis=0)).to(device)
@@ -51,6 +53,10 @@ class Pool:
     def groups_at(self, at: NDArray[np.int64]) -> Tensor | None:
         """The patients of the images at these places, (b,)."""
         return None if self.groups is None else self.groups[torch.from_numpy(at).to(self.device)]
+
+    def positions_at(self, at: NDArray[np.int64]) -> Tensor | None:
+        """Where the images at these places lie in their stacks of slices, (b,) in [0, 1], NaN where unknown."""
+        return None if self.positions is None else self.positions[torch.from_numpy(at).to(self.device)]
 
 
 def _tensor(images: NDArray[np.unsignedinteger]) -> Tensor:

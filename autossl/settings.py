@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from autossl.clock import seconds
-from autossl.data import CT, Source, default_image_size
+from autossl.data import CT, Source, default_image_size, positions
 from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml
@@ -28,7 +28,7 @@ ADAPTATIONS = ("auto", "frozen", "finetune")
 STARTS = ("auto", "weights", "random")
 PRECISIONS = ("auto", "fp32", "bf16")
 EXECUTORS = ("local",)
-ACCOMPANIED = 0.25  # share of the images that must share their patient with another for patients to be of use
+ACCOMPANIED = 0.25  # share of the images that must share their patient (their stack) with another for it to be of use
 FREE = ("workers", "device", "left_out", "version")  # may differ when a study goes on
 UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
 MOST_LISTED = 6  # methods that a message names
@@ -216,7 +216,12 @@ def _lacks(views: Preset, source: Source, encoder: Encoder) -> frozenset[str]:
         FLAT: encoder.dims == 3,
         VOLUMES_ONLY: encoder.dims == 2,
     }
-    return views.lacks | lacking(encoder) | {name for name, missing in found.items() if missing}
+    lacks = views.lacks | lacking(encoder)
+    if encoder.dims == 2:  # of volumes the modality says whether slices run one known way, of images a column
+        along = positions(source)
+        lacks -= {"order"}
+        found["order"] = along is None or float(np.isfinite(along).mean()) < ACCOMPANIED
+    return lacks | {name for name, missing in found.items() if missing}
 
 
 def _served(asked: Asked, modality: str, channels: int, lacks: frozenset[str]) -> tuple[list[str], dict[str, str]]:

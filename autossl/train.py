@@ -131,6 +131,7 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     total, right = 0.0, 0.0
     for part in torch.arange(len(at)).chunk(run.accumulate):
         rows = at[part.numpy()]
+        run.method.positions = run.pool.positions_at(rows)
         loss = run.method.loss(run.pool.batch(rows), run.pool.groups_at(rows)) * (len(rows) / len(at))
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())

@@ -12,7 +12,7 @@ from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.proxies import ridge, standardise
 from autossl.views import Views
-from tests.pretext_toys import fitting, glyphs, gratings, quilts, stains, train
+from tests.pretext_toys import fitting, glyphs, gratings, quilts, stacks, stains, train
 
 SEEDS = (0, 1, 2)
 NORMS = (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -30,7 +30,7 @@ class Setting(NamedTuple):
 
 
 # letters: one object, upright, in a changing place and light; waves: the hidden part follows from the visible one;
-# stains: the colour follows from the direction; quilts: places within one image look different
+# stains: the colour follows from the direction; quilts: places within one image look different; stacks: slices
 SETTINGS = {
     "simclr": Setting("letters", "xray", steps=40),
     "vicreg": Setting("letters", "xray", steps=40),
@@ -74,9 +74,11 @@ SETTINGS = {
     "dira": Setting("letters", "xray", steps=24),
     "voco": Setting("quilts", "steady", steps=40, lr=4e-3),
     "swin_unetr": Setting("waves", "steady", steps=24, lr=4e-3),
+    "slice_order": Setting("stacks", "steady", steps=24, lr=4e-3),
+    "slice_position": Setting("stacks", "steady", steps=24, lr=4e-3),
     "volume_fusion": Setting("waves", "steady", steps=32, own={"skips": False, "boxes": 6, "levels": 1}),
 }
-TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts}
+TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts, "stacks": stacks}
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from autossl.views import Views
 from autossl.volumes import views_for
 
 SIDE = 20
+DEEP = 32  # slices of a stack
 LETTERS = (
     "11111 10000 11110 10000 10000",  # F
     "10000 10000 10000 10000 11111",  # L
@@ -110,10 +111,44 @@ def bodies(n: int, seed: int) -> tuple[Tensor, Tensor]:
     return volumes.clamp(0, 1)[:, None], y
 
 
-def step(method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int) -> Tensor:
-    """One training step; the loss before it."""
+def stacks(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Slices (n, 1, 20, 20) of patients, DEEP of each in order: waves whose direction follows from the position.
+
+    The classes are six parts of a stack; phase and wavelength vary, and a patient's waves are turned a little.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    _, position = company(n)
+    phase, length = torch.rand(2, n, 1, 1, generator=generator)
+    own = torch.rand(-(-n // DEEP), generator=generator).repeat_interleave(DEEP)[:n]
+    angle = (math.radians(100) * position + math.radians(10) * own).view(n, 1, 1)
+    place = torch.arange(float(SIDE))
+    across = place * angle.cos() + place[:, None] * angle.sin()
+    waves = torch.sin(2 * math.pi * (across / (5 + 2 * length) + phase))
+    images = 0.5 + 0.2 * waves + 0.1 * torch.randn(n, SIDE, SIDE, generator=generator)
+    return images.clamp(0, 1)[:, None], (6 * position).long().clamp_max(5)
+
+
+def company(n: int) -> tuple[Tensor, Tensor]:
+    """Patients (n,) of DEEP images each, and the positions of these in their stacks (n,)."""
+    return torch.arange(n) // DEEP, (torch.arange(n) % DEEP) / (DEEP - 1)
+
+
+def in_stacks(method: Pretext) -> bool:
+    """Whether a method wants images with positions in stacks."""
+    return "order" in method.needs and method.encoder.dims == 2
+
+
+def step(
+    method: Pretext, optimizer: torch.optim.Optimizer, images: Tensor, number: int, rows: Tensor | None = None
+) -> Tensor:
+    """One training step on images, which are `rows` of a whole stack of them; the loss before it."""
     method.generator.manual_seed(number)
-    loss = method.loss(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)))
+    groups = None
+    if in_stacks(method):
+        rows = torch.arange(len(images)) if rows is None else rows
+        groups, method.positions = company(int(rows.max()) + 1)
+        groups, method.positions = groups[rows], method.positions[rows]
+    loss = method.loss(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)), groups)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -126,7 +161,7 @@ def train(method: Pretext, images: Tensor, *, steps: int, batch: int, lr: float 
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr, fused=True)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(images), (steps, batch), generator=generator)
-    return [float(step(method, optimizer, images[chosen], 1000 * seed + i)) for i, chosen in enumerate(rows)]
+    return [float(step(method, optimizer, images[chosen], 1000 * seed + i, chosen)) for i, chosen in enumerate(rows)]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

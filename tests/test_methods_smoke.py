@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from autossl.data.found import stack_positions
 from autossl.pool import Pool
 from autossl.presets import modalities, preset
 from autossl.pretext import METHODS
@@ -19,7 +20,8 @@ def make_run(name: str, index: int, channels: int = 3) -> Run:
     channels = 3 if "colour" in METHODS[name].needs else channels
     rng = np.random.default_rng(0)
     row = np.arange(28)
-    waves = np.sin(row[None, :, None] * rng.uniform(0.2, 1.5, (96, 1, 1)) + row[None, None, :] * 0.3)
+    pitch = rng.uniform(0.2, 1.5, 96)
+    waves = np.sin(row[None, :, None] * pitch[:, None, None] + row[None, None, :] * 0.3)
     images = np.clip(127 + 90 * waves[..., None] + rng.normal(0, 10, (96, 28, 28, channels)), 0, 255).astype(np.uint8)
     torch.manual_seed(0)
     encoder = fitting(name, channels, 28)
@@ -31,7 +33,9 @@ def make_run(name: str, index: int, channels: int = 3) -> Run:
         hyperparameters["out"] = 8  # as many images as dimensions would be white whatever they are
     mean, std = (0.5,) * channels, (0.3,) * channels
     method, settings = build(name, hyperparameters, encoder, preset("auto", channels), mean, std)
-    pool = Pool(images, np.arange(96), 255.0, torch.device("cpu"), np.arange(96) // 2)
+    patients = np.arange(96) // 2
+    along = stack_positions(pitch.astype(float), patients)  # of two slices the one with shorter waves lies above
+    pool = Pool(images, np.arange(96), 255.0, torch.device("cpu"), patients, along)
     return Run(method, settings, pool, 1, warmup=64, horizon=960)
 
 
@@ -45,6 +49,7 @@ def test_every_method_has_a_space_and_a_prior() -> None:
 @pytest.mark.parametrize(("name", "index"), PRIORS)
 def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int, channels: int) -> None:
     run = make_run(name, index, channels)
+    run.method.positions = run.pool.positions_at(np.arange(32))
     loss = run.method.train().loss(run.pool.batch(np.arange(32)), run.pool.groups_at(np.arange(32)))
     assert loss.shape == ()
     assert torch.isfinite(loss)

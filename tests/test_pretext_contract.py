@@ -72,6 +72,7 @@ def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
 )
 def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, dims: int, channels: int) -> None:
     method = make(name, channels, dims)
+    method.positions = torch.rand(10)
     loss = method.loss(random(10, method), torch.arange(10) // 2)
     assert loss.shape == ()
     assert torch.isfinite(loss)

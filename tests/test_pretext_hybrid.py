@@ -109,12 +109,13 @@ def test_any_method_can_be_a_part_and_holds_the_encoder_no_second_time(name: str
     channels = 3 if "colour" in METHODS[name].needs else 1
     network = fitting(name, channels, 16)
     method = Hybrid(network, still(channels, network.dims), first=name, second="rotation", weight=0.5)
-    method.population = 40
+    method.population, method.positions = 40, torch.rand(6)
     method.loss(uniform(6, channels, *network.size), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
     method.after_step(0.1)
     assert method.first.encoder is method.encoder
     assert method.first.population == 40
-    assert method.paired == METHODS[name].paired
+    assert method.first.positions is method.positions
+    assert method.paired == method.first.paired
     stem = next(method.encoder.parameters())
     assert sum(p is stem for _, p in method.named_parameters(remove_duplicate=False)) == 1
     assert not any(key.startswith(("first.encoder.", "second.encoder.")) for key in method.state_dict())

@@ -131,8 +131,8 @@ def test_data_without_patients_leaves_the_method_out_with_the_reason() -> None:
 def test_patients_are_lacking_where_hardly_an_image_shares_one(
     groups: NDArray[np.int64] | None, lacking_patients: bool
 ) -> None:
-    source = SimpleNamespace(groups=groups, channels=3)
+    source = SimpleNamespace(groups=groups, slices=None, channels=3)
     found = _lacks(preset("histology", 3), source, encoder(3))  # type: ignore[arg-type]
     assert ("patients" in found) == lacking_patients
     assert "colour" not in found
-    assert "colour" in _lacks(preset("histology", 1), SimpleNamespace(groups=None, channels=1), encoder())  # type: ignore[arg-type]
+    assert "colour" in _lacks(preset("histology", 1), SimpleNamespace(groups=None, slices=None, channels=1), encoder())  # type: ignore[arg-type]

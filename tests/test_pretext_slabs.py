@@ -14,7 +14,7 @@ from autossl.pretext.slice_order import SliceOrder, pair
 from autossl.pretext.slice_position import SlicePosition, place
 from autossl.space import read_space, served
 from autossl.volumes import VolumeViews
-from tests.pretext_toys import SIDE, binary, normal, recorded_forward, still, uniform, volume_encoder
+from tests.pretext_toys import SIDE, binary, encoder, normal, recorded_forward, still, uniform, volume_encoder
 
 
 def padded(n: int, first: int, last: int, depth: int = SIDE, air: float = 0.0) -> Tensor:
@@ -83,6 +83,7 @@ Slabs = SliceOrder | SlicePosition
 def slab_method(cls: type[Slabs], n: int) -> tuple[Slabs, Tensor, Tensor]:
     """A method, what it shows, and the volumes: slice z of a volume is all z / 100, with a weak texture."""
     method = cls(volume_encoder(), still(dims=3)).eval()
+    assert not method.paired
     inputs = recorded_forward(method.encoder)
     x = (torch.arange(SIDE) / 100).view(1, 1, SIDE, 1, 1) + 0.1 * uniform(n, 1, 1, SIDE, SIDE)
     loss = method.loss(x.clone())
@@ -125,6 +126,50 @@ def test_slice_position_is_the_smooth_distance_to_where_the_slab_was_cut() -> No
         error = abs(answer - start / (SIDE - 3))
         losses.append(error**2 / 0.2 if error < 0.1 else error - 0.05)
     assert float(loss) == pytest.approx(np.mean(losses), rel=1e-3)
+
+
+@pytest.mark.parametrize("cls", [SliceOrder, SlicePosition])
+@pytest.mark.parametrize("positions", [None, torch.full((6,), torch.nan), torch.full((6,), 0.5)])
+def test_slices_of_which_nothing_is_known_teach_nothing(cls: type[Slabs], positions: Tensor | None) -> None:
+    method = cls(encoder(), still())
+    method.positions = positions
+    loss = method.loss(uniform(6, 1, 16, 16), torch.arange(6) // 2)
+    if cls is SliceOrder or positions is None or positions.isnan().any():
+        assert float(loss.detach()) == 0
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+def test_order_of_slices_is_asked_of_one_patient_only_and_where_it_is_known() -> None:
+    method = SliceOrder(encoder(), still()).eval()
+    assert method.paired
+    patients = torch.tensor([5, 7, 5, 9, 7, 7, 3, 3])
+    at = [0.2, 0.0, 0.9, 0.5, 1.0, torch.nan, 0.4, 0.4]
+    method.positions = torch.tensor(at)
+    x = uniform(8, 1, 16, 16)
+    loss = method.loss(x, patients)
+    z = method.encoder(method.views.standardise(x)).detach()
+    # 0 and 2 lie in one stack; of 1, 4 and 5, each with the next, only 1 with 4 is known; 6 and 7 lie in one place
+    losses, right = [], 0
+    for one, other in ((0, 2), (2, 0), (1, 4)):
+        answer = float(method.head(torch.cat([z[one], z[other]])[None]).detach())
+        losses.append(binary(answer, float(at[other] > at[one])))
+        right += (answer > 0) == (at[other] > at[one])
+    assert float(loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+    assert method.accuracy is not None
+    assert float(method.accuracy) == pytest.approx(right / 3)
+
+
+def test_the_position_of_slices_is_learnt_where_it_is_known() -> None:
+    method = SlicePosition(encoder(), still(), beta=0.1).eval()
+    at = torch.tensor([0.2, torch.nan, 0.9, 1.0])
+    method.positions = at
+    x = uniform(4, 1, 16, 16)
+    loss = float(method.loss(x).detach())
+    answers = method.head(method.encoder(method.views.standardise(x)))[:, 0].detach()
+    errors = [abs(float(answers[i] - at[i])) for i in (0, 2, 3)]
+    expected = [error**2 / 0.2 if error < 0.1 else error - 0.05 for error in errors]
+    assert loss == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_positions_run_from_0_to_1_between_the_slices_that_show_something() -> None:

@@ -41,7 +41,8 @@ def test_volumes_get_a_backbone_and_the_methods_that_take_them() -> None:
     assert config["left_out"]["densecl"] == "it is not for volumes"
     flat = resolve(ASKED, source(2), {})
     assert "densecl" in flat["methods"]
-    assert flat["left_out"]["slice_order"] == "it is for volumes only"
+    assert flat["left_out"]["rubik"] == "it is for volumes only"
+    assert flat["left_out"]["slice_order"] == "these images have no known order of slices"
     assert flat["left_out"]["colourisation"] == "these images have no colour"
 
 

@@ -4,7 +4,7 @@ from autossl.data.checks import check_enough
 from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TEST, Data, Source
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
-from autossl.data.prepare import load, prepare
+from autossl.data.prepare import load, positions, prepare
 from autossl.data.store import default_image_size, is_stored, known_digests
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "known_digests",
     "load",
     "open_data",
+    "positions",
     "prepare",
     "read_images",
 ]

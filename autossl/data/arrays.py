@@ -23,7 +23,10 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def read_npz(path: Path) -> Found:
-    """`{train,val,test}_{images,labels[,patients]}` or `images`, `labels`[, `patients` | `groups`, `split`]."""
+    """`{train,val,test}_{images,labels[,patients, slices]}` or `images`, `labels`[, `patients`, `slices`, `split`].
+
+    `groups` is another word for patients.
+    """
     arrays = _load(path)
     place = str(path)
     official = [(name, code) for name, code in OFFICIAL if f"{name}_images" in arrays]
@@ -41,6 +44,7 @@ def read_npz(path: Path) -> Found:
         images,
         labels=_column(arrays.get("labels"), len(images), "labels", place),
         patients=_column(patients, len(images), "patients", place),
+        slices=_column(arrays.get("slices"), len(images), "slices", place),
         split=None if split is None else encode_split(cells(split), place),
     )
 
@@ -60,6 +64,7 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
         np.concatenate(parts),
         labels=_columns(arrays, official, sizes, ("labels",), place),
         patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
+        slices=_columns(arrays, official, sizes, ("slices",), place),
         split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
     )
 

@@ -40,6 +40,7 @@ class Data:
     std: tuple[float, ...]
     notes: tuple[str, ...]
     record: dict[str, Any] = field(repr=False)  # for data.json; holds no identifiers
+    positions: NDArray[np.float32] | None = None  # (n,) in the patient's stack of slices, 0 to 1; NaN where unknown
 
     @property
     def dims(self) -> int:
@@ -73,6 +74,7 @@ class Source:
     root: Path | None = None  # folder that file names are given relative to in errors
     notes: tuple[str, ...] = ()
     spacing: NDArray[np.float64] | None = field(default=None, repr=False)  # (n, 3) of volumes: mm between voxels
+    slices: NDArray[np.float64] | None = field(default=None, repr=False)  # (n,) along the patient's stack; NaN: none
     window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes only
 
     @property

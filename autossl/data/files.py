@@ -14,6 +14,7 @@ from autossl.data.nifti import is_volume
 from autossl.errors import UserError
 
 PATIENT_COLUMNS = ("patient", "patient_id")
+SLICE_COLUMN = "slice"
 MOST_CANDIDATE_CLASSES = 50  # a column with more values is not proposed as label column
 OTHER_FORMS = {".dcm": "DICOM", ".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
 
@@ -99,6 +100,7 @@ def _label_files(
         files=files,
         labels=column(label),
         patients=column(patient),
+        slices=column(SLICE_COLUMN if SLICE_COLUMN in columns else None),
         split=None if split is None else encode_split(split, str(table)),
         root=root,
         absent=len(row_of) - matched,
@@ -106,7 +108,7 @@ def _label_files(
 
 
 def read_manifest(path: Path, label_column: str | None, patient_column: str | None, labelled: bool) -> Found:
-    """A CSV with the columns image, label[, patient | patient_id, split]; paths are relative to its folder."""
+    """A CSV with the columns image, label[, patient | patient_id, slice, split]; paths are relative to its folder."""
     columns = read_table(path)
     label, patient = pick_columns(columns, label_column, patient_column, path, labelled)
     root = path.parent
@@ -133,6 +135,7 @@ def read_manifest(path: Path, label_column: str | None, patient_column: str | No
         files=[file for file, here in zip(files, there, strict=True) if here],
         labels=column(label),
         patients=column(patient),
+        slices=column(SLICE_COLUMN if SLICE_COLUMN in columns else None),
         split=None if split is None else encode_split(split, str(path)),
         root=root,
         absent=absent,
@@ -203,7 +206,11 @@ def _patient_column(columns: Table, path: Path) -> str | None:
 
 def _no_label_column(columns: Table, patient: str | None, path: Path) -> UserError:
     """What to train for is not guessed: the only column with classes in it may be the sex of the patients."""
-    candidates = [name for name in columns if name not in ("image", "split", patient) and _categorical(columns[name])]
+    candidates = [
+        name
+        for name in columns
+        if name not in ("image", "split", SLICE_COLUMN, patient) and _categorical(columns[name])
+    ]
     found = f"none, but candidates ({', '.join(candidates)})," if candidates else f"only {', '.join(columns)}"
     return UserError(f"a column label was wanted, found {found} in {path}; choose by --label-column")
 

@@ -38,6 +38,7 @@ class Found:
     files: list[Path] | None = None  # n image files, where there are no images
     labels: Values | None = None
     patients: Values | None = None
+    slices: Values | None = None  # where along a patient's stack of slices an image lies
     split: NDArray[np.int8] | None = None
     class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
     root: Path | None = None
@@ -129,3 +130,25 @@ def encode_split(values: Values, place: str) -> NDArray[np.int8]:
             "rename its values, or remove the column to split anew"
         )
     return np.array([known[value.lower()] for value in values], dtype=np.int8)
+
+
+def encode_slices(values: Values) -> NDArray[np.float64] | None:
+    """Numbers (n,) along a stack of slices, NaN where there is none; None for a column that holds anything else."""
+    try:
+        found = np.array([np.nan if value.lower() in MISSING else float(value) for value in values])
+    except ValueError:
+        return None
+    return None if np.isinf(found).any() else found
+
+
+def stack_positions(slices: NDArray[np.float64], groups: Ints) -> NDArray[np.float32]:
+    """Where each image (n,) lies in the stack of its patient: 0 at the lowest number, 1 at the highest.
+
+    NaN where the number is missing or the only one of its patient.
+    """
+    lowest, highest = np.full((2, int(groups.max()) + 1), np.nan)
+    np.fmin.at(lowest, groups, slices)
+    np.fmax.at(highest, groups, slices)
+    extent = (highest - lowest)[groups]
+    known = extent > 0  # False for NaN
+    return np.where(known, (slices - lowest[groups]) / np.where(known, extent, 1), np.nan).astype(np.float32)

@@ -191,6 +191,7 @@ def join(labelled: Source, unlabeled: Source) -> Source:
         array=None,
         files=files,
         spacing=_join_spacing(labelled, unlabeled),
+        slices=_join_slices(labelled, unlabeled),
         notes=(*labelled.notes, *unlabeled.notes, f"{unlabeled.n} images without labels were added"),
     )
 
@@ -199,6 +200,13 @@ def _join_spacing(first: Source, second: Source) -> NDArray[np.float64] | None:
     if first.spacing is None or second.spacing is None:
         return None
     return np.concatenate([first.spacing, second.spacing])
+
+
+def _join_slices(first: Source, second: Source) -> NDArray[np.float64] | None:
+    if first.slices is None and second.slices is None:
+        return None
+    parts = [np.full(part.n, np.nan) if part.slices is None else part.slices for part in (first, second)]
+    return np.concatenate(parts)
 
 
 def _join_patients(labelled: Source, unlabeled: Source) -> tuple[Ints | None, tuple[str, ...]]:

@@ -34,6 +34,7 @@ from autossl.data.dataset import (
     Source,
 )
 from autossl.data.draw import merge
+from autossl.data.found import stack_positions
 from autossl.data.splits import Split, split
 from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
 from autossl.errors import UserError
@@ -92,6 +93,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         std=(),
         notes=(),
         record={},
+        positions=positions(source),
     )
     lacking = check_parts(data.labels, data.part, source, found)
     mean, std = moments(data)
@@ -99,6 +101,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         *source.notes,
         *_file_notes(source, stored),
         *_split_notes(source),
+        *_stack_notes(data),
         *parts.notes,
         *duplicate_notes(found, parts.left),
         *lacking,
@@ -106,6 +109,13 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
     )
     data = replace(data, mean=mean, std=std, notes=notes)
     return replace(data, record=_record(data, source, stored, found, parts))
+
+
+def positions(source: Source) -> NDArray[np.float32] | None:
+    """Where each image (n,) lies in its patient's stack of slices, 0 to 1, NaN where unknown; None without stacks."""
+    if source.slices is None or source.groups is None or source.dims == 3:
+        return None
+    return stack_positions(source.slices, source.groups)
 
 
 def _file_notes(source: Source, stored: Stored) -> list[str]:
@@ -138,6 +148,14 @@ def _split_notes(source: Source) -> list[str]:
     return [*notes, f"{plural(shared, 'patient')} in more than one official part"] if shared else notes
 
 
+def _stack_notes(data: Data) -> list[str]:
+    if data.positions is None:
+        return []
+    known = np.isfinite(data.positions)
+    stacks = len(np.unique(data.groups[known]))
+    return [f"{plural(int(known.sum()), 'image')} lie in {plural(stacks, 'stack')} of slices, one for each patient"]
+
+
 def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of images / scale over the probe part."""
     rows, channels = data.rows(PROBE), data.images.shape[-1]
@@ -152,8 +170,8 @@ def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts: Split) -> dict[str, Any]:
-    own = b"" if source.groups is None else source.groups
-    columns = (stored.digests, source.labels, source.split, own, "\n".join(source.classes).encode())
+    own, stacked = (b"" if column is None else column for column in (source.groups, source.slices))
+    columns = (stored.digests, source.labels, source.split, own, "\n".join(source.classes).encode(), stacked)
     fingerprint = hashlib.sha256(b"".join(bytes(column) for column in columns)).hexdigest()
     return {
         "name": data.name,
@@ -213,6 +231,8 @@ def _write(data: Data, folder: Path) -> None:
             )
         ),
     }
+    if data.positions is not None:
+        columns["positions"] = data.positions
     write_whole(folder / "data.npz", lambda file: np.savez(file, allow_pickle=False, **columns))
 
 
@@ -235,4 +255,5 @@ def load(folder: Path) -> Data:
             std=tuple(about["std"]),
             notes=tuple(about["notes"]),
             record=about["record"],
+            positions=stored.get("positions"),
         )

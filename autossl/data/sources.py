@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autossl.data import nifti
 from autossl.data.arrays import content_key
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
-from autossl.data.found import Found, encode_labels, encode_patients
+from autossl.data.found import Found, encode_labels, encode_patients, encode_slices
 from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
 from autossl.errors import UserError
@@ -33,21 +33,34 @@ def make_source(found: Found, window: str | None) -> Source:
         groups, patients, unknown = encode_patients(found.patients)
         if unknown:
             notes.append(f"{unknown} images have no patient id and count as one patient each")
+    slices, passed_over = _slices(found, groups)
+    notes += passed_over
     if found.absent:
         notes.append(f"{found.absent} rows of the table name images that are not there and were left out")
     split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
     bare = Source(
         found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
-        "", groups, patients, root=found.root, notes=tuple(notes),
+        "", groups, patients, root=found.root, notes=tuple(notes), slices=slices,
     )  # fmt: skip
     names = np.frombuffer("\n".join(classes).encode("utf-8", "surrogateescape"), dtype=np.uint8)
-    columns = (labels, names, split, np.zeros(0) if groups is None else groups)
+    none = np.zeros(0)
+    columns = (labels, names, split, none if groups is None else groups, none if slices is None else slices)
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window)
     assert found.images is not None
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, columns, window)
     return _from_items(bare, found.images, columns, window)
+
+
+def _slices(found: Found, groups: Ints | None) -> tuple[NDArray[np.float64] | None, list[str]]:
+    """The numbers of slices, or why their column says nothing."""
+    if found.slices is None or not any(found.slices):
+        return None, []
+    if groups is None:
+        return None, ["the column slice was passed over: without patient ids one stack cannot be told from another"]
+    slices = encode_slices(found.slices)
+    return slices, [] if slices is not None else ["the column slice was passed over: numbers were wanted there"]
 
 
 def _never(row: int) -> Pixels:

@@ -21,7 +21,8 @@ class Pretext(nn.Module, ABC):
     "colour", "order", "patients", "stain") and of the encoder ("patch tokens", "dense map", "convolutions": see
     `offers`). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a step comes
     from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the number of images
-    trained on, which bounds what a method may remember of them.
+    trained on, which bounds what a method may remember of them, and before each loss `positions` (b,), where its images
+    lie in their patients' stacks of slices (0 to 1, NaN where unknown), or None.
 
     Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
     solved at once has a shortcut (`autossl.shortcut`).
@@ -40,16 +41,22 @@ class Pretext(nn.Module, ABC):
         self.encoder, self.views = encoder, views
         self.generator = torch.Generator().manual_seed(0)
         self.population: int | None = None
+        self.positions: Tensor | None = None
         self.accuracy: Tensor | None = None
 
     @abstractmethod
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         """Scalar loss of float images (b, c, *space) in [0, 1]; `groups` (b,) are patient numbers."""
 
-    def answered(self, answers: Tensor, right: Tensor) -> Tensor:
-        """Cross-entropy of answers (b, k) with the right ones (b,); keeps the share of right answers."""
-        self.accuracy = (answers.detach().argmax(1) == right).float().mean()
-        return F.cross_entropy(answers, right)
+    def answered(self, answers: Tensor, right: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Cross-entropy of answers (b, k) with the right ones (b,); keeps the share of right answers.
+
+        Only what is `asked` (b,) counts, if that is given; where nothing is, the loss and the share are 0.
+        """
+        weight = torch.ones_like(right) if asked is None else asked
+        weight = weight / weight.sum().clamp_min(1)
+        self.accuracy = (weight * (answers.detach().argmax(1) == right)).sum()
+        return (weight * F.cross_entropy(answers, right, reduction="none")).sum()
 
     def after_step(self, progress: float) -> None:
         """Move averages and schedules on; `progress` in [0, 1] leads to the top rung, then through the final one."""

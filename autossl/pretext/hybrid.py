@@ -60,7 +60,7 @@ class Hybrid(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         for part in (self.first, self.second):
-            part.generator, part.population = self.generator, self.population
+            part.generator, part.population, part.positions = self.generator, self.population, self.positions
         losses = torch.stack([self.first.loss(images, groups), self.second.loss(images, groups)])
         known = [part.accuracy for part in (self.first, self.second) if part.accuracy is not None]
         self.accuracy = torch.stack(known).max() if known else None

@@ -1,10 +1,15 @@
-"""What slice order and slice position share: slabs of volumes, cut where there is something to see."""
+"""What slice order and slice position share: slices that lie in stacks, slabs of volumes that show something."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 EMPTY = 0.1  # of the spread of a volume's richest slice: below it a slice shows nothing but its ground
+
+
+def known(positions: Tensor | None, images: Tensor) -> Tensor:
+    """Where images lie in their stacks (b,), NaN where nobody knows."""
+    return images.new_full((len(images),), torch.nan) if positions is None else positions
 
 
 def extent(volumes: Tensor, least: int) -> tuple[Tensor, Tensor]:

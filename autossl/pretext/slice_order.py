@@ -1,4 +1,4 @@
-"""Slice order: tell which of two slabs of a volume lies above the other."""
+"""Slice order: tell which of two slices of a stack, or slabs of a volume, lies above the other."""
 
 from typing import ClassVar
 
@@ -8,24 +8,25 @@ from torch import Tensor
 from autossl.encoder import Encoder
 from autossl.heads import mlp
 from autossl.pretext.base import Pretext
-from autossl.pretext.slabs import cut, extent, slices_of
+from autossl.pretext.patient_positives import partners
+from autossl.pretext.slabs import cut, extent, known, slices_of
 from autossl.views import Views
 
 
 class SliceOrder(Pretext):
-    """Zhang et al. 2017: from the embeddings of two slabs, whether the second lies further along the first axis.
+    """Zhang et al. 2017: from the embeddings of two slices, whether the second lies further along their stack.
 
-    The paper orders single slices with an encoder for images; here slabs of `thickness`, a share of the depth, are
-    enlarged to what an encoder for volumes takes. Two slabs of a volume do not overlap, and their starts are at most
-    `gap` of the depth apart: near ones are hard to order, far ones easy. The loss is the binary cross-entropy of one
-    answer. Each slab is a view of its own, in crop and intensity, so that no drift of brightness along the axis gives
-    the order away; slabs are cut between the first and the last slice that show something (`slabs.extent`), so that an
-    empty end of the volume does not either.
+    Images are slices whose positions the data set knows; each is asked about the next one of its patient in the batch
+    (the trainer lays them side by side). Of volumes, slabs of `thickness`, a share of the depth, are enlarged to what
+    an encoder for volumes takes; two slabs do not overlap, and their starts are at most `gap` of the depth apart: near
+    ones are hard to order, far ones easy. They are cut between the first and the last slice that show something
+    (`slabs.extent`), so that no empty end of a volume gives the order away; nor does a drift of brightness, for each
+    slice or slab is a view of its own in crop and intensity. The loss is the binary cross-entropy of one answer.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
-    dims: ClassVar[frozenset[int]] = frozenset({3})
-    passes: ClassVar[float] = 2.3
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    passes: ClassVar[float] = 2.3  # of volumes; of images 1
     paper: ClassVar[str] = "Zhang et al. 2017, doi 10.1109/ISBI.2017.7950587"
     needs: ClassVar[frozenset[str]] = frozenset({"order"})
 
@@ -41,18 +42,31 @@ class SliceOrder(Pretext):
         super().__init__(encoder, views)
         self.thickness, self.gap = thickness, gap
         self.head = mlp(2 * encoder.dim, hidden, 1)
+        self.paired = encoder.dims == 2
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        if self.encoder.dims == 3:
+            return self._of_slabs(images)
+        at = known(self.positions, images)
+        other = partners(torch.arange(len(images), device=images.device) if groups is None else groups)
+        apart = at[other] - at
+        seen = self.encoder(self.views(images, self.generator))
+        return self._judged(seen, seen[other], apart > 0, apart.abs() > 0)  # no distance, or NaN, is not asked about
+
+    def _judged(self, first: Tensor, second: Tensor, ascending: Tensor, asked: Tensor | None = None) -> Tensor:
+        answer = self.head(torch.cat([first, second], 1))
+        # the binary cross-entropy of one answer is the cross-entropy of it beside zero
+        return self.answered(torch.cat([torch.zeros_like(answer), answer], 1).float(), ascending.long(), asked)
+
+    def _of_slabs(self, images: Tensor) -> Tensor:
         thick = slices_of(self.thickness, images.shape[2])
         u = torch.rand(len(images), 3, generator=self.generator, device=self.generator.device).to(images.device)
         below, above = pair(*extent(images, 2 * thick), u, thick, max(round(self.gap * images.shape[2]), thick))
         ascending = u[:, 2] < 0.5
         starts = torch.where(ascending, below, above), torch.where(ascending, above, below)
         slabs = torch.cat([cut(images, start, thick) for start in starts])
-        seen = torch.cat(self.encoder(self.views(slabs, self.generator)).chunk(2), 1)
-        answer = self.head(seen)
-        # the binary cross-entropy of one answer is the cross-entropy of it beside zero
-        return self.answered(torch.cat([torch.zeros_like(answer), answer], 1).float(), ascending.long())
+        first, second = self.encoder(self.views(slabs, self.generator)).chunk(2)
+        return self._judged(first, second, ascending)
 
 
 def pair(first: Tensor, last: Tensor, u: Tensor, thick: int, most: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Slice position: tell how far along a volume's first axis a slab was cut."""
+"""Slice position: tell how far along its stack a slice lies, or a slab along its volume."""
 
 from typing import ClassVar
 
@@ -9,22 +9,23 @@ from torch import Tensor
 from autossl.encoder import Encoder
 from autossl.heads import mlp
 from autossl.pretext.base import Pretext
-from autossl.pretext.slabs import cut, extent, slices_of
+from autossl.pretext.slabs import cut, extent, known, slices_of
 from autossl.views import Views
 
 
 class SlicePosition(Pretext):
-    """The normalised position of a slab by smooth L1, as in body part regression (Yan et al. 2018) but with its target.
+    """The normalised position of a slice by smooth L1: body part regression (Yan et al. 2018) with a target.
 
-    Yan et al. learn a coordinate from order and equal steps alone, as scans cover different parts of a body; here
+    Yan et al. learn a coordinate from order and equal steps alone, as scans cover different parts of a body. Here
+    images are slices whose positions the data set knows, from 0 at the first of their patient to 1 at the last. Of
+    volumes, slabs of `thickness`, a share of the depth, are enlarged to the encoder's size, one of each volume; their
     positions run from 0 at the first slice that shows something (`slabs.extent`) to 1 at the last, so that neither an
-    empty end of a volume nor its padding tells the place. Slabs have the `thickness`, a share of the depth, and are
-    enlarged to the encoder's size. Each is a view of its own in crop and intensity; one of each volume is shown. Errors
-    beyond `beta` count linearly, smaller ones by their square / (2 beta).
+    empty end nor padding tells the place. Each is a view of its own in crop and intensity. Errors beyond `beta` count
+    linearly, smaller ones by their square / (2 beta).
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
-    dims: ClassVar[frozenset[int]] = frozenset({3})
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.0
     paper: ClassVar[str] = "Yan et al. 2018, arXiv 1707.03891; Blendowski et al. 2019, doi 10.1007/978-3-030-32226-7_72"
     needs: ClassVar[frozenset[str]] = frozenset({"order"})
@@ -43,12 +44,18 @@ class SlicePosition(Pretext):
         self.head = mlp(encoder.dim, hidden, 1)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        shown, target = (images, known(self.positions, images)) if self.encoder.dims == 2 else self._slabs(images)
+        answer = self.head(self.encoder(self.views(shown, self.generator)))[:, 0].float()
+        asked = target.isfinite()
+        error = F.smooth_l1_loss(answer, target.nan_to_num(), beta=self.beta, reduction="none")
+        return (error * asked).sum() / asked.sum().clamp_min(1)
+
+    def _slabs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """One slab of each volume, and its position (b,)."""
         thick = slices_of(self.thickness, images.shape[2])
         u = torch.rand(len(images), generator=self.generator, device=self.generator.device).to(images.device)
         start, target = place(*extent(images, 2 * thick), u, thick)
-        slabs = cut(images, start, thick)
-        answer = self.head(self.encoder(self.views(slabs, self.generator)))[:, 0]
-        return F.smooth_l1_loss(answer.float(), target, beta=self.beta)
+        return cut(images, start, thick), target
 
 
 def place(first: Tensor, last: Tensor, u: Tensor, thick: int) -> tuple[Tensor, Tensor]:
