@@ -55,6 +55,7 @@ class Views:
     rows: ClassVar[Mapping[str, slice]] = EXTRA  # what may be drawn beside the first `fewest` numbers
     fewest: ClassVar[int] = len(COLUMNS)
     place: ClassVar[list[int]] = PLACE  # where a crop lies along each axis
+    layout: ClassVar[torch.memory_format] = torch.channels_last
 
     def __init__(
         self,
@@ -79,8 +80,7 @@ class Views:
 
     def __call__(self, images: Tensor, generator: torch.Generator, copies: int = 1) -> Tensor:
         """Standardised views (copies * b, c, h, w), channels_last: first one view of every image, then the next."""
-        batch = images.repeat(copies, *[1] * (images.ndim - 1)) if copies > 1 else images
-        return self.apply(batch, self.draw(images, generator, copies))
+        return self.apply(images, self.draw(images, generator, copies))
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped images (b, c, h, w), still in [0, 1]: what reconstruction starts from."""
@@ -120,12 +120,22 @@ class Views:
         return u
 
     def apply(self, images: Tensor, u: Tensor) -> Tensor:
-        """The standardised views (b, c, h, w) that the rows of `u` describe, channels_last."""
+        """The standardised views (len(u), c, h, w) that the rows of `u` describe, channels_last.
+
+        The first rows are of one view of every image, and so on; there are a whole number of views of each.
+        """
+        images, n = images.contiguous(), len(images)
         some = max(1, PIECE // images[0].numel())
-        if images.device.type != "cpu" or len(images) <= some:
-            return self._applied(images, u)
-        parts = zip(torch.split(images, some), torch.split(u, some), strict=True)
-        return torch.cat([self._applied(*part) for part in parts])
+        if images.device.type != "cpu" or len(u) <= some:
+            batch = images if len(u) == n else images.repeat(len(u) // n, *[1] * (images.ndim - 1))
+            return self._laid(self._applied(batch, u))
+        found = torch.empty(len(u), *images.shape[1:], memory_format=self.layout)
+        for view in range(0, len(u), n):
+            for first in range(0, n, some):
+                part = images[first : first + some]
+                rows = slice(view + first, view + first + len(part))
+                found[rows] = self._applied(part, u[rows])
+        return found
 
     def _applied(self, images: Tensor, u: Tensor) -> Tensor:
         x = self._moved(images, u)
@@ -138,7 +148,7 @@ class Views:
         x = self._blur(x, u)
         if self.preset.cutout:
             x = intensity.cutout(x, u[:, self.rows["cutout"]], self.preset.cutout * self.jitter)
-        return self._laid(x)
+        return x
 
     def _sides(self, u: Tensor) -> Tensor:
         """Sides of the crops along x and y (b, 2), in units of the image's."""
@@ -146,11 +156,11 @@ class Views:
 
     def _moved(self, images: Tensor, u: Tensor) -> Tensor:
         """Everything that moves pixels."""
-        return _cropped(images.contiguous(), u, self.bent, self.crop_min)
+        return _cropped(images, u, self.bent, self.crop_min)
 
     def _laid(self, x: Tensor) -> Tensor:
         """In the layout that encoders want."""
-        return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous(memory_format=self.layout)
 
     def places(self, u: Tensor, size: tuple[int, int], cells: tuple[int, int]) -> Tensor:
         """Where cells (rows, columns) of the views that `u` describes lie in their images of `size` (h, w).

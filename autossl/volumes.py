@@ -37,6 +37,7 @@ class VolumeViews(Views):
     rows: ClassVar[Mapping[str, slice]] = EXTRA
     fewest: ClassVar[int] = len(COLUMNS)
     place: ClassVar[list[int]] = PLACE
+    layout: ClassVar[torch.memory_format] = torch.channels_last_3d
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped volumes (b, c, d, h, w), still in [0, 1]: what reconstruction starts from."""
@@ -57,9 +58,6 @@ class VolumeViews(Views):
             return None
         moved = self.normal(u.new_empty(len(u), 3, KNOTS, KNOTS, KNOTS), u[:, COLUMN["elastic_from"]])
         return along(u[:, COLUMN["elastic"]] * (2 * self.bent.elastic), moved).mul(moved).movedim(1, -1)
-
-    def _laid(self, x: Tensor) -> Tensor:
-        return x.contiguous(memory_format=torch.channels_last_3d)
 
 
 def views_for(dims: int) -> type[Views]:

@@ -62,7 +62,7 @@ SETTINGS = {
     "pixpro": Setting("waves", "steady", steps=30, lr=4e-3, own={"teacher_rate": 0.05}),
     "vicregl": Setting("letters", "xray", steps=24),
     "mae": Setting("waves", "steady", steps=80, own={"depth": 1}),
-    "ibot": Setting("letters", "xray", steps=16, lr=4e-3, own={"teacher_rate": 0.05}),
+    "ibot": Setting("letters", "xray", steps=80, lr=1e-3, own={"teacher_rate": 0.05}),
     "ijepa": Setting("waves", "steady", steps=24, lr=4e-3, own={"teacher_rate": 0.05}),
     "spark": Setting("waves", "steady", steps=60, lr=6e-3),
     "patient_positives": Setting("letters", "xray", steps=24),

@@ -96,6 +96,24 @@ def test_a_batch_is_the_loop_over_its_volumes(allowed: str) -> None:
     assert torch.allclose(views.apply(x, u), loop, atol=1e-5)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("jitter", [0.0, 0.7])
+@pytest.mark.parametrize("held", [1, 3, 100])
+def test_several_views_of_each_image_are_those_of_repeated_images(
+    monkeypatch: pytest.MonkeyPatch, dims: int, jitter: float, held: int
+) -> None:
+    """Also where a batch is changed in pieces that end within a view."""
+    views = views_for(dims)(preset("mr", 1), (0.4,), (0.2,), crop_min=0.4, jitter=jitter)
+    x = cubes(5, 1) if dims == 3 else cubes(5, 1)[:, :, 0].contiguous(memory_format=torch.channels_last)
+    u = views.draw(x, seeded(), copies=3)
+    monkeypatch.setattr(image_views, "PIECE", held * x[0].numel())
+    found = views.apply(x, u)
+    one_by_one = torch.cat([views.apply(x, rows) for rows in u.chunk(3)])
+    assert torch.allclose(found, one_by_one, atol=1e-5)
+    assert torch.allclose(found, views.apply(x.repeat(3, *[1] * (dims + 1)), u), atol=1e-5)
+    assert found.is_contiguous(memory_format=views.layout)
+
+
 @given(
     st.sampled_from([*MODALITIES, "everything"]),
     st.tuples(*[st.integers(6, 14)] * 3),
@@ -298,4 +316,4 @@ def test_a_large_batch_in_pieces_is_the_same(dims: int, modality: str, monkeypat
     monkeypatch.setattr(image_views, "PIECE", 3 * x[0].numel())
     pieces = views(x, seeded(1))
     assert torch.allclose(pieces, whole, atol=1e-5)
-    assert pieces.stride() == whole.stride()
+    assert all(found.is_contiguous(memory_format=views.layout) for found in (whole, pieces))

@@ -47,7 +47,7 @@ class DINO(Pretext):
         super().__init__(encoder, views)
         self.temperatures = (student_temperature, teacher_temperature)
         self.teacher_rate, self.centre_rate, self.local_crops = teacher_rate, centre_rate, local_crops
-        self.head = nn.Sequential(mlp(encoder.dim, hidden, bottleneck), Prototypes(bottleneck, prototypes))
+        self.head = nn.Sequential(mlp(encoder.dim, hidden, hidden, bottleneck), Prototypes(bottleneck, prototypes))
         self.teacher = Teacher(nn.Sequential(encoder, self.head))
         self.register_buffer("centre", torch.zeros(prototypes))
         self.local = copy.copy(views)

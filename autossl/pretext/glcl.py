@@ -62,12 +62,11 @@ class GLCL(Pretext):
 
     def _three_views(self, images: Tensor) -> Tensor:
         """One view of each image, then another crop, then that crop with other intensities (3b, c, h, w)."""
-        batch = images.repeat(3, 1, 1, 1)
         u = self.views.draw(images, self.generator, copies=3)
         _, second, third = u.chunk(3)
         moved = GEOMETRY + BENDING if self.views.extra else GEOMETRY
         third[:, moved] = second[:, moved]
-        return self.views.apply(batch, u)
+        return self.views.apply(images, u)
 
 
 def local_contrast(one: Tensor, other: Tensor, temperature: float) -> Tensor:

@@ -54,8 +54,8 @@ class IBOT(Pretext):
         self.teacher_rate, self.centre_rate = teacher_rate, centre_rate
         self.grid = (encoder.cells[0], encoder.cells[1])
         # no batch norm, as in the paper: pooled embeddings and patch tokens are two populations
-        layers = [nn.Linear(encoder.dim, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)]
-        self.head = nn.Sequential(*layers, Prototypes(bottleneck, prototypes))
+        inner = [nn.Linear(encoder.dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()]
+        self.head = nn.Sequential(*inner, nn.Linear(hidden, bottleneck), Prototypes(bottleneck, prototypes))
         self.token = nn.Parameter(torch.zeros(encoder.dim))
         self.teacher = Teacher(nn.ModuleList([encoder, self.head]))
         self.register_buffer("centre", torch.zeros(prototypes))

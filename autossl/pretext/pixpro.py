@@ -47,9 +47,8 @@ class PixPro(Pretext):
         self.teacher = Teacher(nn.ModuleList([encoder, self.projector]))
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        batch = images.repeat(2, 1, 1, 1)
         u = self.views.draw(images, self.generator, copies=2)
-        shown = self.views.apply(batch, u)
+        shown = self.views.apply(images, u)
         found = dense_map(self.encoder.pyramid(shown), self.level)
         student = each(self.projector, cells(found))
         first, second = propagated(student, each(self.transform, student), self.sharpness).chunk(2)

@@ -48,9 +48,8 @@ class VICRegL(Pretext):
         self.dense_projector = mlp(sum(encoder.pyramid_channels[self.level :]), dense_width, dense_width, dense_width)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        batch = images.repeat(2, 1, 1, 1)
         u = self.views.draw(images, self.generator, copies=2)
-        found = self.encoder.features(self.views.apply(batch, u))
+        found = self.encoder.features(self.views.apply(images, u))
         first, second = self.projector(found.pooled).chunk(2)
         whole = vicreg(first, second, *self.coefficients)
         dense = dense_map(found.pyramid, self.level)

@@ -77,7 +77,7 @@ class BYOL(Pretext):
 
 
 class DINO(Pretext):
-    """Caron et al. 2021 with two global crops; lightly's head has one layer more than ours, batch norm as in ours."""
+    """Caron et al. 2021 with two global crops; batch norm in the head as in ours."""
 
     def __init__(self, encoder: Encoder, views: Views, h: Sizes) -> None:
         super().__init__(encoder, views)
