@@ -155,9 +155,11 @@ class Context:
         return np.flatnonzero(inside & (self.data.labels >= 0) if labelled else inside)
 
     def pool(self, rows: NDArray[np.int64]) -> Pool:
-        """These images as batches; patients and stacks of slices only where the data set names them."""
-        groups = self.data.groups if self.data.has_patients else None
-        return Pool(self.data.images, rows, self.data.scale, self.device, groups, self.data.positions)
+        """These images as batches, with their patients.
+
+        Without ids an image is its own patient, so that it is no negative of itself; exact duplicates share one.
+        """
+        return Pool(self.data.images, rows, self.data.scale, self.device, self.data.groups, self.data.positions)
 
     @cached_property
     def probe_pool(self) -> Pool:

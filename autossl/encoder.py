@@ -20,6 +20,7 @@ PLENTY = 6  # patches a side with which a transformer for images is left as it i
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 # what libraries raise at keywords and sizes that a network cannot take
 REFUSED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+ALIKE = 0.99  # correlation above which a pooled embedding is the mean of the last map
 LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
 
@@ -60,11 +61,13 @@ class Encoder(nn.Module):
         serve_small_maps(self.backbone)
         with torch.no_grad():
             was = self.training
-            pooled, maps = self.eval().features(torch.zeros(1, channels, *self.size))
+            noise = torch.randn(2, channels, *self.size, generator=torch.Generator().manual_seed(0))
+            pooled, maps = self.eval().features(noise)
             self.train(was)
         self.dim = pooled.shape[1]  # a head may widen the last map before its classifier (MobileNetV3)
         self.pyramid_channels = tuple(m.shape[1] for m in maps)
         self.cells = tuple(maps[-1].shape[2:])
+        self.mean_pooled = _alike(pooled, maps[-1].flatten(2).mean(2))
         self._taken: dict[tuple[int, ...], bool] = {}
 
     @property
@@ -127,6 +130,14 @@ class Encoder(nn.Module):
         if self.upsample == 1:
             return images
         return F.interpolate(images, scale_factor=float(self.upsample), mode=LINEAR[self.dims], align_corners=False)
+
+
+def _alike(pooled: Tensor, mean: Tensor) -> bool:
+    """Whether embeddings (b, d) are the means (b, c) of a map, as they are or normalised."""
+    if pooled.shape != mean.shape:
+        return False
+    one, other = (values - values.mean(1, keepdim=True) for values in (pooled, mean))
+    return bool((F.cosine_similarity(one, other) > ALIKE).all())
 
 
 def _infos(model: Any) -> list[dict[str, Any]]:

@@ -8,27 +8,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import LINEAR
+from autossl.encoder import LINEAR, Features
+from autossl.intensity import along
 
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-def mlp(*widths: int, last_norm: bool = False) -> nn.Sequential:
+def mlp(*widths: int, last_norm: bool = False, normed: bool = True) -> nn.Sequential:
     """Linear layers of these widths, (b, widths[0]) -> (b, widths[-1]), with batch norm and ReLU between them.
 
-    `last_norm` adds a batch norm without scale after the last layer, as SimCLR and BYOL projectors have it.
+    `last_norm` adds a batch norm without scale after the last layer, as SimSiam's and MoCo v3's projectors have it.
+    Without `normed` there are no norms, and GELU takes the place of ReLU, as in heads of transformers.
     """
     layers: list[nn.Module] = []
     for number, (wide, narrow) in enumerate(pairwise(widths), start=2):
         inner = number < len(widths)
-        normed = inner or last_norm
-        layers.append(nn.Linear(wide, narrow, bias=not normed))
-        if normed:
+        norm = normed and (inner or last_norm)
+        layers.append(nn.Linear(wide, narrow, bias=not norm))
+        if norm:
             layers.append(nn.BatchNorm1d(narrow, affine=inner))
         if inner:
-            layers.append(nn.ReLU(inplace=True))
+            layers.append(nn.ReLU(inplace=True) if normed else nn.GELU())
     return nn.Sequential(*layers)
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether a network normalises over its batch."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
 class Prototypes(nn.Module):
@@ -47,14 +54,25 @@ class Decoder(nn.Module):
     """Feature maps, finest first, -> image (b, channels, *space): a narrow U-Net that ends in a pixel shuffle.
 
     It works at the resolution of the maps, so that its cost stays a small part of the encoder's. Without `skips` only
-    the coarsest map is used and everything has to pass the encoder's last stage.
+    the coarsest map is used and everything has to pass the encoder's last stage. `told` is the width of a pooled
+    embedding that is added to the coarsest map everywhere: where it is not the mean of that map (a class token, a
+    wider head) it would get no gradient else, and it is what is scored.
     """
 
     def __init__(
-        self, maps: Sequence[int], channels: int, factor: int, *, width: int = 64, skips: bool = True, dims: int = 2
+        self,
+        maps: Sequence[int],
+        channels: int,
+        factor: int,
+        *,
+        width: int = 64,
+        skips: bool = True,
+        dims: int = 2,
+        told: int | None = None,
     ) -> None:
         super().__init__()
         self.skips, self.factor = skips, factor
+        self.told = None if told is None else nn.Linear(told, width)
         conv = CONV[dims]
         finer = reversed(maps[:-1])
         self.enter = conv(maps[-1], width, 1)
@@ -62,9 +80,12 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList([_block(width, dims) for _ in range(max(len(maps) - 1, 1))])
         self.leave = conv(width, channels * factor**dims, 1)
 
-    def forward(self, maps: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
-        """Image (b, channels, *size) from the maps of `Encoder.pyramid`."""
+    def forward(self, seen: Features, size: tuple[int, ...]) -> Tensor:
+        """Image (b, channels, *size) from what the encoder saw."""
+        maps = seen.pyramid
         x = self.enter(maps[-1])
+        if self.told is not None:
+            x = x + along(self.told(seen.pooled), x)
         if len(maps) == 1:
             x = self.blocks[0](x)
         for finer, lateral, block in zip(reversed(maps[:-1]), self.lateral, self.blocks, strict=False):

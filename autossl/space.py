@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 
@@ -20,6 +20,7 @@ from autossl.train import Settings
 from autossl.views import Views
 from autossl.volumes import views_for
 
+T = TypeVar("T")
 METHOD = "method"  # the name of the parameter that chooses the method
 WORDS = {"patients": "patients with several images", "order": "known order of slices"}  # of needs to be explained
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
@@ -96,7 +97,8 @@ def at_jitter(space: Space, jitter: float | None) -> Space:
 def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
     """What images and an encoder that lack these things can be searched with, and why other methods are left out.
 
-    Choices of a part (`Pretext.parts`) that needs what is lacking are struck out, and the priors that make them.
+    Choices of a part (`Pretext.parts`) that needs what is lacking are struck out, and the priors that make them. What
+    has no effect on images (`Pretext.of_volumes`) is not searched for them.
     """
     kept: Space = {}
     left_out: dict[str, str] = {}
@@ -116,8 +118,13 @@ def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
         else:
             parts = [key for key in METHODS[name].parts if key in searched]
             priors = tuple(p for p in table.priors if all(p[key] in searched[key] for key in parts))  # type: ignore[operator]
-            kept[name] = MethodSpace(searched, table.fixed, priors)
+            idle = METHODS[name].of_volumes if VOLUMES_ONLY in lacks else frozenset()
+            kept[name] = MethodSpace(_without(searched, idle), table.fixed, tuple(_without(p, idle) for p in priors))
     return kept, left_out
+
+
+def _without(table: Mapping[str, T], keys: frozenset[str]) -> dict[str, T]:
+    return {key: value for key, value in table.items() if key not in keys}
 
 
 def _needs(method: str) -> frozenset[str]:

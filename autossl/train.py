@@ -129,7 +129,7 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     _seed(run)
     run.optimizer.zero_grad(set_to_none=True)
     total, right = 0.0, 0.0
-    for part in torch.arange(len(at)).chunk(run.accumulate):
+    for part in torch.arange(len(at)).tensor_split(max(1, min(run.accumulate, len(at) // 2))):  # norms need two images
         rows = at[part.numpy()]
         run.method.positions = run.pool.positions_at(rows)
         loss = run.method.loss(run.pool.batch(rows), run.pool.groups_at(rows)) * (len(rows) / len(at))

@@ -220,8 +220,8 @@ def recorded_forward(network: Encoder) -> list[Tensor]:
 class Blank(torch.nn.Module):
     """A decoder that answers zeros."""
 
-    def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        return maps[0].sum() * 0 + torch.zeros(len(maps[0]), 1, *size)
+    def forward(self, seen: Features, size: tuple[int, int]) -> Tensor:
+        return seen.pyramid[0].sum() * 0 + torch.zeros(len(seen.pyramid[0]), 1, *size)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

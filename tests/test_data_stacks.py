@@ -40,9 +40,9 @@ def test_positions_by_patient_as_one_would_write_them(rows: list[tuple[int, floa
 
 
 def test_what_is_no_number_is_no_column_of_slices() -> None:
-    found = encode_slices(["3", "-1.5", "", "nan", "7e1"])
+    found = encode_slices(["3", "-1", "", "nan", "7e1"])  # places in mm may be -1, which as a label is none
     assert found is not None
-    assert np.array_equal(found, [3, -1.5, np.nan, np.nan, 70], equal_nan=True)
+    assert np.array_equal(found, [3, -1, np.nan, np.nan, 70], equal_nan=True)
     assert encode_slices(["1", "upper"]) is None
     assert encode_slices(["1", "inf"]) is None
 
@@ -60,6 +60,15 @@ def test_a_column_of_slices_reaches_the_methods_through_the_store(tmp_path: Path
     assert "36 images lie in 12 stacks of slices, one for each patient" in data.notes
     moved = open_data(stacked(tmp_path, ["10", "30", "40", ""] * 12))
     assert prepare(moved, tmp_path / "again", image_size=16).record["fingerprint"] != data.record["fingerprint"]
+
+
+def test_an_empty_slice_has_no_place_and_ends_the_stack(tmp_path: Path) -> None:
+    path = stacked(tmp_path, ["1", "2", "3", "5"] * 10)
+    for at in range(0, 40, 4):
+        Image.fromarray(np.full((16, 16), at, dtype=np.uint8)).save(tmp_path / f"{at}.png")
+    found = prepare(open_data(path), tmp_path / "cache", image_size=16).positions
+    assert found is not None
+    assert np.allclose(found, np.tile([np.nan, 0, 1 / 3, 1], 10), equal_nan=True)
 
 
 @pytest.mark.parametrize(

@@ -136,14 +136,49 @@ def test_a_state_holds_each_tensor_once_and_passes_the_safe_loader(name: str, tm
 PLAIN = [name for name, cls in METHODS.items() if 2 in cls.dims and "convolutions" not in cls.needs]
 
 
+@pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_plain_transformer_serves_too(name: str) -> None:
+def test_a_plain_transformer_serves_too(name: str, pooling: str) -> None:
     torch.manual_seed(0)
     channels = 3 if "colour" in METHODS[name].needs else 1
-    encoder = Encoder("test_vit", channels, 20, model_args={"img_size": 20, "patch_size": 5})
-    assert not METHODS[name].needs & lacking(encoder)
+    args = {"img_size": 20, "patch_size": 5, "global_pool": pooling}
+    encoder = Encoder("test_vit", channels, 20, model_args=args)
+    missing = METHODS[name].needs & lacking(encoder)
+    assert missing <= ({"mean pooling"} if pooling == "token" else set())
     method = METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels))
-    assert torch.isfinite(method.loss(torch.rand(6, channels, 20, 20)))
+    method.positions = torch.rand(6)
+    assert torch.isfinite(method.loss(torch.rand(6, channels, 20, 20), torch.arange(6) // 2))
+
+
+@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 2 in cls.dims])
+@pytest.mark.parametrize("kind", ["class token", "wide head"])
+def test_what_is_scored_is_trained(name: str, kind: str) -> None:
+    """The embedding has a gradient of its own, also where it is more than the mean of the last map."""
+    torch.manual_seed(0)
+    channels = 3 if "colour" in METHODS[name].needs else 1
+    if kind == "wide head":
+        encoder = Encoder("mobilenetv3_small_050", channels, 32)
+    else:
+        encoder = Encoder("test_vit", channels, 32, model_args={"img_size": 32, "patch_size": 8})
+    if METHODS[name].needs & lacking(encoder):
+        pytest.skip(f"{name} is left out for this encoder")
+    assert not encoder.mean_pooled
+    method = METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)).train()
+    method.positions = torch.rand(6)
+    pooled: list[Tensor] = []
+    network: Any = encoder.backbone
+    head = network.forward_head
+
+    def kept(x: Tensor, pre_logits: bool = False) -> Tensor:
+        found: Tensor = head(x, pre_logits=pre_logits)
+        if found.requires_grad:
+            found.retain_grad()
+            pooled.append(found)
+        return found
+
+    network.forward_head = kept
+    method.loss(torch.rand(6, channels, 32, 32), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
+    assert any(z.grad is not None and float(z.grad.abs().sum()) > 0 for z in pooled)
 
 
 @pytest.mark.parametrize(("name", "dims"), CASES)

@@ -187,6 +187,12 @@ def test_lejepa_draws_its_slices_from_the_generator() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_what_cannot_be_whitened_is_no_number_and_no_crash() -> None:
+    """The trainer then says that it diverged; an exception would end its worker."""
+    assert whitened(torch.full((8, 4), torch.nan), 1e-3).isnan().all()
+    assert not whitened(1e30 * normal(8, 4), 1e-3).isfinite().all()
+
+
 def test_whitening_leaves_neither_mean_nor_correlation() -> None:
     z = normal(200, 6) @ normal(6, 6, seed=1) + 5
     white = whitened(z, 0.0)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from autossl.encoder import Features
 from autossl.pretext.noise2void import Noise2Void, blind_spots, overwritten
 from autossl.pretext.stain_separation import DARKEST, STAINS, StainSeparation, stain_densities, stained
 from tests.pretext_toys import Blank, encoder, normal, recorded, still, uniform
@@ -83,8 +84,8 @@ def test_densities_solve_the_equations_of_beer_and_lambert() -> None:
 class Nothing(torch.nn.Module):
     """A decoder that sees no stain anywhere."""
 
-    def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        return torch.zeros(len(maps[0]), 1, *size)
+    def forward(self, seen: Features, size: tuple[int, int]) -> Tensor:
+        return torch.zeros(len(seen.pooled), 1, *size)
 
 
 def test_one_stain_is_shown_and_the_other_is_asked_for() -> None:

@@ -85,7 +85,7 @@ def test_glcl_is_one_of_its_losses_at_either_end_of_its_weight(weight: float) ->
     x, groups = uniform(4, 1, 16, 16), torch.tensor([0, 0, 1, 2])
     found = float(method.loss(x, groups).detach())
     seen = method.encoder.features(still().standardise(x).repeat(2, 1, 1, 1))
-    maps = method.decoder(seen.pyramid, (seen.pyramid[0].shape[2], seen.pyramid[0].shape[3]))
+    maps = method.decoder(seen, (seen.pyramid[0].shape[2], seen.pyramid[0].shape[3]))
     one, other = maps.flatten(2).transpose(1, 2).chunk(2)
     expected = local_contrast(one, other, 0.1) if weight else nt_xent(method.projector(seen.pooled), 0.1, groups)
     assert found == pytest.approx(float(expected.detach()), rel=1e-3)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from autossl.encoder import Features
 from autossl.pretext.autoencoder import Autoencoder
 from autossl.pretext.base import Pretext
 from autossl.pretext.colourisation import Colourisation
@@ -161,8 +162,8 @@ def test_simmim_shows_its_token_for_what_is_masked_and_learns_it() -> None:
 class Nothing(torch.nn.Module):
     """A decoder that sees no difference between the channels."""
 
-    def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        return torch.zeros(len(maps[0]), 3, *size)
+    def forward(self, seen: Features, size: tuple[int, int]) -> Tensor:
+        return torch.zeros(len(seen.pooled), 3, *size)
 
 
 def test_colourisation_shows_grey_and_asks_for_the_differences() -> None:

@@ -12,7 +12,7 @@ from autossl.pretext import Pretext
 from autossl.pretext.slabs import cut, extent, slices_of
 from autossl.pretext.slice_order import SliceOrder, pair
 from autossl.pretext.slice_position import SlicePosition, place
-from autossl.space import read_space, served
+from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.volumes import VolumeViews
 from tests.pretext_toys import SIDE, binary, encoder, normal, recorded_forward, still, uniform, volume_encoder
 
@@ -199,6 +199,15 @@ def test_every_slab_has_intensities_of_its_own(cls: type[Pretext]) -> None:
     means = inputs[0].mean((1, 2, 3, 4))
     assert means.std() > 0.1
     assert len(set(means.tolist())) == len(means)
+
+
+def test_what_only_volumes_have_is_not_searched_for_images() -> None:
+    whole = read_space()
+    images, volumes = (served(whole, frozenset({lacking}))[0] for lacking in (VOLUMES_ONLY, FLAT))
+    for name, idle in (("slice_order", {"gap", "thickness"}), ("slice_position", {"thickness"})):
+        assert set(whole[name].searched) - set(images[name].searched) == idle
+        assert volumes[name] == whole[name]
+        assert all(set(prior) == set(images[name].searched) for prior in images[name].priors)
 
 
 def test_slices_need_an_order_that_is_known() -> None:

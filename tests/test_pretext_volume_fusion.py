@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from autossl.encoder import Features
 from autossl.errors import UserError
 from autossl.pretext.volume_fusion import MOST, SMALLEST, VolumeFusion, dice, painted
 from tests.pretext_toys import encoder, normal, recorded, still, uniform, volume_encoder
@@ -89,7 +90,7 @@ class Answers(torch.nn.Module):
         super().__init__()
         self.answers = answers
 
-    def forward(self, maps: list[Tensor], size: tuple[int, ...]) -> Tensor:
+    def forward(self, seen: Features, size: tuple[int, ...]) -> Tensor:
         return self.answers
 
 

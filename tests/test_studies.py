@@ -49,6 +49,12 @@ def test_rows_are_on_disk_at_once_and_found_again(tmp_path: Path) -> None:
     assert again.rows == {"a": {"score": 0.5}}
 
 
+def test_without_patient_ids_an_image_is_no_negative_of_itself(context: Context) -> None:
+    groups = context.probe_pool.groups
+    assert groups is not None
+    assert len(set(groups.tolist())) == len(groups)  # the letters have no two images alike
+
+
 @pytest.mark.parametrize("settings", [{"images": 20}, {}, {"images": 10, "seed": 1}])
 def test_rows_of_other_settings_are_not_mixed(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = tmp_path / "rows.json"
@@ -118,9 +124,9 @@ def test_memory_is_seen_to_grow_and_to_peak() -> None:
     assert memory.peak() - before > 40
 
 
-def test_a_method_is_watched_over_its_steps() -> None:
-    row = grown("simclr", 12)
-    assert row["method"] == "simclr"
+@pytest.mark.parametrize("method", ["simclr", "slice_order", "rubik", "mae"])
+def test_a_method_is_watched_over_its_steps(method: str) -> None:
+    row = grown(method, 12)
     assert row["last_mb"] - row["settled_mb"] == pytest.approx(row["growth_mb"], abs=0.11)
 
 

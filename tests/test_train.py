@@ -122,6 +122,15 @@ def test_micro_batches_see_the_same_images() -> None:
     assert run.images == 64
 
 
+@pytest.mark.parametrize("batch", [2, 5, 10, 13])
+def test_no_micro_batch_holds_one_image_alone(batch: int) -> None:
+    """Norms over the batch need two: 5 images in 4 parts would end in one."""
+    run = make_run(method="jigsaw")
+    run.accumulate, run.batch = 4, batch
+    assert next(train(run, [2 * batch]))
+    assert run.images == 2 * batch
+
+
 def test_norms_are_settled_on_plain_images() -> None:
     run = make_run()
     encoder = run.method.encoder

@@ -22,7 +22,8 @@ SPLITS = {
     "testing": OFFICIAL_TEST,
     "": NO_SPLIT,
 }
-MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "-1", "-1.0"})  # labels that mean "no label"
+NO_NUMBER = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
+MISSING = NO_NUMBER | {"-1", "-1.0"}  # labels that mean "no label"
 MOST_CLASSES = 1000
 
 Values = list[str]  # one cell per image; MISSING cells have no label or no patient
@@ -135,7 +136,7 @@ def encode_split(values: Values, place: str) -> NDArray[np.int8]:
 def encode_slices(values: Values) -> NDArray[np.float64] | None:
     """Numbers (n,) along a stack of slices, NaN where there is none; None for a column that holds anything else."""
     try:
-        found = np.array([np.nan if value.lower() in MISSING else float(value) for value in values])
+        found = np.array([np.nan if value.lower() in NO_NUMBER else float(value) for value in values])
     except ValueError:
         return None
     return None if np.isinf(found).any() else found

@@ -93,7 +93,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         std=(),
         notes=(),
         record={},
-        positions=positions(source),
+        positions=positions(source, stored.flat),
     )
     lacking = check_parts(data.labels, data.part, source, found)
     mean, std = moments(data)
@@ -111,11 +111,15 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
     return replace(data, record=_record(data, source, stored, found, parts))
 
 
-def positions(source: Source) -> NDArray[np.float32] | None:
-    """Where each image (n,) lies in its patient's stack of slices, 0 to 1, NaN where unknown; None without stacks."""
+def positions(source: Source, empty: NDArray[np.bool_] | None = None) -> NDArray[np.float32] | None:
+    """Where each image (n,) lies in its patient's stack of slices, 0 to 1, NaN where unknown; None without stacks.
+
+    Slices that are `empty` (n,) show no place, and a stack ends before them.
+    """
     if source.slices is None or source.groups is None or source.dims == 3:
         return None
-    return stack_positions(source.slices, source.groups)
+    slices = source.slices if empty is None else np.where(empty, np.nan, source.slices)
+    return stack_positions(slices, source.groups)
 
 
 def _file_notes(source: Source, stored: Stored) -> list[str]:

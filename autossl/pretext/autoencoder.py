@@ -24,5 +24,5 @@ class Autoencoder(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        restored = self.decoder(self.encoder.pyramid(target), target.shape[2:])
+        restored = self.decoder(self.encoder.features(target), target.shape[2:])
         return F.mse_loss(restored.float(), target)

@@ -18,11 +18,11 @@ class Pretext(nn.Module, ABC):
 
     Class attributes describe a method to the search: its paradigm, the dimensions of image it takes, its cost in
     encoder passes (forward and backward) for each image, its paper, and what it needs of the images ("orientation",
-    "colour", "order", "patients", "stain") and of the encoder ("patch tokens", "dense map", "convolutions": see
-    `offers`). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a step comes
-    from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the number of images
-    trained on, which bounds what a method may remember of them, and before each loss `positions` (b,), where its images
-    lie in their patients' stacks of slices (0 to 1, NaN where unknown), or None.
+    "colour", "order", "patients", "stain") and of the encoder ("patch tokens", "dense map", "convolutions", "mean
+    pooling": see `offers`). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
+    step comes from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the
+    number of images trained on, which bounds what a method may remember of them, and before each loss `positions` (b,),
+    where its images lie in their patients' stacks of slices (0 to 1, NaN where unknown), or None.
 
     Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
     solved at once has a shortcut (`autossl.shortcut`).
@@ -34,6 +34,7 @@ class Pretext(nn.Module, ABC):
     paper: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
     parts: ClassVar[tuple[str, ...]] = ()  # keyword arguments that name other methods, whose needs come on top
+    of_volumes: ClassVar[frozenset[str]] = frozenset()  # keyword arguments without effect on images
     paired: bool = False  # whether images of a patient should lie side by side in a batch
 
     def __init__(self, encoder: Encoder, views: Views) -> None:
@@ -62,10 +63,13 @@ class Pretext(nn.Module, ABC):
         """Move averages and schedules on; `progress` in [0, 1] leads to the top rung, then through the final one."""
 
 
-def image_decoder(encoder: Encoder, *, width: int, skips: bool, channels: int | None = None) -> Decoder:
-    """A decoder from the encoder's pyramid back to its input size, and to its channels unless others are asked for.
+def image_decoder(
+    encoder: Encoder, *, width: int, skips: bool, channels: int | None = None, told: bool = True
+) -> Decoder:
+    """A decoder from what the encoder saw back to its input size, and to its channels unless others are asked for.
 
-    `width` is that for images; volumes have many more cells at the finest map and get half of it.
+    `width` is that for images; volumes have many more cells at the finest map and get half of it. It is `told` the
+    pooled embedding where that is more than the mean of the coarsest map.
     """
     training, device = encoder.training, next(encoder.parameters()).device
     with torch.no_grad():
@@ -80,6 +84,7 @@ def image_decoder(encoder: Encoder, *, width: int, skips: bool, channels: int | 
         width=width if encoder.dims == 2 else max(width // 2, 1),
         skips=skips,
         dims=encoder.dims,
+        told=encoder.dim if told and not encoder.mean_pooled else None,
     )
 
 

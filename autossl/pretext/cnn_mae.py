@@ -41,7 +41,7 @@ class CNNMAE(Pretext):
         size = target.shape[2:]
         blocks = block_mask(len(images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
         mask = F.interpolate(blocks, size, mode="nearest")
-        restored = self.decoder(self.encoder.pyramid(target * (1 - mask)), size)
+        restored = self.decoder(self.encoder.features(target * (1 - mask)), size)
         return masked_error(restored, target, mask)
 
 

@@ -29,5 +29,5 @@ class Colourisation(Pretext):
         coloured = self.views.weak(images, self.generator)
         grey = coloured.mean(1, keepdim=True).expand_as(coloured)
         shown = self.views.standardise(grey)
-        restored = self.decoder(self.encoder.pyramid(shown), (shown.shape[2], shown.shape[3]))
+        restored = self.decoder(self.encoder.features(shown), (shown.shape[2], shown.shape[3]))
         return F.l1_loss(restored.float(), self.views.standardise(coloured) - shown)

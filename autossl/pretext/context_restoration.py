@@ -41,7 +41,7 @@ class ContextRestoration(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        restored = self.decoder(self.encoder.pyramid(self.swapped(target)), target.shape[2:])
+        restored = self.decoder(self.encoder.features(self.swapped(target)), target.shape[2:])
         return F.mse_loss(restored.float(), target)
 
     def swapped(self, x: Tensor) -> Tensor:

@@ -32,5 +32,5 @@ class Denoising(Pretext):
         drawn = torch.rand(len(clean), 2, generator=self.generator, device=self.generator.device).to(clean.device)
         strength = along(drawn[:, 0] * self.sigma, clean)
         noisy = torch.addcmul(clean, self.views.normal(clean, drawn[:, 1]), strength)
-        restored = self.decoder(self.encoder.pyramid(self.views.standardise(noisy)), clean.shape[2:])
+        restored = self.decoder(self.encoder.features(self.views.standardise(noisy)), clean.shape[2:])
         return F.mse_loss(restored.float(), self.views.standardise(clean))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autossl.encoder import Encoder
-from autossl.heads import Prototypes, Teacher, mlp
+from autossl.heads import Prototypes, Teacher, has_batch_norm, mlp
 from autossl.pretext.base import Pretext
 from autossl.views import COLUMN, Views
 
@@ -21,6 +21,7 @@ class DINO(Pretext):
     Local crops are enlarged to the size of the others, so each costs a whole pass. `teacher_rate` is 1 - momentum in
     the first step and falls to 0 along a cosine; `centre_rate` is the share that the newest batch has in the centre.
     The loss is the paper's cross-entropy less the teacher's entropy, which has no gradient and drifts with the centre.
+    As in the paper, the head has batch norms only where the encoder has some.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -47,7 +48,8 @@ class DINO(Pretext):
         super().__init__(encoder, views)
         self.temperatures = (student_temperature, teacher_temperature)
         self.teacher_rate, self.centre_rate, self.local_crops = teacher_rate, centre_rate, local_crops
-        self.head = nn.Sequential(mlp(encoder.dim, hidden, hidden, bottleneck), Prototypes(bottleneck, prototypes))
+        inner = mlp(encoder.dim, hidden, hidden, bottleneck, normed=has_batch_norm(encoder))
+        self.head = nn.Sequential(inner, Prototypes(bottleneck, prototypes))
         self.teacher = Teacher(nn.Sequential(encoder, self.head))
         self.register_buffer("centre", torch.zeros(prototypes))
         self.local = copy.copy(views)
@@ -55,8 +57,10 @@ class DINO(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         views = self.views(images, self.generator, copies=2)
-        shown = torch.cat([views, self.small(images)]) if self.local_crops else views
-        student = self.head(self.encoder(shown)).unflatten(0, (-1, len(images)))
+        seen = self.encoder(views)
+        if self.local_crops:  # by themselves: batch norms of the teacher see no local crops either
+            seen = torch.cat([seen, self.encoder(self.small(images))])
+        student = self.head(seen).unflatten(0, (-1, len(images)))
         teacher = self.teacher(views).unflatten(0, (2, len(images)))
         centred = teacher - self.centre
         self.centre.lerp_(teacher.mean((0, 1)), self.centre_rate)

@@ -4,11 +4,11 @@ import copy
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.encoder import Encoder
 from autossl.heads import Teacher, mlp
+from autossl.intensity import along
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.contrast import Queue
 from autossl.pretext.inpainting import hole_mask
@@ -20,8 +20,8 @@ class DiRA(Pretext):
     """Haghighi et al. 2022: MoCo v2 whose query view is disturbed and has to be restored too; without the GAN.
 
     The query has other intensities and `holes` holes of noise, together of the share `area`; the restored image is
-    compared with the undisturbed crop, by `weight` times the mean squared error (the paper: 10). The adversarial part,
-    which only sharpens what is restored, is left out.
+    compared with the undisturbed crop, by `weight` times the mean squared error in units of the full range (the paper:
+    10). The adversarial part, which only sharpens what is restored, is left out.
     """
 
     paradigm: ClassVar[str] = "hybrid"
@@ -60,8 +60,9 @@ class DiRA(Pretext):
         key = keys(self.teacher, self.views.apply(images, other), self.generator)
         query = self.projector(seen.pooled)
         discrimination = queued_nce(query, key, self.queue, self.temperature, groups, self.population)
-        restored = self.decoder(seen.pyramid, (clean.shape[2], clean.shape[3]))
-        return discrimination + self.weight * F.mse_loss(restored.float(), clean)
+        restored = self.decoder(seen, (clean.shape[2], clean.shape[3]))
+        error: Tensor = (restored.float() - clean) * along(self.views.std.to(clean.device)[None], clean)
+        return discrimination + self.weight * error.square().mean()
 
     def disturbed(self, x: Tensor) -> Tensor:
         """Standardised images (b, c, h, w) with holes of noise."""

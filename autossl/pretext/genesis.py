@@ -17,6 +17,7 @@ KNOTS = 64  # points of an intensity curve
 SHUFFLES = 16  # ready pixel orders that images choose from
 WINDOWS = {2: 200, 3: 2000}  # windows shuffled in each of them, by dimensions
 BOXES = 5  # most boxes painted in or kept
+AGAIN = 0.95  # probability of one more box
 
 
 class ModelsGenesis(Pretext):
@@ -51,7 +52,7 @@ class ModelsGenesis(Pretext):
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.weak(images, self.generator)
         disturbed = self.views.standardise(self.disturbed(target))
-        restored = self.decoder(self.encoder.pyramid(disturbed), target.shape[2:])
+        restored = self.decoder(self.encoder.features(disturbed), target.shape[2:])
         return F.mse_loss(restored.float(), self.views.standardise(target))
 
     def disturbed(self, x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ def local_shuffles(*size: int) -> Tensor:
 
 
 def boxes(u: Tensor, large: Tensor, count: Tensor, *size: int) -> Tensor:
-    """(b, 1, *size), True inside one to BOXES random boxes from u (b, 2 * dims * BOXES) and `count` (b,) in [0, 1).
+    """(b, 1, *size), True inside random boxes from u (b, 2 * dims * BOXES), how many by `count` (b,) in [0, 1).
 
     Boxes have a sixth to a third of the side, where `large` (b,) three to four sevenths, as the paper's code has it.
     """
@@ -125,11 +126,20 @@ def boxes(u: Tensor, large: Tensor, count: Tensor, *size: int) -> Tensor:
     spread = torch.where(large, 1 / 7, 1 / 6).view(-1, 1, 1)
     side = least + spread * shape
     start = place * (1 - side)
-    used = torch.arange(BOXES, device=u.device) < 1 + (count * BOXES).floor()[:, None]
+    used = torch.arange(BOXES, device=u.device) < how_many(count, large)[:, None]
     inside = [_within(length, start[:, axis], side[:, axis]) for axis, length in enumerate(size)]
     inside[0] = inside[0] * used[..., None]
     product = "bnh,bnw->bhw" if len(size) == 2 else "bnd,bnh,bnw->bdhw"
     return (torch.einsum(product, *inside) > 0)[:, None]
+
+
+def how_many(u: Tensor, large: Tensor) -> Tensor:
+    """Numbers of boxes (b,) from u (b,) in [0, 1): after each there is another with probability AGAIN, up to BOXES.
+
+    As in the paper's code there may be no small one, but there is always a first large one.
+    """
+    run = ((1 - u).log() / math.log(AGAIN)).floor()  # of draws in a row that said "another"
+    return torch.where(large, 1 + run, run).clamp_max(BOXES)
 
 
 def _within(size: int, start: Tensor, side: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, Features
 from autossl.heads import Decoder, mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.simclr import nt_xent
@@ -50,7 +50,7 @@ class GLCL(Pretext):
         z = self.projector(seen.pooled[: 2 * len(images)])
         maps = [m[len(images) :] for m in seen.pyramid]
         size = (maps[0].shape[2], maps[0].shape[3])
-        places = self.decoder(maps, size).flatten(2).transpose(1, 2)  # (2b, cells, out)
+        places = self.decoder(Features(seen.pooled, maps), size).flatten(2).transpose(1, 2)  # (2b, cells, out)
         draw = torch.rand(len(images), places.shape[1], generator=self.generator, device=self.generator.device)
         chosen = draw.to(images.device).argsort(1)[:, : self.regions, None].expand(-1, -1, places.shape[2])
         one, other = (p.gather(1, chosen) for p in places.chunk(2))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from autossl.encoder import Encoder
-from autossl.heads import Prototypes, Teacher
+from autossl.heads import Prototypes, Teacher, mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.dino import dino, entropy
 from autossl.tokens import tokens
@@ -54,8 +54,8 @@ class IBOT(Pretext):
         self.teacher_rate, self.centre_rate = teacher_rate, centre_rate
         self.grid = (encoder.cells[0], encoder.cells[1])
         # no batch norm, as in the paper: pooled embeddings and patch tokens are two populations
-        inner = [nn.Linear(encoder.dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()]
-        self.head = nn.Sequential(*inner, nn.Linear(hidden, bottleneck), Prototypes(bottleneck, prototypes))
+        inner = mlp(encoder.dim, hidden, hidden, bottleneck, normed=False)
+        self.head = nn.Sequential(inner, Prototypes(bottleneck, prototypes))
         self.token = nn.Parameter(torch.zeros(encoder.dim))
         self.teacher = Teacher(nn.ModuleList([encoder, self.head]))
         self.register_buffer("centre", torch.zeros(prototypes))
@@ -95,13 +95,13 @@ def masked_answers(
 ) -> Tensor:
     """Cross-entropy less entropy of answers (m, k) to the patches where `mask` (b, n) is True.
 
-    A mean over the patches of a view, then over the views that have any; 0 where none has.
+    A mean over the masked patches of a view, then over all views; one without any counts as 0.
     """
     targets = (teacher / teacher_temperature).log_softmax(1)
     divergence = (targets.exp() * (targets - (student / student_temperature).log_softmax(1))).sum(1)
     count = mask.sum(1, keepdim=True)
     weights = (1 / count.clamp_min(1)).expand_as(mask)[mask]
-    return (divergence * weights).sum() / (count > 0).sum().clamp_min(1)
+    return (divergence * weights).sum() / len(mask)
 
 
 def block_masks(n: int, grid: tuple[int, int], ratio: float, generator: torch.Generator) -> Tensor:

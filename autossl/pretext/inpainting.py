@@ -43,7 +43,7 @@ class Inpainting(Pretext):
         numbers = 2 * images.ndim - 5  # shape and place of a hole
         u = torch.rand(len(images), self.holes, numbers, generator=self.generator, device=self.generator.device)
         mask = hole_mask(u.to(target.device), self.area / self.holes, *target.shape[2:])
-        restored = self.decoder(self.encoder.pyramid(target * (1 - mask)), target.shape[2:])
+        restored = self.decoder(self.encoder.features(target * (1 - mask)), target.shape[2:])
         return masked_error(restored, target, mask)
 
 

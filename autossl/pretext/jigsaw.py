@@ -101,7 +101,7 @@ def tiles(x: Tensor, order: Tensor, shift: Tensor, grid: int, gap: float) -> Ten
 def normalised(x: Tensor) -> Tensor:
     """Each tile and channel with mean 0 and standard deviation 1; an empty tile stays 0."""
     space = tuple(range(2, x.ndim))
-    mean, std = x.mean(space, keepdim=True), x.std(space, keepdim=True)
+    mean, std = x.mean(space, keepdim=True), x.std(space, correction=0, keepdim=True)
     return (x - mean) / (std + 0.1)  # 0.1: the noise of an empty tile must not be blown up
 
 

@@ -47,7 +47,7 @@ class Noise2Void(Pretext):
         u = torch.rand(b, *boxes, 3, generator=self.generator, device=self.generator.device).to(target.device)
         spot, source = blind_spots(u, self.spacing, self.reach, h, w)
         mask = torch.zeros(b, 1, h * w, device=target.device).scatter_(2, spot[:, None], 1.0).view(b, 1, h, w)
-        restored = self.decoder(self.encoder.pyramid(overwritten(target, spot, source)), (h, w))
+        restored = self.decoder(self.encoder.features(overwritten(target, spot, source)), (h, w))
         return masked_error(restored, target, mask)
 
 

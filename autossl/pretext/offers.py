@@ -5,12 +5,15 @@ from autossl.pretext.dense import MIN_CELLS, map_sides
 from autossl.sparse import is_convolutional
 from autossl.tokens import has_tokens
 
-OF_ENCODERS = frozenset({"patch tokens", "dense map", "convolutions"})  # what a method may need of an encoder
+OF_ENCODERS = frozenset(
+    {"patch tokens", "dense map", "convolutions", "mean pooling"}
+)  # what a method may need of an encoder
 
 
 def lacking(encoder: Encoder) -> frozenset[str]:
-    """Which of the needs "patch tokens", "dense map" and "convolutions" this encoder does not meet.
+    """Which of the needs "patch tokens", "dense map", "convolutions" and "mean pooling" this encoder does not meet.
 
+    Without mean pooling (a class token, a wider head) a method that trains maps alone leaves untrained what is scored.
     Methods with such needs are for images; what a network for volumes offers is not asked.
     """
     if encoder.dims == 3:
@@ -19,5 +22,6 @@ def lacking(encoder: Encoder) -> frozenset[str]:
         "patch tokens": has_tokens(encoder),
         "dense map": max(map_sides(encoder)) >= MIN_CELLS,
         "convolutions": is_convolutional(encoder),
+        "mean pooling": encoder.mean_pooled,
     }
     return frozenset(need for need, met in offered.items() if not met)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, Features
 from autossl.heads import Teacher, mlp
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.contrast import Queue, halves
@@ -52,7 +52,7 @@ class PCRL(Pretext):
         self.attention = nn.Sequential(
             nn.Linear(TURNS, 64), nn.ReLU(), nn.Linear(64, encoder.pyramid_channels[-1]), nn.Sigmoid()
         )
-        self.decoder = image_decoder(encoder, width=64, skips=False)
+        self.decoder = image_decoder(encoder, width=64, skips=False, told=False)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         b = len(images)
@@ -67,7 +67,8 @@ class PCRL(Pretext):
         coarsest = torch.cat([seen.pyramid[-1], torch.lerp(other, seen.pyramid[-1], rate)])
         attended = coarsest * self.attention(code).repeat(2, 1)[..., None, None]
         # of the finer maps a decoder without skips takes the sizes only
-        restored = self.decoder([*seen.pyramid[:-1], attended], (one.shape[2], one.shape[3]))
+        maps = Features(seen.pooled, [*seen.pyramid[:-1], attended])
+        restored = self.decoder(maps, (one.shape[2], one.shape[3]))
         return torch.lerp(contrast, F.mse_loss(restored.float(), target), self.weight)
 
     @torch.no_grad()

@@ -26,7 +26,7 @@ class PixPro(Pretext):
     paradigm: ClassVar[str] = "non-contrastive and predictive"
     passes: ClassVar[float] = 2.7
     paper: ClassVar[str] = "Xie et al. 2021, arXiv 2011.10043"
-    needs: ClassVar[frozenset[str]] = frozenset({"dense map"})
+    needs: ClassVar[frozenset[str]] = frozenset({"dense map", "mean pooling"})
 
     def __init__(
         self,

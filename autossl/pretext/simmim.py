@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autossl.encoder import LINEAR, Encoder
 from autossl.heads import CONV, shuffle
+from autossl.intensity import along
 from autossl.pretext.base import Pretext
 from autossl.pretext.cnn_mae import block_mask
 from autossl.views import Views
@@ -17,7 +18,8 @@ from autossl.views import Views
 class SimMIM(Pretext):
     """Xie et al. 2022: masked patches take a learnt colour, a one-layer head restores them, L1 on masked pixels only.
 
-    The image is divided into `grid` patches along each axis, of which the share `ratio` is masked.
+    The image is divided into `grid` patches along each axis, of which the share `ratio` is masked. Where the pooled
+    embedding is more than the mean of the last map (a class token) the head is told it too, as in `heads.Decoder`.
     """
 
     paradigm: ClassVar[str] = "generative"
@@ -30,7 +32,9 @@ class SimMIM(Pretext):
         self.ratio, self.grid = ratio, grid
         self.token = nn.Parameter(torch.zeros(1, encoder.channels, *[1] * encoder.dims))
         self.factor = math.ceil(encoder.image_size / min(encoder.cells))
-        self.head = CONV[encoder.dims](encoder.pyramid_channels[-1], encoder.channels * self.factor**encoder.dims, 1)
+        pixels = encoder.channels * self.factor**encoder.dims
+        self.head = CONV[encoder.dims](encoder.pyramid_channels[-1], pixels, 1)
+        self.told = None if encoder.mean_pooled else nn.Linear(encoder.dim, pixels)
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
@@ -38,7 +42,11 @@ class SimMIM(Pretext):
         blocks = block_mask(len(images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
         mask = F.interpolate(blocks, size, mode="nearest")
         shown = torch.lerp(target, self.token.expand_as(target), mask)
-        restored = shuffle(self.head(self.encoder.pyramid(shown)[-1]), self.factor)
+        seen = self.encoder.features(shown)
+        answers = self.head(seen.pyramid[-1])
+        if self.told is not None:
+            answers = answers + along(self.told(seen.pooled), answers)
+        restored = shuffle(answers, self.factor)
         if restored.shape[2:] != size:
             restored = F.interpolate(restored, size, mode=LINEAR[len(size)], align_corners=False)
         return masked_distance(restored, target, mask)

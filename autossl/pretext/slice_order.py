@@ -29,6 +29,7 @@ class SliceOrder(Pretext):
     passes: ClassVar[float] = 2.3  # of volumes; of images 1
     paper: ClassVar[str] = "Zhang et al. 2017, doi 10.1109/ISBI.2017.7950587"
     needs: ClassVar[frozenset[str]] = frozenset({"order"})
+    of_volumes: ClassVar[frozenset[str]] = frozenset({"thickness", "gap"})
 
     def __init__(
         self,

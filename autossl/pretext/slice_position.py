@@ -29,6 +29,7 @@ class SlicePosition(Pretext):
     passes: ClassVar[float] = 1.0
     paper: ClassVar[str] = "Yan et al. 2018, arXiv 1707.03891; Blendowski et al. 2019, doi 10.1007/978-3-030-32226-7_72"
     needs: ClassVar[frozenset[str]] = frozenset({"order"})
+    of_volumes: ClassVar[frozenset[str]] = frozenset({"thickness"})
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, Features
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.cnn_mae import block_mask, masked_error
 from autossl.pretext.dense import dense_level, map_sides
@@ -39,12 +39,13 @@ class SparK(Pretext):
         visible = 1 - block_mask(len(images), self.grid, self.ratio, self.generator).to(target.device)
         seen = resized(visible, size)
         with sparse(self.encoder, visible):
-            maps = self.encoder.pyramid(target * seen)
+            found = self.encoder.features(target * seen)
         filled = [
             torch.where(resized(visible, (m.shape[2], m.shape[3])), m, token)
-            for m, token in zip(maps, self.tokens, strict=True)
+            for m, token in zip(found.pyramid, self.tokens, strict=True)
         ]
-        return masked_error(self.decoder(filled, size), evened(target, self.grid), (~seen).float())
+        restored = self.decoder(Features(found.pooled, filled), size)
+        return masked_error(restored, evened(target, self.grid), (~seen).float())
 
 
 def evened(images: Tensor, grid: int) -> Tensor:

@@ -42,7 +42,7 @@ class StainSeparation(Pretext):
         shown[:, :2] = density[:, :2] * torch.cat([haematoxylin, ~haematoxylin], 1)
         hidden = torch.where(haematoxylin, density[:, 1:2], density[:, :1])
         alone = self.views.standardise(stained(shown))
-        restored = self.decoder(self.encoder.pyramid(alone), (hidden.shape[2], hidden.shape[3]))
+        restored = self.decoder(self.encoder.features(alone), (hidden.shape[2], hidden.shape[3]))
         return F.mse_loss(restored.float(), hidden)
 
 

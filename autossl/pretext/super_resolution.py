@@ -28,7 +28,7 @@ class SuperResolution(Pretext):
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         target = self.views.standardise(self.views.weak(images, self.generator))
-        restored = self.decoder(self.encoder.pyramid(coarse(target, self.scale)), target.shape[2:])
+        restored = self.decoder(self.encoder.features(coarse(target, self.scale)), target.shape[2:])
         return F.l1_loss(restored.float(), target)
 
 

@@ -73,7 +73,7 @@ class SwinUNETR(Pretext):
         copies = [turn(view, number, self.turns) for view, number in zip(x.chunk(2), first, strict=True)]
         target, label = torch.cat([copy for copy, _ in copies]), torch.cat([number for _, number in copies])
         seen = self.encoder.features(self.disturbed(target))
-        restored = self.decoder(seen.pyramid, target.shape[2:])
+        restored = self.decoder(seen, target.shape[2:])
         losses = (
             F.l1_loss(restored.float(), target),
             nt_xent(self.projector(seen.pooled), self.temperature, groups),

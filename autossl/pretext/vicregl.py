@@ -42,7 +42,7 @@ class VICRegL(Pretext):
     ) -> None:
         super().__init__(encoder, views)
         self.alpha, self.share = alpha, share
-        self.coefficients = (invariance, variance, covariance)
+        self.coefficients = (invariance, variance, covariance / 2)  # the mean over the views; VICReg takes their sum
         self.level = dense_level(encoder)
         self.projector = mlp(encoder.dim, width, width, width)
         self.dense_projector = mlp(sum(encoder.pyramid_channels[self.level :]), dense_width, dense_width, dense_width)

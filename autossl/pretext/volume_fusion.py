@@ -53,7 +53,7 @@ class VolumeFusion(Pretext):
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         x = self.views.standardise(self.views.weak(images, self.generator))
         fused, classes = self.fused(x)
-        answers = self.decoder(self.encoder.pyramid(fused), x.shape[2:]).float()
+        answers = self.decoder(self.encoder.features(fused), x.shape[2:]).float()
         return self.answered(answers, classes) + dice(answers, classes)
 
     def fused(self, x: Tensor) -> tuple[Tensor, Tensor]:

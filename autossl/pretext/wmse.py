@@ -63,6 +63,7 @@ def whitened(z: Tensor, shrink: float) -> Tensor:
     covariance = z.T @ z / max(len(z) - 1, 1)
     # in proportion to the variance: a fixed share would undo the whitening of an embedding that shrinks
     even = torch.eye(z.shape[1], device=z.device) * covariance.diagonal().mean().clamp_min(SMALLEST)
-    root = torch.linalg.cholesky(torch.lerp(covariance, even, shrink))
+    root, fault = torch.linalg.cholesky_ex(torch.lerp(covariance, even, shrink))
+    root = root.masked_fill(fault > 0, torch.nan)  # what cannot be factorised has diverged: the trainer says so
     white: Tensor = torch.linalg.solve_triangular(root, z.T, upper=False)
     return white.T
