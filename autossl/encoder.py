@@ -127,9 +127,21 @@ class Encoder(nn.Module):
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision and self.training)
 
     def _enlarged(self, images: Tensor) -> Tensor:
-        if self.upsample == 1:
-            return images
-        return F.interpolate(images, scale_factor=float(self.upsample), mode=LINEAR[self.dims], align_corners=False)
+        if self.upsample > 1:
+            mode = LINEAR[self.dims]
+            images = F.interpolate(images, scale_factor=float(self.upsample), mode=mode, align_corners=False)
+        return _channels_behind(images)
+
+
+def _channels_behind(images: Tensor) -> Tensor:
+    """Dense images of one channel with the strides of channels last; others as they are.
+
+    To torch such images are in either layout, but oneDNN goes by the stride of the channel, and takes a fifth longer
+    for a step of a network for volumes of 64^3 on what looks like channels first (docs/decisions.md).
+    """
+    if images.shape[1] > 1 or not images.is_contiguous():
+        return images
+    return images.as_strided(images.shape, [1 if axis == 1 else step for axis, step in enumerate(images.stride())])
 
 
 def _alike(pooled: Tensor, mean: Tensor) -> bool:

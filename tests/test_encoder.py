@@ -9,6 +9,7 @@ from autossl.heads import mlp
 from autossl.presets import preset
 from autossl.pretext import METHODS
 from autossl.views import Views
+from tests.pretext_toys import volume_encoder
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet10t", "test_vit"])
@@ -51,3 +52,18 @@ def test_what_takes_one_size_only_says_so() -> None:
 def test_tiles_are_enlarged_for_what_takes_one_size_only(name: str) -> None:
     method = METHODS[name](windows(), Views(preset("auto", 1), (0.4,), (0.2,)))
     assert torch.isfinite(method.loss(torch.rand(4, 1, 24, 24)))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_one_channel_reaches_the_network_with_channels_last(dims: int) -> None:
+    """torch takes either stride for either layout, convolutions on a CPU do not."""
+    encoder = volume_encoder() if dims == 3 else Encoder("test_resnet", 1, 20)
+    seen: list[tuple[int, ...]] = []
+    stem = next(m for m in encoder.backbone.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Conv3d))
+    stem.register_forward_pre_hook(lambda _, given: seen.append(given[0].stride()))
+    x = torch.rand(3, 1, *encoder.size)
+    assert torch.equal(encoder.eval()(x), encoder(x.clone()))
+    encoder.pyramid(x)
+    assert {stride[1] for stride in seen} == {1}
+    apart = torch.rand(6, 1, *encoder.size)[::2]  # not dense: left as it is
+    assert torch.allclose(encoder(apart), encoder(apart.clone()), atol=1e-5)
