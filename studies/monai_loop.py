@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
-from autossl.encoder import Encoder
+from autossl.encoder import Encoder, channels_last
 
 WORKERS = 2
 WARM = 6  # steps before: workers start, convolutions are planned, what was fetched ahead is used up
@@ -62,6 +62,7 @@ def seconds_per_step(
     cached = CacheDataset(list(volumes), Compose([Channels(), Two(encoder.image_size)]), progress=False)
     loader: Any = DataLoader(cached, batch, shuffle=True, num_workers=WORKERS, drop_last=True, persistent_workers=True)
     model = nn.Sequential(encoder, SimCLRProjectionHead(encoder.dim, 512, 128)).to(device)
+    channels_last(model, encoder.dims)
     criterion, optimizer = NTXentLoss(0.5), torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     started, number = 0.0, 0
     while number < WARM + steps:
