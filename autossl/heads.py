@@ -56,7 +56,7 @@ class Decoder(nn.Module):
     It works at the resolution of the maps, so that its cost stays a small part of the encoder's. Without `skips` only
     the coarsest map is used and everything has to pass the encoder's last stage. `told` is the width of a pooled
     embedding that is added to the coarsest map everywhere: where it is not the mean of that map (a class token, a
-    wider head) it would get no gradient else, and it is what is scored.
+    wider head) it would get no gradient otherwise, and it is what is scored.
     """
 
     def __init__(

@@ -145,7 +145,7 @@ def encode_slices(values: Values) -> NDArray[np.float64] | None:
 def stack_positions(slices: NDArray[np.float64], groups: Ints) -> NDArray[np.float32]:
     """Where each image (n,) lies in the stack of its patient: 0 at the lowest number, 1 at the highest.
 
-    NaN where the number is missing or the only one of its patient.
+    NaN where the number is missing, and where a patient has no two different ones.
     """
     lowest, highest = np.full((2, int(groups.max()) + 1), np.nan)
     np.fmin.at(lowest, groups, slices)

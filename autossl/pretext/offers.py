@@ -5,9 +5,8 @@ from autossl.pretext.dense import MIN_CELLS, map_sides
 from autossl.sparse import is_convolutional
 from autossl.tokens import has_tokens
 
-OF_ENCODERS = frozenset(
-    {"patch tokens", "dense map", "convolutions", "mean pooling"}
-)  # what a method may need of an encoder
+# what a method may need of an encoder
+OF_ENCODERS = frozenset({"patch tokens", "dense map", "convolutions", "mean pooling"})
 
 
 def lacking(encoder: Encoder) -> frozenset[str]:
