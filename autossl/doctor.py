@@ -13,7 +13,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from autossl.data import Source, default_image_size
+from autossl.data import Source, default_image_size, positions
 from autossl.encoder import default_backbone, dims_of, fit_to_size
 from autossl.presets import modalities
 from autossl.pretext import METHODS
@@ -78,6 +78,7 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
         ("labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"),
         ("classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))),
         ("patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"),
+        *_slices(source),
         ("official split", parts),
         (
             "would train",
@@ -87,6 +88,15 @@ def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
         ),
         *(("note", note) for note in source.notes),
     ]
+
+
+def _slices(source: Source) -> list[tuple[str, str]]:
+    """How many images lie in stacks of slices."""
+    if (along := positions(source)) is None:
+        return []
+    assert source.groups is not None
+    known = np.isfinite(along)
+    return [("slices", f"{int(known.sum())} in {len(np.unique(source.groups[known]))} stacks, one for each patient")]
 
 
 def _size(sides: NDArray[np.int64]) -> str:
