@@ -21,7 +21,8 @@ class DINO(Pretext):
     Local crops are enlarged to the size of the others, so each costs a whole pass. `teacher_rate` is 1 - momentum in
     the first step and falls to 0 along a cosine; `centre_rate` is the share that the newest batch has in the centre.
     The loss is the paper's cross-entropy less the teacher's entropy, which has no gradient and drifts with the centre.
-    As in the paper, the head has batch norms only where the encoder has some.
+    The head has `layers` before the prototypes (the paper: 3) and, as in the paper, batch norms only where the encoder
+    has some.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
@@ -42,13 +43,14 @@ class DINO(Pretext):
         teacher_rate: float = 0.01,
         centre_rate: float = 0.1,
         local_crops: int = 0,
+        layers: int = 3,
         hidden: int = 512,
         bottleneck: int = 128,
     ) -> None:
         super().__init__(encoder, views)
         self.temperatures = (student_temperature, teacher_temperature)
         self.teacher_rate, self.centre_rate, self.local_crops = teacher_rate, centre_rate, local_crops
-        inner = mlp(encoder.dim, hidden, hidden, bottleneck, normed=has_batch_norm(encoder))
+        inner = mlp(encoder.dim, *[hidden] * (layers - 1), bottleneck, normed=has_batch_norm(encoder))
         self.head = nn.Sequential(inner, Prototypes(bottleneck, prototypes))
         self.teacher = Teacher(nn.Sequential(encoder, self.head))
         self.register_buffer("centre", torch.zeros(prototypes))
