@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from autossl.encoder import Encoder
+from autossl.presets import Preset
 from autossl.pretext.contrast import info_nce
 from autossl.pretext.densecl import most_alike
 from autossl.pretext.ibot import masked_answers
 from autossl.pretext.vicreg import vicreg
-from autossl.pretext.vicregl import vicregl
+from autossl.pretext.vicregl import VICRegL, vicregl
 from autossl.tokens import normalised, patches, taken, tokens
+from autossl.views import Views
 from tests.pretext_toys import normal, uniform
 
 lightly: Any = pytest.importorskip("lightly.loss", reason="lightly, whose losses serve as reference, is not installed")
@@ -48,6 +50,9 @@ def test_vicregl() -> None:
     cells, places = [z.flatten(1, 2) for z in local], [grid.flatten(1, 2) for grid in grids]
     dense = vicregl(cells[0], cells[1], places[0], places[1], 4, coefficients)
     equal(0.75 * vicreg(*whole, 25, 20, 1) + 0.25 * dense, theirs)
+    network = Encoder("test_resnet", 1, 32, model_args={"output_stride": 8})
+    views = Views(Preset(), (0.5,), (0.25,))
+    assert VICRegL(network, views, invariance=25.0, variance=20.0, covariance=2.0).coefficients == coefficients
 
 
 def test_ibot() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 from torch import Tensor
 
+from autossl.encoder import Encoder
 from autossl.heads import Prototypes
 from autossl.presets import Preset
 from autossl.pretext.dino import DINO, LOCAL, dino, entropy
@@ -19,7 +20,7 @@ from autossl.pretext.simsiam import SimSiam, simsiam
 from autossl.pretext.swav import SwAV, sinkhorn, swav
 from autossl.pretext.wmse import WMSE, whitened, wmse
 from autossl.views import Views
-from tests.pretext_toys import cosine, encoder, normal, still, uniform
+from tests.pretext_toys import cosine, encoder, normal, recorded_forward, still, uniform
 
 
 def softmax(logits: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -144,6 +145,25 @@ def test_local_crops_show_a_small_part_at_full_size() -> None:
     assert 0.3 < float(area.max()) < LOCAL[1] * 1.1
     assert pretext.views.crop_min == 0.9
     pretext.loss(uniform(4, 2, 16, 16))
+
+
+def test_local_crops_pass_the_encoder_by_themselves() -> None:
+    """Batch norms of the student see global crops only where those of the teacher do."""
+    pretext = DINO(encoder(), still(), local_crops=2).train()
+    inputs = recorded_forward(pretext.encoder)
+    x = uniform(6, 1, 16, 16)
+    pretext.loss(x)
+    assert [len(shown) for shown in inputs] == [12, 12]
+    assert torch.allclose(inputs[0], still().standardise(x).repeat(2, 1, 1, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+def test_the_head_of_dino_has_its_layers_and_norms_only_beside_norms(layers: int) -> None:
+    transformer = Encoder("test_vit", 1, 16, model_args={"img_size": 16, "patch_size": 4})
+    for network, norms in ((encoder(), layers - 1), (transformer, 0)):
+        head = list(DINO(network, still(), layers=layers).head.modules())
+        assert sum(isinstance(part, torch.nn.Linear) for part in head) == layers
+        assert sum(isinstance(part, torch.nn.BatchNorm1d) for part in head) == norms
 
 
 def test_epps_pulley_is_the_integral_it_approximates() -> None:
