@@ -29,6 +29,7 @@ from autossl.volumes import views_for
 from autossl.weights import load_weights
 
 SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each
+FEW_PATIENTS = 10  # of a class: they are all among those, for its score stands on each of them
 EMBED_BATCH = 512
 LIMITS: tuple[str, ...] = (
     "One training seed stands behind these weights unless replicates are listed.",
@@ -173,13 +174,17 @@ class Context:
 
     @cached_property
     def scored_rows(self) -> NDArray[np.int64]:
-        """The labelled images of the aligned score: whole patients, drawn once for all candidates."""
+        """The labelled images of the aligned score: whole patients, drawn once for all; of rare classes all."""
         rows = self.rows(PROBE, labelled=True)
         if len(rows) <= SCORED:
             return rows
         groups = rows if self.data.groups is None else self.data.groups[rows]
         _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         drawn = np.random.default_rng([self.seed, 7]).permutation(len(sizes))
+        held = np.zeros((len(sizes), len(self.data.classes)), bool)
+        held[inverse, self.data.labels[rows]] = True
+        rare = np.asarray(held[:, held.sum(0) <= FEW_PATIENTS].any(axis=1))
+        drawn = np.concatenate([drawn[rare[drawn]], drawn[~rare[drawn]]])
         before = np.cumsum(sizes[drawn]) - sizes[drawn]
         return rows[np.isin(inverse, drawn[before < SCORED])]
 

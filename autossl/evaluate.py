@@ -98,7 +98,8 @@ def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bo
                 if out_of_time():
                     return points
                 taken = draw_labels(y, count, [context.seed, count, draw])
-                head = target.fit_head(outcome.fitted[name][taken], y[taken], None, seed=draw)
+                groups = context.groups(fit_rows[taken])
+                head = target.fit_head(outcome.fitted[name][taken], y[taken], groups)
                 values.append(target.value(y_test, head.logits(outcome.embeddings[name])))
             points.append({"labels": count, "name": name, "mean": float(np.mean(values)), "sd": float(np.std(values))})
     for name in names:

@@ -240,9 +240,7 @@ class Worker:
         save(run, checkpoint)
         predicted = segment_file(context, attrs, "npz", context.folder.artifacts)
         losses = np.array(run.losses, dtype=np.float32)
-        replace_file(
-            predicted, lambda file: np.savez(file, predicted=score.predicted.astype(np.float16), losses=losses)
-        )
+        replace_file(predicted, lambda file: np.savez(file, predicted=score.predicted, losses=losses))
         facts: dict[str, Any] = {
             "score": score.value,
             "se": score.se,
@@ -287,6 +285,7 @@ class Worker:
         context = self.context
         rows = context.scored_rows
         scores = [leave_out_scores(context, candidate, rung) for candidate in (a, b)]
-        groups = None if context.data.groups is None else context.data.groups[rows]
-        gap = paired(context.data.labels[rows], scores[0], scores[1], groups, context.target.metric, draws=200)
+        labels, groups, target = context.data.labels[rows], context.groups(rows), context.target
+        folds = target.folds(labels, groups)
+        gap = paired(labels, scores[0], scores[1], groups, target.metric, draws=200, folds=folds)
         return gap.value, gap.se

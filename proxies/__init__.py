@@ -10,6 +10,7 @@ from autossl.proxies.correlation import noise_ceiling, reliability, weighted_ken
 from autossl.proxies.dense import Dense, dense_knn, dense_ridge
 from autossl.proxies.dimension import mst_dimension, two_nn
 from autossl.proxies.evidence import TASKS, Evidence, Queries
+from autossl.proxies.folds import grouped_folds, judging_folds
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
 from autossl.proxies.knn_values import knn_values
 from autossl.proxies.lda import shrinkage_lda
@@ -51,7 +52,6 @@ from autossl.proxies.spectrum import (
 from autossl.proxies.statistics import (
     Difference,
     detectable_difference,
-    grouped_folds,
     interval,
     paired,
     standard_error,
@@ -107,6 +107,7 @@ __all__ = [
     "grouped_folds",
     "h_score",
     "interval",
+    "judging_folds",
     "knn_values",
     "knn_votes",
     "label_cka",

@@ -115,8 +115,29 @@ def purity(
     return Purity(*_agreement(own.T @ names), names[place].astype(np.float32))
 
 
-def kmeans(rows: Floats, clusters: int, seed: int) -> Integers:
+def named_in_folds(z: ArrayLike, y: ArrayLike, folds: Integers, *, classes: int, seed: int = 0) -> Floats:
+    """What `purity` names each sample, (n, c), by clusters that are made and named without the sample's fold.
+
+    Clusters made of all samples know which patients are large, and patients that fill a cluster name nobody.
+    z (n, d), y (n,) class indices, folds (n,). With one fold only all classes are alike.
+    """
+    rows = unit_rows(matrix(z))
+    mass = _mass(y, classes, len(rows))
+    scores = np.full(mass.shape, 1 / classes, np.float32)
+    for fold in range(int(folds.max()) + 1 if folds.any() else 0):
+        seen = folds != fold
+        labels = kmeans(rows, PER_CLASS * classes, seed, rows[seen])
+        votes = np.zeros((int(labels.max()) + 1, classes))
+        np.add.at(votes, labels[seen], mass[seen])
+        best = votes == votes.max(axis=1, keepdims=True)
+        scores[~seen] = (best / best.sum(axis=1, keepdims=True))[labels[~seen]]
+    return scores
+
+
+def kmeans(rows: Floats, clusters: int, seed: int, fitted: Floats | None = None) -> Integers:
     """Returns the k-means cluster (n,) of each row, in [0, clusters); some may be empty where rows are equal.
+
+    The centres are those of `fitted`, without them of the rows themselves.
 
     One thread: scikit-learn's sums depend on which of several threads ends first, and one seed shall give one result.
     """
@@ -126,9 +147,9 @@ def kmeans(rows: Floats, clusters: int, seed: int) -> Integers:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    fitted = rows
-    if len(rows) > FITTED:
-        fitted = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:FITTED])]
+    fitted = rows if fitted is None else fitted
+    if len(fitted) > FITTED:
+        fitted = fitted[np.sort(np.random.default_rng(seed).permutation(len(fitted))[:FITTED])]
     model = KMeans(min(clusters, len(fitted)), n_init=1, max_iter=STEPS, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different rows than clusters

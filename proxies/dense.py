@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import group_index, matrix
 from autossl.proxies.knn_values import knn_values
-from autossl.proxies.leave_out import decompose, leave_out
+from autossl.proxies.leave_out import chosen_inside, decompose, leave_out
 from autossl.proxies.metrics import mean_of_defined, overlap_tables, overlaps
 from autossl.proxies.probe import penalty_path
 from autossl.proxies.ridge import PENALTIES, standardise
@@ -66,8 +66,8 @@ def dense_ridge(
     shares that sum to 1, or to 0 for ignored tokens; groups (images,) patients, without them each image is one. At most
     `limit` tokens are drawn by `seed`, as equally many of each class (the one with the largest share) as there are.
     Each dimension is standardised by tokens drawn without labels. Predictions are exact leave-patient-out, with the
-    mean share of the sample as intercept (see `ridge`); the penalty with the best Dice is chosen, of equal ones the
-    largest, so the value is optimistic by that choice of one in 12. Hoerl and Kennard 1970.
+    mean share of the sample as intercept, at the penalty which the other patients choose by squared error (see
+    `ridge`). Hoerl and Kennard 1970.
 
     `dice` and `miou` in [0, 1] are means over classes present (see the metrics of these names), without `background`
     where one is named. They are those of the sampled tokens: balanced sampling makes background rarer, so false
@@ -86,8 +86,8 @@ def dense_ridge(
     rows = standardise(sample.rows, sample.scale)
     problem = decompose(rows, sample.shares, np.ones(len(rows)), recentre=True)
     predictions = leave_out(problem, sample.owner, path)
-    best = _best(sample.shares, predictions, background)
-    return _dense(sample, predictions[best], {"penalty": float(path[best])}, background)
+    best, scores = chosen_inside(problem, sample.owner, path, predictions)
+    return _dense(sample, scores, {"penalty": float(path[best])}, background)
 
 
 def dense_knn(

@@ -12,6 +12,7 @@ from autossl.proxies.checks import class_index, group_index, score_matrix
 from autossl.proxies.collapse import Collapse, collapse, collapse_of
 from autossl.proxies.dense import Dense, dense_knn, dense_ridge
 from autossl.proxies.dispatch import device, given, on_device
+from autossl.proxies.folds import judging_folds
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
 from autossl.proxies.knn_values import knn_values
 from autossl.proxies.means import nearest_mean
@@ -23,15 +24,9 @@ from autossl.proxies.retrieval import Retrieval, retrieval
 from autossl.proxies.ridge import ridge, ridge_of, standardise
 from autossl.proxies.spectrum import participation_of
 
-TASKS = {  # and by what their probes are chosen
-    "classification": "balanced_accuracy",
-    "ordinal": "quadratic_kappa",
-    "regression": "r2",
-    "multilabel": "multilabel_auroc",
-    "segmentation": "dice",
-    "detection": "average_precision",
-}
+TASKS = ("classification", "ordinal", "regression", "multilabel", "segmentation", "detection")
 DENSE = frozenset({"segmentation", "detection"})
+FEW = 5  # folds of probes that are fitted once for each
 KNN_K, KNN_T = 20, 0.07  # the pair that is reported; the grid is there beside it
 
 Floats = NDArray[np.float32]
@@ -60,6 +55,7 @@ class Predicted(NamedTuple):
 
     scores: NDArray[Any]
     metric: str
+    folds: NDArray[np.int64] | None  # that the scores were predicted in, see `metrics.score`
 
 
 class Estimate(NamedTuple):
@@ -102,7 +98,6 @@ class Evidence:
         task: str = "classification",
         views: ArrayLike | None = None,
         classes: int | None = None,
-        metric: str | None = None,
         seed: int = 0,
         grid: bool = True,
     ) -> None:
@@ -112,7 +107,7 @@ class Evidence:
             raise ValueError(f"queries must not be given for {task}, whose patients are left out in turn, found some.")
         self.seconds: dict[str, float] = {}
         self.ks, self.temperatures = (KNN_KS, KNN_TEMPERATURES) if grid else ((KNN_K,), (KNN_T,))
-        self.task, self.metric, self.seed = task, metric or TASKS[task], seed
+        self.task, self.seed = task, seed
         self.tokens, self.marks, self.token_classes = z, y, classes
         self.rows = given(pooled(z) if task in DENSE else z)
         self.queries = None if queries is None else given(queries.z, "queries")
@@ -165,12 +160,26 @@ class Evidence:
         return self.moments.centred_values
 
     @shared
+    def folds(self) -> NDArray[np.int64]:
+        """Whole patients that are left out together (n,), see `judging_folds`."""
+        return judging_folds(self.known, self.groups, task=self.task)
+
+    @shared
+    def few_folds(self) -> NDArray[np.int64]:
+        """The same, at most five, for probes that are fitted once for each."""
+        return judging_folds(self.known, self.groups, most=FEW, task=self.task)
+
+    def judged_in(self, folds: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """These folds, or None where queries are judged, which all are by one fit."""
+        return folds if self.queries is None else None
+
+    @shared
     def probe(self) -> Probe:
-        """The ridge probe on standardised rows, its penalty chosen by `metric` with patients left out."""
+        """The ridge probe on standardised rows, its penalties chosen with patients left out."""
         if self._sharing:
-            return ridge_of(self.moments, self.groups, metric=self.metric)
-        scaled = standardise(self.rows)
-        return ridge(scaled, self.known, self.groups, classes=self.classes or None, metric=self.metric)
+            return ridge_of(self.moments, self.folds)
+        several = True if self.task == "multilabel" else None
+        return ridge(standardise(self.rows), self.known, self.folds, classes=self.classes or None, recentre=several)
 
     @property
     def _sharing(self) -> bool:
@@ -192,14 +201,14 @@ class Evidence:
         """k-NN votes (7 k, 5 T, m, c) of the judged samples, or (1, 1, m, c) without the grid."""
         return knn_votes(
             self.rows, self.labels, self.queries,
-            classes=self.classes, ks=self.ks, temperatures=self.temperatures, groups=self._bank_groups,
+            classes=self.classes, ks=self.ks, temperatures=self.temperatures, groups=self.judged_in(self.folds),
         )  # fmt: skip
 
     @shared
     def neighbour_means(self) -> Floats:
         """k-NN means (m, t) of the targets at k = 20, T = 0.07."""
         found = knn_values(
-            self.rows, self.known, self.queries, ks=(KNN_K,), temperatures=(KNN_T,), groups=self._bank_groups
+            self.rows, self.known, self.queries, ks=(KNN_K,), temperatures=(KNN_T,), groups=self.judged_in(self.folds)
         )
         values: Floats = found[0, 0]
         return values
@@ -230,7 +239,7 @@ class Evidence:
     def mean_cosines(self) -> Floats:
         """Cosines (m, c) of the judged samples with the class means."""
         scored = device().nearest_mean if on_device(self.rows) else nearest_mean
-        return cast(Floats, scored(self.rows, self.labels, self.groups, self.queries, classes=self.classes))
+        return cast(Floats, scored(self.rows, self.labels, self.folds, self.queries, classes=self.classes))
 
     @property
     def participation(self) -> float:
@@ -251,11 +260,6 @@ class Evidence:
         return cast(Collapse, vetoed(rows, participation_of(scatter * scale * scale[:, None])))
 
     @property
-    def _bank_groups(self) -> NDArray[np.int64] | None:
-        """Groups for leaving out; queries are other patients' by definition."""
-        return self.groups if self.queries is None else None
-
-    @property
     def vote(self) -> Floats:
         """k-NN votes (m, c) at k = 20, T = 0.07."""
         vote: Floats = self.votes[self.ks.index(KNN_K), self.temperatures.index(KNN_T)]
@@ -264,4 +268,6 @@ class Evidence:
     @property
     def knn_grid(self) -> NDArray[np.float64]:
         """Balanced accuracy for every pair of KNN_KS and KNN_TEMPERATURES, (7, 5); without the grid (1, 1)."""
-        return np.array([[score("balanced_accuracy", self.truth, v) for v in row] for row in self.votes])
+        return np.array(
+            [[score("balanced_accuracy", self.truth, v, self.judged_in(self.folds)) for v in row] for row in self.votes]
+        )

@@ -4,10 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, group_index, matrix
-from autossl.proxies.metrics import score
+from autossl.proxies.folds import grouped_folds
 from autossl.proxies.moments import Moments, ledoit_wolf, moments, spanned
 from autossl.proxies.probe import Probe
-from autossl.proxies.statistics import grouped_folds
 from autossl.proxies.tiles import spans
 
 Array = NDArray[np.float64]
@@ -19,16 +18,14 @@ def shrinkage_lda(
     groups: ArrayLike | None = None,
     *,
     classes: int,
-    metric: str = "balanced_accuracy",
     folds: int = 5,
-    seed: int = 0,
 ) -> Probe:
     """Linear discriminant analysis with equal class priors and the pooled within-class covariance, shrunk.
 
     The shrinkage is that of Ledoit and Wolf (2004) for the rows less their class means, towards a scaled identity; it
     is the `penalty` of the probe. z (n, d), y (n,); folds hold whole groups (patients), `scores` are those of samples
     left out. With one group only, or classes that all of a fold's patients share, scores are 0 for what cannot be
-    predicted. No penalty is chosen, so `value` is not optimistic. Cost folds * (n d^2 + d^3). Fisher 1936.
+    predicted. No penalty is chosen. Cost folds * (n d^2 + d^3). Fisher 1936.
     """
     whole = matrix(z)
     labels = class_index(y, classes, len(whole))
@@ -37,14 +34,13 @@ def shrinkage_lda(
     count = min(folds, int(owner.max()) + 1)
     scores = np.zeros((len(rows), classes), np.float32)
     if count > 1:
-        fold = grouped_folds(labels, owner, count, seed)
+        fold = grouped_folds(labels, owner, count)
         for k in range(count):
             weights, intercept, _ = _fit(rows[fold != k], labels[fold != k], classes, whole.shape[1])
             scores[fold == k] = rows[fold == k] @ weights + intercept
     weights, intercept, shrinkage = _fit(rows, labels, classes, whole.shape[1])
     weights = weights if basis is None else basis @ weights
-    value = score(metric, labels, scores)
-    return Probe(shrinkage, value, metric, scores, np.array([shrinkage]), np.array([value]), weights, intercept)
+    return Probe(shrinkage, scores, np.array([shrinkage]), np.full(1, np.nan), weights, intercept)
 
 
 def _fit(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.proxies.moments import eigh
+from autossl.proxies.probe import chosen
 from autossl.proxies.small_groups import centre, solve, write
 from autossl.proxies.tiles import run_tiles, spans
 
@@ -14,7 +15,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 TILE = 1024  # rows at a time: 1024 x d float64
-SMALL_GROUP = 16  # groups up to this size are solved together in one kernel
+SMALL_GROUP = 64  # groups up to this size are solved together in one kernel
 ROUNDED = 4 * 2.0**-24  # error of a product of rows in float32, as a share of their lengths
 ALLOWED = 1e-5  # error of a typical prediction, in spreads of the target, up to which products are in float32
 
@@ -106,6 +107,30 @@ def solution(problem: Problem, penalty: float) -> tuple[Array, Array]:
     return coefficients, intercept
 
 
+def squared_errors(problem: Problem, predictions: NDArray[np.float32]) -> Array:
+    """Weighted squared error of each sample (n,) of predictions (n, c), each target in units of its spread."""
+    weights = problem.roots**2
+    spread = weights @ (problem.targets - problem.level) ** 2 / len(weights)
+    scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
+    errors: Array = weights * ((predictions - problem.targets) ** 2 @ scale)
+    return errors
+
+
+def chosen_inside(
+    problem: Problem, owner: Rows, penalties: Array, predictions: NDArray[np.float32]
+) -> tuple[int, NDArray[np.float32]]:
+    """The place of the penalty of least squared error, and scores (n, c) of each group where the others choose.
+
+    predictions (l, n, c) are those of `leave_out`.
+    """
+    losses: Array = np.stack(
+        [np.bincount(owner, weights=squared_errors(problem, table)) for table in predictions]
+    ).astype(np.float64)
+    best, places = chosen(losses, penalties)
+    scores: NDArray[np.float32] = predictions[places[owner], np.arange(len(owner))]
+    return best, scores
+
+
 def leave_out(problem: Problem, owner: Rows, penalties: Array) -> NDArray[np.float32]:
     """Returns for each penalty the prediction of each sample from the groups other than its own, (l, n, c).
 
@@ -140,7 +165,7 @@ def leave_out_in(
     def tile(first: int, last: int) -> None:
         index = members[ends[first] : ends[last]]
         bounds = ends[first : last + 1] - ends[first]
-        if last - first == 1 and len(index) > max(4 * SMALL_GROUP, len(shrink) // 2):
+        if last - first == 1 and len(index) > max(SMALL_GROUP, len(shrink) // 2):
             predictions[places[:, None], index] = _refit(problem, index, problem.rotate(index), penalties[places])
             return
         rotated, roots = problem.rotate(index, basis), problem.roots[index].astype(dtype)

@@ -6,13 +6,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from autossl.proxies.checks import class_index, group_index, matrix
+from autossl.proxies.folds import grouped_folds
 from autossl.proxies.leave_out import Problem, decompose
-from autossl.proxies.metrics import OF_CLASSES, score
-from autossl.proxies.probe import Probe, class_weights, penalty_path
-from autossl.proxies.statistics import grouped_folds
+from autossl.proxies.probe import Probe, chosen, class_weights, penalty_path
 from autossl.proxies.tiles import run_tiles, spans
 
 LOGISTIC_PENALTIES: NDArray[np.float64] = np.logspace(5, -1, 13)
@@ -21,7 +20,7 @@ LOGISTIC_PENALTIES.flags.writeable = False
 TILE = 2048  # rows at a time in the softmax
 STEPS = 200  # of L-BFGS for each penalty at most; a warm start needs 5 to 100
 TOLERANCE = 1e-5  # nats a sample: a fit is done when a step lowers its loss by less
-PATIENCE = 2  # penalties without a better score after which the weaker ones, which cost most, are left out
+PATIENCE = 2  # penalties without a smaller loss after which the weaker ones, which cost most, are left out
 
 Array = NDArray[np.float64]
 
@@ -33,23 +32,22 @@ def logistic(
     *,
     classes: int,
     penalties: ArrayLike = LOGISTIC_PENALTIES,
-    metric: str = "balanced_accuracy",
     balanced: bool = True,
     folds: int = 5,
-    seed: int = 0,
     tolerance: float = TOLERANCE,
 ) -> Probe:
     """Fits multinomial logistic regression for every penalty and predicts each fold of groups from the others.
 
     z (n, d) is best standardised first, see `standardise`; y (n,) holds class indices. Minimised is the sum of
-    weighted cross entropies plus penalty / 2 times the squared weights (scikit-learn's C is 1 / penalty); the
-    intercept is free, `balanced` weighs every sample 1 / n_c of its class. Folds hold whole groups (patients), drawn
-    from `seed`, as many as there are groups if these are fewer; with one group there is nothing to choose by:
-    `scores` are 0 and the largest penalty is taken. Of equal penalties the largest is chosen, so `value` is
-    optimistic by that choice.
+    weighted cross entropies plus penalty / 2 times the squared weights (scikit-learn's C is 1 / penalty); the intercept
+    is free, `balanced` weighs every sample 1 / n_c of its class among those that a fit sees, or the intercept would
+    tell which class is rarer without a fold. Folds hold whole groups (patients), as many as there are groups if these
+    are fewer; with one group there is nothing to choose by: `scores` are 0 and the largest penalty is taken. The
+    penalty is the one with the least weighted cross entropy of left-out predictions, of equal ones the largest; the
+    scores of a fold are those at the penalty which the other folds choose.
 
     Penalties are solved from strong to weak, each from the solution before it, and all folds and the whole together:
-    one product with z serves them all. After two that bring nothing better the rest is left out; their `values` are
+    one product with z serves them all. After two that bring nothing better the rest is left out; their `losses` are
     NaN. The variables are those of the Gram matrix's eigenbasis, each scaled by its curvature, which is about
     mean p (1 - p) times the eigenvalue plus the penalty (Boehning 1992 bounds it so), and L-BFGS needs few steps; it
     ends when a step lowers the loss by less than `tolerance` a sample, where predictions are within .01 of exact.
@@ -58,35 +56,41 @@ def logistic(
     rows = matrix(z)
     labels = class_index(y, classes, len(rows))
     path = np.sort(penalty_path(penalties))[::-1]
-    if metric not in OF_CLASSES:
-        raise ValueError(f"metric must be one of {', '.join(sorted(OF_CLASSES))}, found {metric!r}.")
     weights = class_weights(labels, classes) if balanced else np.ones(len(rows))
-    fold, count = _folds(labels, groups, folds, seed)
+    fold, count = _folds(labels, groups, folds)
     problem = decompose(rows, np.zeros((len(rows), 1)), weights, recentre=False)
     basis, eigenvalues = _spanned(problem)
-    fits = _Fits(_rotated(problem, rows, basis), labels, weights, fold, count, classes, eigenvalues)
-    values, best = np.full(len(path), np.nan), -1
-    scores, solution = np.zeros((len(rows), classes), np.float32), fits.whole()
+    fits = _Fits(_rotated(problem, rows, basis), labels, balanced, fold, count, classes, eigenvalues)
+    losses, tables, solutions = np.full((len(path), count), np.inf), [], []
     for place, penalty in enumerate(path):
-        if place - best > PATIENCE and best >= 0:
+        if place and place - losses.sum(axis=1).argmin() > PATIENCE:
             break
         fits.solve(float(penalty), tolerance)
-        left_out = fits.left_out() if count > 1 else scores
-        values[place] = score(metric, labels, left_out)
-        if best < 0 or values[place] > values[best]:
-            best, scores, solution = place, left_out, fits.whole()
-    coefficients = basis @ solution[0]
-    intercept = solution[1] - problem.mean @ coefficients
-    return Probe(float(path[best]), float(values[best]), metric, scores, path, values, coefficients, intercept)
+        tables.append(fits.left_out() if count > 1 else np.zeros((len(rows), classes), np.float32))
+        solutions.append(fits.whole())
+        losses[place] = np.bincount(fold, weights=weights * _cross_entropy(tables[-1], labels), minlength=count)
+    tried = len(tables)
+    best, places = chosen(losses[:tried], path[:tried])
+    scores = np.stack(tables)[places[fold], np.arange(len(rows))]
+    coefficients = basis @ solutions[best][0]
+    intercept = solutions[best][1] - problem.mean @ coefficients
+    means = np.where(np.arange(len(path)) < tried, losses.sum(axis=1) / len(rows), np.nan)
+    return Probe(float(path[best]), scores, path, means, coefficients, intercept)
 
 
-def _folds(labels: NDArray[np.int64], groups: ArrayLike | None, folds: int, seed: int) -> tuple[NDArray[np.int64], int]:
+def _cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Array:
+    """Nats of each sample (n,)."""
+    entropies: Array = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    return entropies
+
+
+def _folds(labels: NDArray[np.int64], groups: ArrayLike | None, folds: int) -> tuple[NDArray[np.int64], int]:
     """Returns each sample's fold and their number, 1 if there is one group only."""
     owner = group_index(groups, len(labels))
     count = min(folds, int(owner.max()) + 1)
     if count < 2:
         return np.zeros(len(labels), np.int64), 1
-    return grouped_folds(labels, owner, count, seed), count
+    return grouped_folds(labels, owner, count), count
 
 
 def _spanned(problem: Problem) -> tuple[Array, Array]:
@@ -116,15 +120,18 @@ class _Fits:
         self,
         rotated: NDArray[np.float32],
         labels: NDArray[np.int64],
-        weights: Array,
+        balanced: bool,
         fold: NDArray[np.int64],
         count: int,
         classes: int,
         eigenvalues: Array,
     ) -> None:
         self.rotated, self.labels, self.fold = rotated, labels, fold
-        self.weights = weights.astype(np.float32)
         self.fits = count + 1 if count > 1 else 1
+        self.weights = np.zeros((len(labels), self.fits), np.float32)  # 0 for what a fit does not see
+        for fit in range(self.fits):
+            seen = fold != fit if count > 1 else np.ones(len(labels), bool)
+            self.weights[seen, fit] = class_weights(labels[seen], classes) if balanced else 1
         self.classes, self.eigenvalues = classes, eigenvalues
         self.solution = np.zeros((rotated.shape[1] + 1, self.fits, classes))  # in rotated coordinates
         self.logits = np.empty((len(rotated), self.fits, classes), np.float32)
@@ -133,7 +140,7 @@ class _Fits:
     def solve(self, penalty: float, tolerance: float) -> None:
         """Move the solution to this penalty."""
         bend = self._curvature()
-        bound = np.append(bend * self.eigenvalues + penalty, bend * self.weights.sum())
+        bound = np.append(bend * self.eigenvalues + penalty, bend * len(self.weights))
         scale = (1 / np.sqrt(np.maximum(bound, 1e-30)))[:, None, None]
 
         def value_and_slope(flat: Any) -> tuple[float, Any]:
@@ -165,7 +172,7 @@ class _Fits:
         def tile(start: int, stop: int) -> None:
             part = slice(start, stop)
             losses[start // TILE] = _residuals(
-                self.logits[part], self.labels[part], self.weights[part], self.fold[part], self.errors[part]
+                self.logits[part], self.labels[part], self.weights[part], self.errors[part]
             )
 
         run_tiles(tile, spans(len(self.rotated), TILE))
@@ -194,13 +201,14 @@ class _Fits:
 
 
 @njit(cache=True, nogil=True)
-def _residuals(logits, labels, weights, fold, errors):  # type: ignore[no-untyped-def]
-    """Writes the slope of the weighted cross entropy and returns its sum; a fit does not see the fold of its number."""
+def _residuals(logits, labels, weights, errors):  # type: ignore[no-untyped-def]
+    """Writes the slope of the weighted cross entropy and returns its sum; a fit does not see what weighs nothing."""
     rows, fits, classes = logits.shape
     total = 0.0
     for row in range(rows):
         for fit in range(fits):
-            if fits > 1 and fit == fold[row]:
+            weight = weights[row, fit]
+            if weight == 0:
                 errors[row, fit] = 0
                 continue
             largest = logits[row, fit].max()
@@ -209,9 +217,9 @@ def _residuals(logits, labels, weights, fold, errors):  # type: ignore[no-untype
                 value = np.exp(logits[row, fit, c] - largest)
                 errors[row, fit, c] = value
                 mass += value
-            share = weights[row] / mass
+            share = weight / mass
             for c in range(classes):
                 errors[row, fit, c] *= share
-            errors[row, fit, labels[row]] -= weights[row]
-            total += weights[row] * (np.log(mass) + largest - logits[row, fit, labels[row]])
+            errors[row, fit, labels[row]] -= weight
+            total += weight * (np.log(mass) + largest - logits[row, fit, labels[row]])
     return total

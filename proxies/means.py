@@ -105,8 +105,8 @@ def few_shot(
 ) -> Episodes:
     """Balanced accuracy of the nearest class mean from `shots` labelled samples of each class.
 
-    Each episode draws a support of `shots` samples a class and up to 15 queries a class from patients (groups) that
-    are not in the support; a class without such queries is left out of the episode. z (n, d), y (n,). In [0, 1],
+    Each episode draws a support of `shots` samples a class from half of its patients (groups) and up to 15 queries a
+    class from the other half; a class of one patient is left out. z (n, d), y (n,). In [0, 1],
     chance is 1 / classes. The standard error is that over episodes, for these samples. Vinyals et al. 2016
     (arXiv 1606.04080) for episodes.
     """
@@ -132,12 +132,25 @@ def _episode(
     rng: np.random.Generator,
 ) -> float:
     order = rng.permutation(len(rows))
-    members = [order[labels[order] == c] for c in range(classes)]
-    support = [who[:shots] for who in members]
-    taken = np.unique(owner[np.concatenate(support)])
-    asked = [who[~np.isin(owner[who], taken)][:QUERIES] for who in members]
+    shown = _half(labels, owner, classes, rng)[owner[order]]
+    support = [order[shown & (labels[order] == c)][:shots] for c in range(classes)]
+    asked = [order[~shown & (labels[order] == c)][:QUERIES] for c in range(classes)]
     tested = [c for c in range(classes) if len(asked[c]) and len(support[c])]
     if len(tested) < 2:
         return float("nan")
     sums = np.stack([rows[support[c]].sum(axis=0, dtype=np.float64) for c in tested])
     return float(np.mean([np.mean(_cosines(rows[asked[c]], sums).argmax(1) == k) for k, c in enumerate(tested)]))
+
+
+def _half(
+    labels: NDArray[np.int64], owner: NDArray[np.int64], classes: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which groups support an episode: half of those of every class, so that the same classes are always asked."""
+    held = np.zeros((int(owner.max()) + 1, classes), bool)
+    held[owner, labels] = True
+    side = np.full(len(held), -1)
+    for c in np.argsort(held.sum(axis=0), kind="stable"):  # rare classes first
+        free = rng.permutation(np.flatnonzero(held[:, c] & (side < 0)))
+        side[free[: (len(free) + 1) // 2]], side[free[(len(free) + 1) // 2 :]] = 1, 0
+    supports: NDArray[np.bool_] = side == 1
+    return supports

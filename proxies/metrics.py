@@ -1,14 +1,17 @@
 """Metrics of predictions against labels; a class that is absent from `y` is dropped, never averaged in."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, score_matrix
+from autossl.proxies.folds import by_fold, within_folds
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Outcomes = list[tuple[NDArray[np.bool_], Array]]  # of each class or label: who has it, and everyone's score
 
 
@@ -28,22 +31,23 @@ def balanced_accuracy(y: ArrayLike, predicted: ArrayLike, classes: int | None = 
     return float(np.mean(hits[sizes > 0] / sizes[sizes > 0]))
 
 
-def macro_auroc(y: ArrayLike, scores: ArrayLike) -> float:
+def macro_auroc(y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
     """Mean over classes of the area under the one-vs-rest ROC curve of `scores` (n, c), ties counted as half.
 
-    A class without positives or without negatives has no such area and is dropped; without any class left: NaN.
+    A class without positives or without negatives has no such area and is dropped; without any class left: NaN. With
+    `folds` (n,) it is the share of pairs within folds that are in order.
     """
-    return _macro(area_of_class, of_classes(y, scores))
+    return _macro(partial(area_of_class, folds=folds), of_classes(y, scores))
 
 
-def multilabel_auroc(y: ArrayLike, scores: ArrayLike) -> float:
+def multilabel_auroc(y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
     """Mean over labels of the area under the ROC curve; y (n, t) or (n,) in {0, 1}, scores of the same shape.
 
     In [0, 1], 0.5 is chance; ties count half. A label which all samples have, or none, is dropped; without any left:
     NaN (scikit-learn refuses or warns). Rare labels weigh as much as common ones, so a label with a handful of
-    positives makes the mean noisy.
+    positives makes the mean noisy. `folds` as in `macro_auroc`.
     """
-    return _macro(area_of_class, of_labels(y, scores))
+    return _macro(partial(area_of_class, folds=folds), of_labels(y, scores))
 
 
 def average_precision(y: ArrayLike, scores: ArrayLike) -> float:
@@ -66,15 +70,20 @@ def r2(y: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(1 - errors[varies] / spread[varies])) if varies.any() else float("nan")
 
 
-def spearman(y: ArrayLike, predicted: ArrayLike) -> float:
+def spearman(y: ArrayLike, predicted: ArrayLike, folds: Ints | None = None) -> float:
     """Rank correlation of real values (n,) or (n, t), ties with their mean rank, averaged over targets that vary.
 
     In [-1, 1]; NaN where no target varies. A constant prediction orders nothing and scores 0, as its ROC area would
     be one half; SciPy returns NaN. It ignores scale and offset: a probe that is off by a factor scores full marks.
+    With `folds` (n,) ranks are those within a fold, less the fold's mean.
     """
     truth = score_matrix(y, len(np.asarray(y)))
     guess = score_matrix(predicted, *truth.shape)
-    ranks = [np.apply_along_axis(_centred_ranks, 0, values) for values in (truth, guess)]
+    parts = [slice(None)] if folds is None else [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    ranks = [
+        np.concatenate([np.apply_along_axis(_centred_ranks, 0, values[part]) for part in parts])
+        for values in (truth, guess)
+    ]
     spreads = [(table**2).sum(axis=0) for table in ranks]
     varies = spreads[0] > 0
     if not varies.any():
@@ -83,16 +92,20 @@ def spearman(y: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean((ranks[0] * ranks[1]).sum(axis=0)[varies] / np.where(scale > 0, scale, 1)))
 
 
-def quadratic_kappa(y: ArrayLike, predicted: ArrayLike) -> float:
+def quadratic_kappa(y: ArrayLike, predicted: ArrayLike, folds: Ints | None = None) -> float:
     """Cohen's kappa with quadratic weights of ordinal classes: y (n,) whole numbers, predicted (n,) or (n, 1) real.
 
     Predictions are rounded (halves to the even neighbour) and clipped to the range of `y`. In [-1, 1]; 0 is the
     agreement of independent ratings with the same margins; NaN where all of y is one class. 1 - n sum (y - p)^2 / (sum
     over all pairs (y_i - p_j)^2) (Cohen 1968, Psychological Bulletin 70). It rewards a spread of predictions: shrunk
-    ones, such as ridge gives, score low though well ordered; see `spearman`.
+    ones, such as ridge gives, score low though well ordered; see `spearman`. With `folds` (n,) pairs
+    are those of a fold.
     """
     truth, guess = ordinal(y, predicted)
-    return float(kappa(moments_of_ratings(truth, guess, truth.min(), truth.max()).sum(axis=0)))
+    table = moments_of_ratings(truth, guess, truth.min(), truth.max())
+    place = np.zeros(len(truth), np.int64) if folds is None else folds
+    sums: Array = np.stack([np.bincount(place, weights=column) for column in table.T], axis=1).astype(np.float64)
+    return float(kappa(sums))
 
 
 def dice(y: ArrayLike, scores: ArrayLike) -> float:
@@ -127,10 +140,10 @@ def of_labels(y: ArrayLike, scores: ArrayLike) -> Outcomes:
     return [(truth[:, label] == 1, table[:, label]) for label in range(truth.shape[1])]
 
 
-def area_of_class(positive: NDArray[np.bool_], scores: Array) -> float:
-    """Area under the ROC curve of scores (n,) for `positive` (n,), which must have both outcomes."""
-    order = np.argsort(scores, kind="stable")
-    return float(_area(positive[order], scores[order]))
+def area_of_class(positive: NDArray[np.bool_], scores: Array, folds: Ints | None = None) -> float:
+    """Area under the ROC curve of scores (n,) for `positive` (n,), over pairs within `folds`; NaN without a pair."""
+    order, folds = by_fold(scores, folds)
+    return float(_area(positive[order], scores[order], folds))
 
 
 def precision_of_class(positive: NDArray[np.bool_], scores: Array) -> float:
@@ -156,10 +169,10 @@ def moments_of_ratings(truth: Array, guess: Array, low: float, high: float) -> A
 
 
 def kappa(sums: Array) -> Array:
-    """Quadratic kappa from sums (..., 5) of `moments_of_ratings`; NaN where truth and predictions are one class."""
+    """Kappa from sums (folds, ..., 5) of `moments_of_ratings`; NaN where truth and predictions are one class."""
     count, rating, guess, squares, misses = np.moveaxis(sums, -1, 0)
-    pairs = count * squares - 2 * rating * guess
-    return np.where(pairs > 0, 1 - count * misses / np.where(pairs > 0, pairs, 1), np.nan)
+    pairs = (count * squares - 2 * rating * guess).sum(axis=0)
+    return np.where(pairs > 0, 1 - (count * misses).sum(axis=0) / np.where(pairs > 0, pairs, 1), np.nan)
 
 
 def overlap_tables(y: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
@@ -201,24 +214,29 @@ def _centred_ranks(values: Array) -> Array:
 
 def _macro(of: Callable[[NDArray[np.bool_], Array], float], outcomes: Outcomes) -> float:
     values = [of(positive, scores) for positive, scores in outcomes if positive.any() and not positive.all()]
-    return float(np.mean(values)) if values else float("nan")
+    return float(mean_of_defined(np.array(values)))
 
 
 @njit(cache=True, nogil=True)
-def _area(positive, scores):  # type: ignore[no-untyped-def]
-    """Mann-Whitney statistic over pairs, from scores in ascending order; runs of equal scores count half."""
-    below = wins = 0.0
+def _area(positive, scores, folds):  # type: ignore[no-untyped-def]
+    """Mann-Whitney statistic over pairs of a fold, from scores in ascending order; runs of equal scores count half."""
+    below = ups_so_far = wins = pairs = 0.0
     start = 0
     while start < len(scores):
+        if start > 0 and folds[start] != folds[start - 1]:
+            pairs += below * ups_so_far
+            below = ups_so_far = 0.0
         stop = start
-        while stop < len(scores) and scores[stop] == scores[start]:
+        while stop < len(scores) and scores[stop] == scores[start] and folds[stop] == folds[start]:
             stop += 1
         ups = positive[start:stop].sum()
         downs = stop - start - ups
         wins += ups * (below + 0.5 * downs)
         below += downs
+        ups_so_far += ups
         start = stop
-    return wins / (below * (len(scores) - below))
+    pairs += below * ups_so_far
+    return wins / pairs if pairs > 0 else np.nan
 
 
 @njit(cache=True, nogil=True)
@@ -234,9 +252,14 @@ def _largest(scores):  # type: ignore[no-untyped-def]
     return places
 
 
-def _of_scores(y: ArrayLike, scores: ArrayLike) -> float:
+def _of_scores(y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
     table = np.asarray(scores)
-    return balanced_accuracy(y, _largest(table), table.shape[1])
+    if folds is None:
+        return balanced_accuracy(y, _largest(table), table.shape[1])
+    labels = class_index(y, table.shape[1], len(table))
+    weights, table = within_folds(labels, table, folds)
+    sizes, hits = (np.bincount(labels, weights * ones) for ones in (1.0, _largest(table) == labels))
+    return float(mean_of_defined(np.where(sizes > 0, hits / np.where(sizes > 0, sizes, 1), np.nan)))
 
 
 def _accuracy_of_scores(y: ArrayLike, scores: ArrayLike) -> float:
@@ -244,8 +267,8 @@ def _accuracy_of_scores(y: ArrayLike, scores: ArrayLike) -> float:
 
 
 # Metrics by name, each a function of truth and scores. Of classes: truth is a class index, scores (n, c); of values:
-# truth and predictions are (n,) or (n, t). Those in both take either.
-METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+# truth and predictions are (n,) or (n, t). Those in both take either, those of WITHIN_FOLDS folds as well.
+METRICS: dict[str, Callable[..., float]] = {
     "accuracy": _accuracy_of_scores,
     "balanced_accuracy": _of_scores,
     "macro_auroc": macro_auroc,
@@ -261,8 +284,17 @@ OF_CLASSES = frozenset({"accuracy", "balanced_accuracy", "macro_auroc", "average
 OF_VALUES = frozenset({"r2", "spearman", "quadratic_kappa", "multilabel_auroc", "average_precision", "dice", "miou"})
 
 
-def score(metric: str, y: ArrayLike, scores: ArrayLike) -> float:
-    """Computes a metric of METRICS by name from scores (n, c)."""
+WITHIN_FOLDS = frozenset({"balanced_accuracy", "macro_auroc", "spearman", "quadratic_kappa", "multilabel_auroc"})
+
+
+def score(metric: str, y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
+    """Computes a metric of METRICS by name from scores (n, c).
+
+    Scores that were predicted fold by fold come from several fits. With their `folds` (n,), see `judging_folds`,
+    metrics of WITHIN_FOLDS compare within each of them only; the others, of values or shares, need no comparison.
+    """
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}.")
-    return METRICS[metric](y, scores)
+    if folds is None or metric not in WITHIN_FOLDS:
+        return METRICS[metric](y, scores)
+    return METRICS[metric](y, scores, folds)

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, group_index, matrix
+from autossl.proxies.folds import judging_folds
 from autossl.proxies.moments import spanned
-from autossl.proxies.statistics import grouped_folds
 
 
 def nca_knn(
@@ -20,13 +20,13 @@ def nca_knn(
     steps: int = 50,
     limit: int = 2000,
     seed: int = 0,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Votes (m, classes) of the k nearest neighbours in the learnt space, and which samples (m,) they are for.
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Votes (m, classes) of the k nearest neighbours in the learnt space, for which samples (m,), and their folds (m,).
 
     Neighbourhood components analysis (Goldberger et al. 2004) learns a linear map of z (n, d) to `components`
-    dimensions, starting from principal components; k-NN is Euclidean there, unweighted. Each fold of whole groups
-    (patients) is scored by the map and the neighbours of the others. Public code scores the points it was fitted on,
-    which rewards memory. At most `limit` samples: a step costs n^2 d. With one group only, votes are 1 / classes.
+    dimensions, starting from principal components; k-NN is Euclidean there, unweighted. Each of the `judging_folds`
+    is scored by the map and the neighbours of the others. Public code scores the points it was fitted on,
+    which rewards memory. At most `limit` samples: a step costs n^2 d. With one fold only, votes are 1 / classes.
     """
     # here, because it takes time to import
     from sklearn.neighbors import KNeighborsClassifier, NeighborhoodComponentsAnalysis
@@ -37,14 +37,12 @@ def nca_knn(
     if len(whole) > limit:
         index = np.sort(np.random.default_rng(seed).permutation(len(whole))[:limit])
     rows, labels = spanned(whole[index])[0].astype(np.float64), labels[index]
-    owner = group_index(groups, len(whole))[index]
-    owner = np.unique(owner, return_inverse=True)[1]
+    fold = judging_folds(labels, group_index(groups, len(whole))[index], most=folds)
     votes = np.full((len(rows), classes), 1 / classes, np.float32)
-    count = min(folds, int(owner.max()) + 1)
+    count = int(fold.max()) + 1
     if count < 2:
-        return votes, index
+        return votes, index, fold
     scale = max(float(rows.std(axis=0).max()), 1e-30)
-    fold = grouped_folds(labels, owner, count, seed)
     for part in range(count):
         seen, out = fold != part, fold == part
         if len(np.unique(labels[seen])) < 2:
@@ -55,4 +53,4 @@ def nca_knn(
         nearest = KNeighborsClassifier(min(k, int(seen.sum()))).fit(learnt.transform(rows[seen] / scale), labels[seen])
         votes[out] = 0
         votes[np.ix_(out, nearest.classes_)] = nearest.predict_proba(learnt.transform(rows[out] / scale))
-    return votes, index
+    return votes, index, fold

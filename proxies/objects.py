@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import group_index, matrix
 from autossl.proxies.dense import DENSE_PENALTIES, token_grid
-from autossl.proxies.leave_out import decompose, leave_out
+from autossl.proxies.leave_out import chosen_inside, decompose, leave_out
 from autossl.proxies.metrics import precision_of_class
 from autossl.proxies.probe import class_weights, penalty_path
 from autossl.proxies.ridge import standardise
@@ -43,7 +43,7 @@ def objectness(
     z (images, h, w, d); objects (images, h, w) whole numbers: 0 background, k > 0 the object's number in that image,
     -1 ignored (such as the rim of an object); groups (images,) patients, without them each image is one. Both classes
     weigh the same, dimensions are standardised without labels, predictions are exact leave-patient-out with the
-    intercept of equal priors (see `ridge`). The penalty with the best `token_ap` is chosen, of equal ones the largest.
+    intercept of equal priors, at the penalty which the other patients choose by squared error (see `ridge`).
 
     `token_ap` is the average precision over all tokens that are not ignored, in (0, 1]; chance is the share of them in
     objects, so it does not compare between sets. `froc`: see the function. Both are higher for better. Large objects
@@ -64,12 +64,11 @@ def objectness(
     weights[~ignored] = class_weights(inside[~ignored].astype(np.int64), 2)
     problem = decompose(rows, inside[:, None].astype(np.float64), weights / weights.mean(), recentre=True)
     path = np.sort(penalty_path(penalties))
-    predictions = leave_out(problem, owner, path)[:, :, 0]
-    values = [_precision(inside[~ignored], scores[~ignored]) for scores in predictions]
-    best = len(path) - 1 - int(np.argmax(np.nan_to_num(values[::-1], nan=-1)))
-    scores = predictions[best].reshape(truth.shape)
+    best, predicted = chosen_inside(problem, owner, path, leave_out(problem, owner, path))
+    precision = _precision(inside[~ignored], predicted[~ignored, 0])
+    scores = predicted.reshape(truth.shape)
     found = froc(scores, truth)
-    return Objectness(values[best], float(found.mean()), found, float(path[best]), scores)
+    return Objectness(precision, float(found.mean()), found, float(path[best]), scores)
 
 
 def froc(scores: ArrayLike, objects: ArrayLike, rates: Sequence[float] = FROC_RATES) -> NDArray[np.float64]:

@@ -93,10 +93,11 @@ def _read(row: Proxy, evidence: Evidence, draws: int) -> Reading:
     began, before = time.perf_counter(), sum(evidence.seconds.values())
     found = row.of(evidence)
     if isinstance(found, Predicted):
-        value = score(found.metric, evidence.truth, found.scores)
+        value = score(found.metric, evidence.truth, found.scores, found.folds)
         drawn = bootstrap(
-            evidence.truth, found.scores, evidence.judged, metrics=(found.metric,), draws=draws, seed=evidence.seed
-        )
+            evidence.truth, found.scores, evidence.judged,
+            metrics=(found.metric,), draws=draws, seed=evidence.seed, folds=found.folds,
+        )  # fmt: skip
         found = Estimate(value, standard_error(drawn[found.metric]))
     value, se = found if isinstance(found, Estimate) else (float(found), float("nan"))
     seconds = time.perf_counter() - began - (sum(evidence.seconds.values()) - before)

@@ -11,14 +11,12 @@ from autossl.proxies.tiles import spans
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear probe: `scores` and `value` come from leave-out predictions, `weights` from all samples."""
+    """A linear probe: `scores` are leave-out predictions, `weights` come from all samples."""
 
     penalty: float
-    value: float
-    metric: str
-    scores: NDArray[np.float32]  # (n, c) leave-out predictions at the chosen penalty
+    scores: NDArray[np.float32]  # (n, c), each group's at the penalty that the other groups choose
     penalties: NDArray[np.float64]  # (l,)
-    values: NDArray[np.float64]  # (l,) the metric of the leave-out predictions at each penalty
+    losses: NDArray[np.float64]  # (l,) mean of the leave-out predictions at each penalty; NaN where it was not tried
     weights: NDArray[np.float64]  # (d, c)
     intercept: NDArray[np.float64]  # (c,)
 
@@ -39,6 +37,22 @@ def penalty_path(penalties: ArrayLike) -> NDArray[np.float64]:
     if path.ndim != 1 or not (path.size and np.isfinite(path).all() and path.min() > 0):
         raise ValueError(f"penalties must be positive numbers, found {penalties!r}.")
     return path
+
+
+def chosen(losses: NDArray[np.float64], penalties: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
+    """Places of the penalties (l,) with the least loss for all groups and, for each group, for all the others.
+
+    losses (l, groups) are sums over each group's left-out samples; of equal ones the largest penalty is taken. What a
+    group is worth at a penalty says nothing about which one it is judged at, or the best of many would look too good.
+    """
+    order = np.argsort(-penalties, kind="stable")
+    total = losses[order].sum(axis=1, keepdims=True)
+    if losses.shape[1] < 2:
+        return int(order[0]), order[np.zeros(losses.shape[1], np.int64)]
+    rest = total - losses[order]
+    rounding = 1e-12 * total  # what is left of a difference of sums
+    each = (rest <= rest.min(axis=0) + rounding.min()).argmax(axis=0)
+    return int(order[total[:, 0].argmin()]), order[each]
 
 
 def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, score_matrix
+from autossl.proxies.folds import by_fold, within_folds
 from autossl.proxies.metrics import (
     Outcomes,
     kappa,
@@ -23,7 +25,8 @@ from autossl.proxies.metrics import (
 Array = NDArray[np.float64]
 Owner = NDArray[np.int64]
 Of = Callable[[Array], Array]  # from how often each patient is in each draw, (patients, draws), to values (draws,)
-Prepare = Callable[[ArrayLike, ArrayLike, Owner, int], Of]
+Folds = NDArray[np.int64] | None  # of each sample, where metrics compare within folds only
+Prepare = Callable[[ArrayLike, ArrayLike, Owner, int, Folds], Of]
 
 
 def _sums(values: Array, owner: Owner, patients: int) -> Array:
@@ -34,30 +37,34 @@ def _sums(values: Array, owner: Owner, patients: int) -> Array:
     return sums
 
 
-def _recalls(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> tuple[Array, Array]:
-    """Returns by patient and class the samples predicted rightly and all samples, (patients, c) each."""
-    table = score_matrix(scores, len(owner))
-    onehot = np.eye(table.shape[1])[class_index(y, table.shape[1], len(owner))]
-    right = onehot[np.arange(len(owner)), table.argmax(axis=1)]
+def _recalls(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> tuple[Array, Array]:
+    """Returns by patient and class the samples predicted rightly and all samples, weighted, (patients, c) each."""
+    table: NDArray[Any] = score_matrix(scores, len(owner))
+    labels = class_index(y, table.shape[1], len(owner))
+    onehot = np.eye(table.shape[1])[labels]
+    if folds is not None:
+        weights, table = within_folds(labels, table, folds)
+        onehot *= weights[:, None]
+    right = table.argmax(axis=1) == labels
     return _sums(onehot * right[:, None], owner, patients), _sums(onehot, owner, patients)
 
 
-def _balanced_accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
-    right, sizes = _recalls(y, scores, owner, patients)
+def _balanced_accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
+    right, sizes = _recalls(y, scores, owner, patients, folds)
 
     def of(counts: Array) -> Array:
         drawn = counts.T @ sizes
-        return mean_of_defined(np.where(drawn > 0, counts.T @ right / np.maximum(drawn, 1), np.nan))
+        return mean_of_defined(np.where(drawn > 0, counts.T @ right / np.where(drawn > 0, drawn, 1), np.nan))
 
     return of
 
 
-def _accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
-    right, sizes = (table.sum(axis=1) for table in _recalls(y, scores, owner, patients))
+def _accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    right, sizes = (table.sum(axis=1) for table in _recalls(y, scores, owner, patients, None))
     return lambda counts: (counts.T @ right) / (counts.T @ sizes)
 
 
-def _r2(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
+def _r2(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
     truth = score_matrix(y, len(owner))
     truth = truth - truth.mean(axis=0)  # or the sums of squares would lose digits
     errors = score_matrix(y, len(owner)) - score_matrix(scores, *truth.shape)
@@ -72,17 +79,21 @@ def _r2(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
     return of
 
 
-def _overlap(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
+def _overlap(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
     tables = [_sums(table, owner, patients) for table in overlap_tables(y, scores)]
     return lambda counts: mean_of_defined(overlaps(*(counts.T @ table for table in tables))[which])
 
 
-def _quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
+def _quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
     """Predictions are clipped to the range of the truth that was drawn; few ranges occur, each is summed up once."""
     truth, guess = ordinal(y, scores)
     lows, highs = np.full(patients, np.inf), np.full(patients, -np.inf)
     np.minimum.at(lows, owner, truth)
     np.maximum.at(highs, owner, truth)
+    fold_of = np.zeros(patients, np.int64)  # folds hold patients whole
+    if folds is not None:
+        fold_of[owner] = folds
+    parts = [np.flatnonzero(fold_of == fold) for fold in np.unique(fold_of)]
 
     def of(counts: Array) -> Array:
         low = np.where(counts > 0, lows[:, None], np.inf).min(axis=0)
@@ -90,24 +101,23 @@ def _quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: in
         values = np.empty(counts.shape[1])
         for bounds in np.unique(np.column_stack([low, high]), axis=0):
             alike = (low == bounds[0]) & (high == bounds[1])
-            values[alike] = kappa(
-                counts[:, alike].T @ _sums(moments_of_ratings(truth, guess, *bounds), owner, patients)
-            )
+            sums = _sums(moments_of_ratings(truth, guess, *bounds), owner, patients)
+            values[alike] = kappa(np.stack([counts[np.ix_(part, alike)].T @ sums[part] for part in parts]))
         return values
 
     return of
 
 
-def _spearman(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int) -> Of:
+def _spearman(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
     truth = score_matrix(y, len(owner))
     guess = score_matrix(scores, *truth.shape)
-    orders = [np.argsort(table, axis=0, kind="stable") for table in (truth, guess)]
+    orders = [[by_fold(column, folds) for column in table.T] for table in (truth, guess)]
 
     def of(counts: Array) -> Array:
         values = np.empty((counts.shape[1], truth.shape[1]))
         for target in range(truth.shape[1]):
             ranks = [
-                _mid_ranks(order[:, target], table[order[:, target], target], owner, counts)
+                _mid_ranks(order[target][0], table[order[target][0], target], order[target][1], owner, counts)
                 for order, table in zip(orders, (truth, guess), strict=True)
             ]
             values[:, target] = _rank_correlation(ranks[0], ranks[1], owner, counts)
@@ -123,12 +133,13 @@ def _ranked(
     scores: ArrayLike,
     owner: Owner,
     patients: int,
+    folds: Folds,
 ) -> Of:
     """Sorts each class's or label's samples once; `kernel` then walks along them for all draws."""
     ranked = []
     for positive, column in outcomes(y, scores):
-        order = np.argsort(column, kind="stable")
-        ranked.append((positive[order], column[order], owner[order]))
+        order, fold = by_fold(column, folds)
+        ranked.append((positive[order], column[order], fold, owner[order]))
     return lambda counts: mean_of_defined(np.stack([kernel(*columns, counts) for columns in ranked], axis=1))
 
 
@@ -137,20 +148,24 @@ def _of_either(y: ArrayLike, scores: ArrayLike) -> Outcomes:
 
 
 @njit(cache=True, nogil=True)
-def _areas(positive, scores, owner, counts):  # type: ignore[no-untyped-def]
-    """Area under the ROC curve in each draw, from scores in ascending order; equal scores count half.
+def _areas(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-def]
+    """Area under the ROC curve over pairs of a fold in each draw, from ascending scores; equal scores count half.
 
     The innermost loops run over draws, which lie side by side in memory, so that they are vectorised.
     """
     draws = counts.shape[1]
     below, wins, ups, downs = np.zeros(draws), np.zeros(draws), np.zeros(draws), np.zeros(draws)
-    positives = np.zeros(draws)
+    positives, pairs = np.zeros(draws), np.zeros(draws)
     start = 0
     while start < len(scores):
+        if start > 0 and folds[start] != folds[start - 1]:
+            pairs += below * positives
+            below[:] = 0
+            positives[:] = 0
         stop = start
         ups[:] = 0
         downs[:] = 0
-        while stop < len(scores) and scores[stop] == scores[start]:
+        while stop < len(scores) and scores[stop] == scores[start] and folds[stop] == folds[start]:
             row = counts[owner[stop]]
             if positive[stop]:
                 ups += row
@@ -162,15 +177,15 @@ def _areas(positive, scores, owner, counts):  # type: ignore[no-untyped-def]
             below[draw] += downs[draw]
             positives[draw] += ups[draw]
         start = stop
+    pairs += below * positives
     for draw in range(draws):
-        pairs = below[draw] * positives[draw]
-        wins[draw] = wins[draw] / pairs if pairs > 0 else np.nan
+        wins[draw] = wins[draw] / pairs[draw] if pairs[draw] > 0 else np.nan
     return wins
 
 
 @njit(cache=True, nogil=True)
-def _precisions(positive, scores, owner, counts):  # type: ignore[no-untyped-def]
-    """Average precision in each draw, from scores in ascending order; equal scores are one threshold."""
+def _precisions(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-def]
+    """Average precision in each draw, from scores in ascending order; folds are not told apart."""
     draws = counts.shape[1]
     hits, seen, ups, total = np.zeros(draws), np.zeros(draws), np.zeros(draws), np.zeros(draws)
     stop = len(scores)
@@ -193,16 +208,16 @@ def _precisions(positive, scores, owner, counts):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _mid_ranks(order, values, owner, counts):  # type: ignore[no-untyped-def]
-    """Mean rank of each sample among those drawn, less the mean of all ranks, (n, draws)."""
+def _mid_ranks(order, values, folds, owner, counts):  # type: ignore[no-untyped-def]
+    """Mean rank of each sample among those drawn of its fold, less the mean of all these, (n, draws)."""
     draws = counts.shape[1]
     ranks = np.empty((len(order), draws))
     below, ties = np.zeros(draws), np.zeros(draws)
-    start = 0
+    start = first = 0
     while start < len(order):
         stop = start
         ties[:] = 0
-        while stop < len(order) and values[stop] == values[start]:
+        while stop < len(order) and values[stop] == values[start] and folds[stop] == folds[start]:
             ties += counts[owner[order[stop]]]
             stop += 1
         for place in range(start, stop):
@@ -210,9 +225,12 @@ def _mid_ranks(order, values, owner, counts):  # type: ignore[no-untyped-def]
                 ranks[order[place], draw] = below[draw] + 0.5 * ties[draw]
         below += ties
         start = stop
-    for row in range(len(order)):
-        for draw in range(draws):
-            ranks[row, draw] -= 0.5 * below[draw]
+        if start == len(order) or folds[start] != folds[first]:  # the end of a fold
+            for place in range(first, start):
+                for draw in range(draws):
+                    ranks[order[place], draw] -= 0.5 * below[draw]
+            below[:] = 0
+            first = start
     return ranks
 
 

@@ -7,10 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, group_index, matrix, score_matrix
 from autossl.proxies.dispatch import device, given, on_device
-from autossl.proxies.leave_out import Problem, decompose, leave_out, solution
-from autossl.proxies.metrics import OF_CLASSES, OF_VALUES, score
+from autossl.proxies.leave_out import Problem, decompose, leave_out, solution, squared_errors
 from autossl.proxies.moments import Moments, eigh
-from autossl.proxies.probe import Probe, class_weights, penalty_path
+from autossl.proxies.probe import Probe, chosen, class_weights, penalty_path
 from autossl.proxies.tiles import spans
 
 PENALTIES: NDArray[np.float64] = np.logspace(-4, 7, 45)
@@ -27,48 +26,42 @@ def ridge(
     *,
     classes: int | None = None,
     penalties: ArrayLike = PENALTIES,
-    metric: str | None = None,
     balanced: bool = True,
+    recentre: bool | None = None,
 ) -> Probe:
     """Fits ridge regression with an intercept for every penalty and predicts each group from all the others.
 
     z (n, d) is best standardised first, see `standardise`. With `classes`, y (n,) holds class indices, the targets
     are one-hot, and `balanced` weighs every sample 1 / n_c of its class; without, y (n,) or (n, t) holds real values.
-    Groups are patients or folds; without groups each sample is left out by itself. `metric` is one of OF_CLASSES
-    (balanced_accuracy) or OF_VALUES (r2); the penalty with its best leave-out value is chosen, of equal ones the
-    largest, so `value` is optimistic by that choice of one in 45.
+    Groups are patients or, better for metrics of classes, the folds of `judging_folds`; without groups each sample is
+    left out by itself. The penalty is the one with the least weighted squared error of left-out predictions, of equal
+    ones the largest; the scores of each group are those at the penalty which the other groups choose, so that no score
+    is the best of 45. Targets of values count by their variance.
 
     One eigendecomposition of the smaller Gram matrix serves all penalties and groups (Allen 1974; Golub et al. 1979):
     with H the smoother, the error of group g left out is (I - H_gg)^-1 r_g, exactly, intercept included. Class
     weights are those of all samples, for which it is exact too. Balanced scores then have the intercept of equal
     priors, so that they sum to 1 over classes and the frequencies among the left-in samples say nothing about the one
-    left out (otherwise random labels score below chance). Groups cost n_g^2 d + n_g^3 per penalty, or, if n_g is over
+    left out (otherwise random labels score below chance); `recentre` says so for other targets, such as labels of 0 and
+    1 whose scores are to be ranked. Groups cost n_g^2 d + n_g^3 per penalty, or, if n_g is over
     half of min(n, d), one more eigendecomposition of that size.
 
-    A class of which all samples lie in one group cannot be predicted and counts as missed. With one group only
-    nothing is left to learn from: `scores` are all 0, `value` is what these are worth (for classes: chance), the
-    penalty is the largest, and weights are those of all samples as ever. d x d and n x d never exceed float64 tiles
-    in the primal (n >= d); the dual (n < d) holds n x n. Raises ValueError for input that cannot be used.
+    A class of which all samples lie in one group cannot be predicted. With one group only nothing is left to learn
+    from: `scores` are all 0, the penalty is the largest, and weights are those of all samples as ever. d x d and n x d
+    never exceed float64 tiles in the primal (n >= d); the dual (n < d) holds n x n. Raises ValueError for input that
+    cannot be used.
     """
     rows = given(z)
     targets, weights = _targets(y, classes, len(rows), balanced)
-    metric = metric or ("r2" if classes is None else "balanced_accuracy")
-    allowed = OF_VALUES if classes is None else OF_CLASSES
-    if metric not in allowed:
-        raise ValueError(f"metric must be one of {', '.join(sorted(allowed))}, found {metric!r}.")
     path = penalty_path(penalties)
     owner = group_index(groups, len(rows))
     decomposed = device().decompose if on_device(rows) else decompose
-    problem = decomposed(rows, targets, weights, recentre=balanced and classes is not None)
-    truth = targets if classes is None else np.asarray(y)
-    values, best, scores = _choose(problem, owner, path, metric, truth)
-    coefficients, intercept = solution(problem, path[best])
-    return Probe(float(path[best]), float(values[best]), metric, scores, path, values, coefficients, intercept)
+    recentre = balanced and classes is not None if recentre is None else recentre
+    problem = decomposed(rows, targets, weights, recentre=recentre)
+    return _probe(problem, owner, path)
 
 
-def ridge_of(
-    m: Moments, groups: ArrayLike | None = None, *, penalties: ArrayLike = PENALTIES, metric: str = "balanced_accuracy"
-) -> Probe:
+def ridge_of(m: Moments, groups: ArrayLike | None = None, *, penalties: ArrayLike = PENALTIES) -> Probe:
     """`ridge(standardise(z), y, groups)` for classes, balanced, from moments that other scores share.
 
     Weights and intercept are those for z as it is, not standardised. The rows must be at least as many as dimensions.
@@ -90,11 +83,7 @@ def ridge_of(
     problem = Problem(
         m.rows, targets, np.sqrt(weights), m.mean + shift, level, basis, None, eigenvalues, cross, recentre=True
     )
-    path = penalty_path(penalties)
-    values, best, scores = _choose(problem, group_index(groups, n), path, metric, m.labels)
-    return Probe(
-        float(path[best]), float(values[best]), metric, scores, path, values, *solution(problem, float(path[best]))
-    )
+    return _probe(problem, group_index(groups, n), penalty_path(penalties))
 
 
 def standardise(z: ArrayLike, reference: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -138,25 +127,27 @@ def _targets(
     return onehot, class_weights(labels, classes) if balanced else np.ones(rows)
 
 
-def _choose(
-    problem: Problem, owner: NDArray[np.int64], path: NDArray[np.float64], metric: str, truth: ArrayLike
-) -> tuple[NDArray[np.float64], int, NDArray[np.float32]]:
-    """Returns the metric at each penalty, the best penalty's place and its leave-out scores (n, c)."""
-    if on_device(problem.rows):
-        return cast(
-            tuple[NDArray[np.float64], int, NDArray[np.float32]], device().choose(problem, owner, path, metric, truth)
-        )
+def _probe(problem: Problem, owner: NDArray[np.int64], path: NDArray[np.float64]) -> Probe:
+    """Leave-out scores and the fit to all, at penalties of least loss.
+
+    Where the scores of all penalties do not fit into memory, those of the few that are chosen are computed again.
+    """
+    on = on_device(problem.rows)
+    predict, errors = (device().left_out, device().errors) if on else (leave_out, squared_errors)
     samples, columns = problem.targets.shape
     each = 4 * samples * columns + 8 * len(problem.eigenvalues) * columns
-    held = max(1, max(SCORE_BYTES, problem.rows.nbytes) // each)
-    values = np.empty(len(path))
-    best, top, kept = -1, (-np.inf, 0.0), np.zeros((samples, columns), np.float32)
-    for start, stop in spans(len(path), int(held)):
-        block = leave_out(problem, owner, path[start:stop])
+    room = max(device().SCORE_BYTES if on else SCORE_BYTES, problem.rows.nbytes)
+    blocks = spans(len(path), max(1, int(room // each)))
+    losses = np.empty((len(path), int(owner.max()) + 1))
+    for start, stop in blocks:
+        found = predict(problem, owner, path[start:stop])
         for place in range(start, stop):
-            values[place] = score(metric, truth, block[place - start])
-            worth = -np.inf if np.isnan(values[place]) else values[place]
-            if best < 0 or (worth, path[place]) > top:
-                top = (worth, path[place])
-                best, kept = place, block[place - start].copy()
-    return values, best, kept
+            losses[place] = np.bincount(owner, weights=errors(problem, found[place - start]))
+    best, places = chosen(losses, path)
+    scores = np.zeros((samples, columns), np.float32)
+    for place in np.unique(places):
+        again = len(blocks) > 1
+        table = predict(problem, owner, path[place : place + 1])[0] if again else found[place]
+        rows = np.flatnonzero(places[owner] == place)
+        scores[rows] = table[rows]
+    return Probe(float(path[best]), scores, path, losses.sum(axis=1) / samples, *solution(problem, float(path[best])))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.bootstrap import bootstrap
-from autossl.proxies.checks import class_index, group_index
+from autossl.proxies.checks import group_index
 from autossl.proxies.metrics import METRICS, accuracy, balanced_accuracy, macro_auroc, r2, score
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap",
     "detectable_difference",
-    "grouped_folds",
     "interval",
     "macro_auroc",
     "paired",
@@ -72,46 +71,23 @@ def paired(
     draws: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    folds: NDArray[np.int64] | None = None,
 ) -> Difference:
     """Compares two sets of scores (n, c) of the same samples: metric of a minus metric of b, patients resampled once.
 
-    Both sides of each draw see the same patients, so what the patients share cancels.
+    Both sides of each draw see the same patients, so what the patients share cancels. `folds` (n,) are those in which
+    both were predicted, see `score`.
     """
     values = [
-        bootstrap(y, scores, groups, metrics=(metric,), draws=draws, seed=seed)[metric]
+        bootstrap(y, scores, groups, metrics=(metric,), draws=draws, seed=seed, folds=folds)[metric]
         for scores in (scores_a, scores_b)
     ]
     differences = values[0] - values[1]
     return Difference(
-        score(metric, y, scores_a) - score(metric, y, scores_b),
+        score(metric, y, scores_a, folds) - score(metric, y, scores_b, folds),
         *interval(differences, level),
         standard_error(differences),
     )
-
-
-def grouped_folds(y: ArrayLike, groups: ArrayLike | None, k: int, seed: int = 0) -> NDArray[np.int64]:
-    """Returns a fold in [0, k) for each sample: whole groups, class shares as equal as greedy placing makes them.
-
-    Larger groups are placed first, equal ones in an order drawn from `seed`; each goes to the fold that holds least of
-    its classes. ValueError where there are fewer groups than folds.
-    """
-    labels = class_index(y, int(np.max(np.asarray(y), initial=0)) + 1)
-    owner = group_index(groups, len(labels))
-    count = int(owner.max()) + 1
-    if not 2 <= k <= count:
-        raise ValueError(f"k must lie between 2 and the number of groups, {count}, found {k}.")
-    sizes = np.bincount(labels)
-    shares = np.zeros((count, len(sizes)))
-    np.add.at(shares, (owner, labels), 1 / sizes[labels])
-    held = np.zeros((k, len(sizes)))
-    placed = np.empty(count, np.int64)
-    shuffled = np.random.default_rng(seed).permutation(count)
-    for group in shuffled[np.argsort(-shares[shuffled].sum(axis=1), kind="stable")]:
-        # The first term alone leaves equals; the fold with fewer samples of any class then takes the group.
-        fold = int(np.argmin(held @ shares[group] + 1e-9 * held.sum(axis=1)))
-        held[fold] += shares[group]
-        placed[group] = fold
-    return placed[owner]
 
 
 def detectable_difference(

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from autossl.proxies.bootstrap import bootstrap, bootstrap_mean
-from autossl.proxies.clusters import cluster_learnability, purity
+from autossl.proxies.clusters import cluster_learnability, named_in_folds
 from autossl.proxies.dense import Dense
 from autossl.proxies.dimension import mst_dimension, two_nn
 from autossl.proxies.evidence import DENSE, TASKS, Estimate, Evidence, Predicted
@@ -52,14 +52,18 @@ class Proxy:
         return self.better == "higher"
 
 
+def _predicted(e: Evidence, scores: np.ndarray, metric: str) -> Predicted:
+    return Predicted(scores, metric, e.judged_in(e.folds))
+
+
 def _logistic(e: Evidence) -> Predicted:
-    probe = logistic(standardise(e.rows), e.labels, e.groups, classes=e.classes, seed=e.seed)
-    return Predicted(_judged(e, probe, standardised=True), "balanced_accuracy")
+    probe = logistic(standardise(e.rows), e.labels, e.few_folds, classes=e.classes)
+    return Predicted(_judged(e, probe, standardised=True), "balanced_accuracy", e.judged_in(e.few_folds))
 
 
 def _lda(e: Evidence) -> Predicted:
-    probe = shrinkage_lda(e.rows, e.labels, e.groups, classes=e.classes, seed=e.seed)
-    return Predicted(_judged(e, probe, standardised=False), "balanced_accuracy")
+    probe = shrinkage_lda(e.rows, e.labels, e.few_folds, classes=e.classes)
+    return Predicted(_judged(e, probe, standardised=False), "balanced_accuracy", e.judged_in(e.few_folds))
 
 
 def _judged(e: Evidence, probe: Probe, *, standardised: bool) -> np.ndarray:
@@ -74,14 +78,15 @@ def _few_shot(e: Evidence) -> Estimate:
 
 
 def _purity(e: Evidence) -> Predicted:
-    return Predicted(purity(e.rows, e.labels, e.groups, classes=e.classes, seed=e.seed).scores, "balanced_accuracy")
+    named = named_in_folds(e.rows, e.labels, e.few_folds, classes=e.classes, seed=e.seed)
+    return Predicted(named, "balanced_accuracy", e.few_folds)
 
 
 def _nca(e: Evidence) -> Estimate:
-    votes, index = nca_knn(e.rows, e.labels, e.groups, classes=e.classes, seed=e.seed)
+    votes, index, folds = nca_knn(e.rows, e.labels, e.groups, classes=e.classes, seed=e.seed)
     y, groups = e.labels[index], None if e.groups is None else e.groups[index]
-    drawn = bootstrap(y, votes, groups, metrics=("balanced_accuracy",), draws=200)["balanced_accuracy"]
-    return Estimate(score("balanced_accuracy", y, votes), standard_error(drawn))
+    drawn = bootstrap(y, votes, groups, metrics=("balanced_accuracy",), draws=200, folds=folds)["balanced_accuracy"]
+    return Estimate(score("balanced_accuracy", y, votes, folds), standard_error(drawn))
 
 
 def _retrieved(e: Evidence, mean: float, each: np.ndarray) -> Estimate:
@@ -102,14 +107,14 @@ assert ANY == CLASSES | VALUES | ORDINAL | LABELS | DENSE
 
 # fmt: off
 PROXIES: tuple[Proxy, ...] = (
-    Proxy("ridge", "higher", 0, 1, lambda e: Predicted(e.probed, "balanced_accuracy"),
+    Proxy("ridge", "higher", 0, 1, lambda e: _predicted(e, e.probed, "balanced_accuracy"),
           "ridge probe, leave-patient-out, balanced accuracy", "Hoerl and Kennard 1970", CLASSES, quick=True),
-    Proxy("ridge_auroc", "higher", 0, 1, lambda e: Predicted(e.probed, "macro_auroc"),
+    Proxy("ridge_auroc", "higher", 0, 1, lambda e: _predicted(e, e.probed, "macro_auroc"),
           "ridge probe, leave-patient-out, macro-AUROC", "Hoerl and Kennard 1970", CLASSES, quick=True),
-    Proxy("knn", "higher", 0, 1, lambda e: Predicted(e.vote, "balanced_accuracy"),
+    Proxy("knn", "higher", 0, 1, lambda e: _predicted(e, e.vote, "balanced_accuracy"),
           "weighted k-NN (k 20, T .07), leave-patient-out, balanced accuracy", "Wu et al. 2018, 1805.01978",
           CLASSES, quick=True),
-    Proxy("ncm", "higher", 0, 1, lambda e: Predicted(e.mean_cosines, "balanced_accuracy"),
+    Proxy("ncm", "higher", 0, 1, lambda e: _predicted(e, e.mean_cosines, "balanced_accuracy"),
           "nearest class mean, leave-patient-out, balanced accuracy", "Snell et al. 2017, 1703.05175",
           CLASSES, quick=True),
     Proxy("logistic", "higher", 0, 1, _logistic,
@@ -122,29 +127,29 @@ PROXIES: tuple[Proxy, ...] = (
     Proxy("nca_knn", "higher", 0, 1, _nca,
           "k-NN in a learnt space, folds of patients, balanced accuracy", "Goldberger et al. 2004", CLASSES),
     Proxy("purity", "higher", 0, 1, _purity,
-          "many k-means clusters named by other patients' majority, balanced accuracy", "Ji et al. 2019, 1807.06653",
+          "many k-means clusters made and named by other patients, balanced accuracy", "Ji et al. 2019, 1807.06653",
           CLASSES),
     Proxy("map_at_10", "higher", 0, 1, lambda e: _retrieved(e, e.retrieved.map_at_k, e.retrieved.average_precision),
           "retrieval of the same class among other patients, mAP@10", "Manning et al. 2008", CLASSES),
     Proxy("r_precision", "higher", 0, 1, lambda e: _retrieved(e, e.retrieved.r_precision, e.retrieved.r_precisions),
           "retrieval of the same class among other patients, R-precision", "Manning et al. 2008", CLASSES),
-    Proxy("ridge_r2", "higher", -_INF, 1, lambda e: Predicted(e.probed, "r2"),
+    Proxy("ridge_r2", "higher", -_INF, 1, lambda e: _predicted(e, e.probed, "r2"),
           "ridge regression, leave-patient-out, R²", "Hoerl and Kennard 1970", VALUES, quick=True),
-    Proxy("ridge_spearman", "higher", -1, 1, lambda e: Predicted(e.probed, "spearman"),
+    Proxy("ridge_spearman", "higher", -1, 1, lambda e: _predicted(e, e.probed, "spearman"),
           "ridge regression, leave-patient-out, rank correlation", "Spearman 1904", VALUES, quick=True),
-    Proxy("ridge_kappa", "higher", -1, 1, lambda e: Predicted(e.probed, "quadratic_kappa"),
+    Proxy("ridge_kappa", "higher", -1, 1, lambda e: _predicted(e, e.probed, "quadratic_kappa"),
           "ridge regression, leave-patient-out, rounded, quadratic kappa", "Cohen 1968", ORDINAL, quick=True),
-    Proxy("knn_r2", "higher", -_INF, 1, lambda e: Predicted(e.neighbour_means, "r2"),
+    Proxy("knn_r2", "higher", -_INF, 1, lambda e: _predicted(e, e.neighbour_means, "r2"),
           "mean of neighbours (k 20, T .07), leave-patient-out, R²", "Wu et al. 2018, 1805.01978", VALUES, quick=True),
-    Proxy("knn_spearman", "higher", -1, 1, lambda e: Predicted(e.neighbour_means, "spearman"),
+    Proxy("knn_spearman", "higher", -1, 1, lambda e: _predicted(e, e.neighbour_means, "spearman"),
           "mean of neighbours (k 20, T .07), leave-patient-out, rank correlation", "Spearman 1904", VALUES, quick=True),
-    Proxy("knn_kappa", "higher", -1, 1, lambda e: Predicted(e.neighbour_means, "quadratic_kappa"),
+    Proxy("knn_kappa", "higher", -1, 1, lambda e: _predicted(e, e.neighbour_means, "quadratic_kappa"),
           "mean of neighbours (k 20, T .07), rounded, quadratic kappa", "Cohen 1968", ORDINAL, quick=True),
-    Proxy("ridge_labels", "higher", 0, 1, lambda e: Predicted(e.probed, "multilabel_auroc"),
+    Proxy("ridge_labels", "higher", 0, 1, lambda e: _predicted(e, e.probed, "multilabel_auroc"),
           "ridge for each label, leave-patient-out, macro-AUROC", "Hoerl and Kennard 1970", LABELS, quick=True),
-    Proxy("ridge_labels_ap", "higher", 0, 1, lambda e: Predicted(e.probed, "average_precision"),
+    Proxy("ridge_labels_ap", "higher", 0, 1, lambda e: _predicted(e, e.probed, "average_precision"),
           "ridge for each label, leave-patient-out, average precision", "Hoerl and Kennard 1970", LABELS, quick=True),
-    Proxy("knn_labels", "higher", 0, 1, lambda e: Predicted(e.neighbour_means, "multilabel_auroc"),
+    Proxy("knn_labels", "higher", 0, 1, lambda e: _predicted(e, e.neighbour_means, "multilabel_auroc"),
           "neighbours' labels (k 20, T .07), leave-patient-out, macro-AUROC", "Wu et al. 2018", LABELS, quick=True),
     Proxy("dense_ridge", "higher", 0, 1, lambda e: _overlap(e, e.dense_ridge, "dice"),
           "ridge on patch tokens, leave-patient-out, Dice", "Hoerl and Kennard 1970", SEGMENTS, quick=True),

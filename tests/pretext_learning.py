@@ -10,7 +10,7 @@ from torch import Tensor
 from autossl.encoder import Encoder, channels_last
 from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
-from autossl.proxies import ridge, standardise
+from autossl.proxies import balanced_accuracy, ridge, standardise
 from autossl.views import Views
 from tests.pretext_toys import fitting, glyphs, gratings, quilts, stacks, stains, train
 
@@ -94,7 +94,8 @@ def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
         if isinstance(module, NORMS):
             module.momentum = 0.1
     z = encoder.eval()(images).numpy()
-    return ridge(standardise(z), y.numpy(), classes=int(y.max()) + 1).value
+    probe = ridge(standardise(z), y.numpy(), classes=int(y.max()) + 1)
+    return balanced_accuracy(y.numpy(), probe.scores.argmax(1))
 
 
 @cache

@@ -73,8 +73,8 @@ def test_an_official_test_part_stays_and_nothing_else_joins_it(images: Images) -
     assert found.left >= tied.sum()
 
 
-@given(st.integers(0, 1000), st.integers(2, 8), st.integers(3, 40))
-def test_every_class_with_three_images_is_in_every_part(seed: int, classes: int, fewest: int) -> None:
+@given(st.integers(0, 1000), st.integers(2, 8), st.integers(4, 40))
+def test_every_class_with_four_images_is_in_every_part(seed: int, classes: int, fewest: int) -> None:
     random = np.random.default_rng(seed)
     counts = fewest + random.integers(0, 50, classes) * random.integers(0, 2, classes)
     labels = random.permutation(np.repeat(np.arange(classes), counts))
@@ -87,14 +87,33 @@ def test_every_class_with_three_images_is_in_every_part(seed: int, classes: int,
 
 
 @given(st.integers(0, 1000))
-def test_every_class_with_three_patients_is_in_every_part(seed: int) -> None:
+def test_every_class_with_four_patients_is_in_every_part(seed: int) -> None:
     random = np.random.default_rng(seed)
-    kind = random.permutation(np.repeat(np.arange(4), [3, 4, 9, 20]))  # each patient has one class
+    kind = random.permutation(np.repeat(np.arange(4), [4, 5, 9, 20]))  # each patient has one class
     groups = np.repeat(np.arange(len(kind)), random.integers(1, 20, len(kind)))
     images = without_split(kind[groups], groups)
     found = parts_of(images, 4, seed=seed)
     for part in (PROBE, SELECTION, TEST):
         assert set(kind[groups[found.part == part]].tolist()) == {0, 1, 2, 3}
+
+
+@given(st.integers(0, 1000))
+def test_the_probe_part_has_two_patients_of_a_class_where_there_are_three(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    kind = np.repeat(np.arange(4), [2, 3, 4, 20])  # each patient has one class
+    groups = np.repeat(np.arange(len(kind)), random.integers(1, 20, len(kind)))
+    found = parts_of(without_split(kind[groups], groups), 4, seed=seed)
+    counts = [
+        groups_per_class(kind[groups[found.part == part]], groups[found.part == part], 4).tolist()[:3]
+        for part in (PROBE, SELECTION, TEST)
+    ]
+    assert counts == [[1, 2, 2], [0, 0, 1], [1, 1, 1]]
+    official = np.where(np.isin(groups, [0, 2, 5]), OFFICIAL_TEST, TRAIN).astype(
+        np.int8
+    )  # one patient of three classes
+    found = parts_of((kind[groups], groups, official), 4, seed=seed)
+    probe = found.part == PROBE
+    assert groups_per_class(kind[groups[probe]], groups[probe], 4).tolist()[:3] == [1, 2, 2]
 
 
 @given(st.integers(0, 1000))

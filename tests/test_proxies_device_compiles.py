@@ -29,7 +29,6 @@ KERNELS = {
         "_count": (i2, i2), "_rank": (f2, l2, i1, i1, i2, i2), "_areas": (i2, i2, i2, d2), "_recall": (f2, i1, i1, i2)
     },
     "leave_out": {"_solve": (d2, d3, l1, l1)},
-    "ridge": {"_hit": (f3, i1, i2)},
     "means": {"_without": (f2, l1, l2, d2, f2, f2)},
 }
 for module, kernels in KERNELS.items():

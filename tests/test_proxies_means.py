@@ -76,11 +76,10 @@ def test_discriminant_analysis_by_its_formula(n: int, d: int) -> None:
     fit = shrinkage_lda(z, y, groups, classes=3, folds=4)
     gaps = fit.predict(z) - slow_lda(z, y, z, 3)
     np.testing.assert_allclose(gaps - gaps[:, :1], 0, atol=2e-2)
-    fold = grouped_folds(y, groups, 4, 0)
+    fold = grouped_folds(y, groups, 4)
     for k in range(4):
         gaps = fit.scores[fold == k] - slow_lda(z[fold != k], y[fold != k], z[fold == k], 3)
         np.testing.assert_allclose(gaps - gaps[:, :1], 0, atol=2e-2)
-    assert fit.value == balanced_accuracy(y, fit.scores.argmax(1), 3)
 
 
 def test_random_labels_give_chance_by_patient_and_show_the_leak_by_image() -> None:
@@ -95,13 +94,13 @@ def test_random_labels_give_chance_by_patient_and_show_the_leak_by_image() -> No
 
     assert value(nearest_mean(z, labels, classes=2)) > 0.5 + bound
     assert value(nearest_mean(z, labels, patients, classes=2)) < 0.5 + bound
-    assert shrinkage_lda(z, labels, classes=2).value > 0.5 + bound
-    assert abs(shrinkage_lda(z, labels, patients, classes=2).value - 0.5) < bound
+    assert value(shrinkage_lda(z, labels, classes=2).scores) > 0.5 + bound
+    assert abs(value(shrinkage_lda(z, labels, patients, classes=2).scores) - 0.5) < bound
     assert few_shot(z, labels, classes=2, shots=20).value > 0.5 + 0.02
     assert abs(few_shot(z, labels, patients, classes=2).value - 0.5) < bound
-    votes, index = nca_knn(z, labels, classes=2, limit=300, steps=3)
+    votes, index, _ = nca_knn(z, labels, classes=2, limit=300, steps=3)
     assert value(votes, index) > 0.5 + 2 * bound
-    votes, index = nca_knn(z, labels, patients, classes=2, limit=300, steps=3)
+    votes, index, _ = nca_knn(z, labels, patients, classes=2, limit=300, steps=3)
     assert abs(value(votes, index) - 0.5) < 2 * 0.5 / np.sqrt(len(np.unique(patients[index])))
 
 
@@ -121,7 +120,7 @@ def test_learnt_neighbourhoods_find_what_cosine_does_not() -> None:
     rng = np.random.default_rng(2)
     y = np.arange(240) % 2
     z = np.column_stack([rng.normal(size=(240, 6)), y + 0.1 * rng.normal(size=240)])
-    votes, index = nca_knn(z, y, classes=2)
+    votes, index, _ = nca_knn(z, y, classes=2)
     assert balanced_accuracy(y[index], votes.argmax(1), 2) > 0.9
-    lonely, _ = nca_knn(z, y, np.zeros(240), classes=2)
+    lonely, _, _ = nca_knn(z, y, np.zeros(240), classes=2)
     assert (lonely == 0.5).all()

@@ -13,6 +13,7 @@ from autossl.proxies import (
     balanced_accuracy,
     bootstrap,
     collapse,
+    judging_folds,
     knn_votes,
     macro_auroc,
     participation_ratio,
@@ -25,6 +26,7 @@ from autossl.proxies import (
 )
 from autossl.proxies.evidence import Queries
 from autossl.proxies.means import nearest_mean
+from autossl.proxies.metrics import score as score_of
 from autossl.proxies.metrics import spearman
 from autossl.proxies.panel import Panel, panel
 from autossl.proxies.table import PROXIES
@@ -53,14 +55,15 @@ def test_one_pair_of_votes_is_that_of_the_grid() -> None:
 def test_left_out_scores_are_those_of_the_functions_alone(n: int, d: int) -> None:
     z, y, groups = sample(n, d)
     found = panel(z, y, groups, draws=100)
-    alone = ridge(standardise(z), y, groups, classes=3)
-    votes = knn_votes(z, y, classes=3, groups=groups)
+    folds = judging_folds(y, groups)
+    alone = ridge(standardise(z), y, folds, classes=3)
+    votes = knn_votes(z, y, classes=3, groups=folds)
     place = KNN_KS.index(20), KNN_TEMPERATURES.index(0.07)
     expected = {
-        "ridge": alone.value,
-        "ridge_auroc": macro_auroc(y, alone.scores),
-        "knn": balanced_accuracy(y, votes[place].argmax(1), 3),
-        "ncm": balanced_accuracy(y, nearest_mean(z, y, groups, classes=3).argmax(1), 3),
+        "ridge": score_of("balanced_accuracy", y, alone.scores, folds),
+        "ridge_auroc": macro_auroc(y, alone.scores, folds),
+        "knn": score_of("balanced_accuracy", y, votes[place], folds),
+        "ncm": score_of("balanced_accuracy", y, nearest_mean(z, y, folds, classes=3), folds),
         "logme": logme(z, y),
         "h_score": h_score(z, y),
         "rankme": rankme(z),
@@ -73,7 +76,8 @@ def test_left_out_scores_are_those_of_the_functions_alone(n: int, d: int) -> Non
         assert found[name].value == pytest.approx(value, rel=1e-4, abs=1e-4), name
     assert found.knn_grid is not None
     assert found.knn_grid[place] == pytest.approx(expected["knn"])
-    drawn = bootstrap(y, alone.scores, groups, metrics=("balanced_accuracy",), draws=100)["balanced_accuracy"]
+    kinds = ("balanced_accuracy",)
+    drawn = bootstrap(y, alone.scores, groups, metrics=kinds, draws=100, folds=folds)["balanced_accuracy"]
     assert found["ridge"].se == pytest.approx(standard_error(drawn), rel=0.05)
     assert np.isnan(found["rankme"].se)
 
@@ -123,10 +127,11 @@ def test_values_ordered_classes_and_labels() -> None:
     score = z[:, 2] + 0.3 * np.random.default_rng(0).normal(size=150)
     found = panel(z, score, groups, task="regression", scores="all", draws=20)
     rows_in_range(found, "regression")
-    fit = ridge(standardise(z), score, groups)
-    assert found["ridge_r2"].value == pytest.approx(fit.value)
+    folds = judging_folds(score, groups, task="regression")
+    fit = ridge(standardise(z), score, folds)
+    assert found["ridge_r2"].value == pytest.approx(r2(score, fit.scores))
     assert found["ridge_r2"].value > 0.3
-    assert found["ridge_spearman"].value == pytest.approx(spearman(score, fit.scores))
+    assert found["ridge_spearman"].value == pytest.approx(spearman(score, fit.scores, folds))
     assert found["ridge_r2"].se > 0
     order = np.digitize(score, np.quantile(score, [0.3, 0.6]))
     ranked = panel(z, order, groups, task="ordinal", scores="all", draws=20)
@@ -137,7 +142,8 @@ def test_values_ordered_classes_and_labels() -> None:
     rows_in_range(several, "multilabel")
     assert several["ridge_labels"].value > 0.7
     asked = panel(z[:100], score[:100], groups[:100], Queries(z[100:], score[100:]), task="regression", draws=20)
-    alone = ridge(standardise(z[:100]), score[:100], groups[:100]).predict(standardise(z[100:], z[:100]))
+    some = judging_folds(score[:100], groups[:100], task="regression")
+    alone = ridge(standardise(z[:100]), score[:100], some).predict(standardise(z[100:], z[:100]))
     assert asked["ridge_r2"].value == pytest.approx(r2(score[100:], alone), abs=1e-5)
 
 
@@ -164,7 +170,7 @@ def test_tokens_of_segmentation_and_detection() -> None:
 def test_shared_parts_are_computed_once_and_timed() -> None:
     z, y, groups = sample(150, 10)
     found = panel(z, y, groups, scores=("ridge", "ridge_auroc", "rankme"), draws=20)
-    assert set(found.seconds) == {"moments", "raw_spectrum", "probe", "probed"}
+    assert set(found.seconds) == {"moments", "raw_spectrum", "folds", "probe", "probed"}
     assert found.knn_grid is None
     assert set(found.values()) == {"ridge", "ridge_auroc", "rankme"}
 

@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge as Reference
 from sklearn.linear_model import RidgeCV
 
-from autossl.proxies import PENALTIES, balanced_accuracy, macro_auroc, r2, ridge, standardise
+from autossl.proxies import PENALTIES, Probe, balanced_accuracy, ridge, score, standardise
 from autossl.proxies import leave_out as algebra
+from autossl.proxies.checks import group_index
+
+
+def value(y: NDArray[Any], probe: Probe) -> float:
+    return score("balanced_accuracy", y, probe.scores)
 
 
 def refitted(
@@ -107,33 +112,35 @@ def test_leave_one_out_of_values_agrees_with_ridgecv() -> None:
     z = rng.normal(size=(80, 12)).astype(np.float32)
     y = np.column_stack([z[:, 0] + rng.normal(size=80), z[:, 1:4].sum(1) + 5])
     path = np.logspace(-2, 3, 11)
-    fit = ridge(z, y, penalties=path, metric="r2")
+    fit = ridge(z, y, penalties=path)
     reference = RidgeCV(path, store_cv_results=True, scoring=None).fit(z.astype(float), y)
     errors = reference.cv_results_.sum(axis=0)  # squared errors (targets, penalties)
-    expected = 1 - errors / ((y - y.mean(0)) ** 2).sum(0)[:, None]
-    np.testing.assert_allclose(fit.values, expected.mean(0), atol=1e-6)
-    assert fit.value == pytest.approx(r2(y, fit.scores), abs=1e-6)
+    expected = errors / ((y - y.mean(0)) ** 2).sum(0)[:, None]
+    np.testing.assert_allclose(fit.losses, expected.sum(0), atol=1e-6)
     whole = Reference(alpha=fit.penalty).fit(z.astype(float), y)
     np.testing.assert_allclose(fit.predict(z), whole.predict(z), atol=1e-5)
     assert ridge(z, y[:, 0]).scores.shape == (80, 1)
 
 
-@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_auroc", "accuracy"])
-def test_the_penalty_is_the_best_by_the_metric(metric: str) -> None:
+@pytest.mark.parametrize("values", [False, True])
+def test_the_penalty_of_a_group_is_the_one_that_the_other_groups_choose(values: bool) -> None:
+    """By the weighted squared error of left-out predictions, from fits at each penalty alone."""
     rng = np.random.default_rng(1)
-    y, groups = rng.integers(0, 3, 200), rng.integers(0, 60, 200)
+    y, groups = rng.integers(0, 3, 200), rng.integers(0, 12, 200)
     z = standardise(rng.normal(size=(200, 30)) + 0.7 * np.eye(30)[y])
-    fit = ridge(z, y, groups, classes=3, metric=metric)
-    assert fit.values.shape == PENALTIES.shape == (45,)
-    assert fit.value == fit.values.max() == fit.values[np.flatnonzero(fit.penalty == PENALTIES)[0]]
-    measured = {
-        "balanced_accuracy": balanced_accuracy(y, fit.scores.argmax(1), 3),
-        "macro_auroc": macro_auroc(y, fit.scores),
-        "accuracy": float(np.mean(fit.scores.argmax(1) == y)),
-    }
-    assert fit.value == pytest.approx(measured[metric])
-    np.testing.assert_allclose(fit.scores.sum(1), 1, atol=1e-5)
-    np.testing.assert_allclose(fit.predict(z).sum(1), 1, atol=1e-5)
+    given: Any = z[:, :2] + rng.normal(size=(200, 2)) * [1, 30] if values else y
+    targets = given if values else np.eye(3)[y]
+    weights = np.ones(200) if values else 200 / (3 * np.bincount(y)[y])
+    path, classes = np.logspace(-1, 5, 7), None if values else 3
+    alone = [ridge(z, given, groups, classes=classes, penalties=[penalty]).scores for penalty in path]
+    spread = np.average((targets - np.average(targets, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    errors = np.stack([weights * ((scores - targets) ** 2 / spread).sum(axis=1) for scores in alone])
+    fit = ridge(z, given, groups, classes=classes, penalties=path)
+    np.testing.assert_allclose(fit.losses, errors.mean(axis=1), rtol=1e-5)
+    assert fit.penalty == path[errors.sum(axis=1).argmin()]
+    for group in range(12):
+        chosen = errors[:, groups != group].sum(axis=1).argmin()
+        np.testing.assert_allclose(fit.scores[groups == group], alone[chosen][groups == group], atol=1e-5)
 
 
 def test_blocks_of_penalties_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +149,7 @@ def test_blocks_of_penalties_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     whole = ridge(z, y, classes=2)
     monkeypatch.setattr(importlib.import_module("autossl.proxies.ridge"), "SCORE_BYTES", 1)
     blocks = ridge(z, y, classes=2)
-    np.testing.assert_array_equal(whole.values, blocks.values)
+    np.testing.assert_allclose(whole.losses, blocks.losses, rtol=1e-6)
     np.testing.assert_allclose(whole.scores, blocks.scores, atol=1e-6)
 
 
@@ -150,7 +157,6 @@ def test_one_group_leaves_nothing_to_learn_from() -> None:
     z, y = np.random.default_rng(3).normal(size=(12, 4)), np.arange(12) % 3
     fit = ridge(z, y, np.zeros(12), classes=3)
     assert (fit.scores == 0).all()
-    assert fit.value == pytest.approx(1 / 3)
     assert fit.penalty == PENALTIES[-1]
     assert np.isfinite(fit.predict(z)).all()
 
@@ -164,7 +170,8 @@ def test_a_class_with_one_patient_is_missed_and_an_absent_class_never_predicted(
     predicted = fit.scores.argmax(1)
     assert not (predicted[y == 3] == 3).any()
     assert (predicted != 2).all()
-    assert fit.value == pytest.approx(2 / 3)
+    assert balanced_accuracy(y, predicted) == pytest.approx(2 / 3)
+    assert score("balanced_accuracy", y, fit.scores, group_index(groups, 45)) == 1  # it is not judged at all
     assert (fit.predict(z).argmax(1) == y).all()
 
 
@@ -172,14 +179,15 @@ def test_one_sample_of_a_class_and_one_class_only() -> None:
     rng = np.random.default_rng(5)
     fit = ridge(rng.normal(size=(9, 20)), [0] * 4 + [1] * 4 + [2], classes=3)
     assert np.isfinite(fit.scores).all()
-    assert ridge(rng.normal(size=(4, 2)), [1, 1, 1, 1], classes=2).value == 1
+    alone = ridge(rng.normal(size=(4, 2)), [1, 1, 1, 1], classes=2)
+    assert (alone.scores.argmax(1) == 1).all()
 
 
 def test_balanced_weights_serve_the_rare_class() -> None:
     rng = np.random.default_rng(6)
     y = (rng.random(800) < 0.05).astype(int)
     z = rng.normal(size=(800, 10)) + 1.2 * y[:, None] * np.eye(10)[0]
-    balanced, plain = (ridge(z, y, classes=2, balanced=b).value for b in (True, False))
+    balanced, plain = (value(y, ridge(z, y, classes=2, balanced=b)) for b in (True, False))
     assert balanced > plain + 0.1
 
 
@@ -188,17 +196,18 @@ def test_random_labels_give_chance_by_patient_and_show_the_leak_by_image() -> No
     patients = np.repeat(np.arange(200), 5)
     labels = rng.integers(0, 2, 200)[patients]
     z = standardise(rng.normal(size=(200, 300))[patients] + 0.3 * rng.normal(size=(1000, 300)))
-    assert ridge(z, labels, classes=2).value > 0.95
-    honest = ridge(z, labels, patients, classes=2, penalties=[1.0, 1e2, 1e4, 1e7])
-    assert (np.abs(honest.values - 0.5) < 2 * 0.5 / np.sqrt(200)).all()
+    assert value(labels, ridge(z, labels, classes=2)) > 0.95
+    for penalty in (1.0, 1e2, 1e4, 1e7):
+        honest = value(labels, ridge(z, labels, patients, classes=2, penalties=[penalty]))
+        assert abs(honest - 0.5) < 2 * 0.5 / np.sqrt(200)
 
 
 def test_balanced_random_labels_do_not_fall_below_chance() -> None:
     # With the intercept of the samples left in, a heavily shrunk fit always votes for the other class.
     rng = np.random.default_rng(8)
     z, y = rng.normal(size=(400, 5)), np.arange(400) % 2
-    assert abs(ridge(z, y, classes=2, penalties=[1e7]).value - 0.5) < 2 * 0.5 / np.sqrt(400)
-    assert ridge(z, y, classes=2, penalties=[1e7], balanced=False).value < 0.1
+    assert abs(value(y, ridge(z, y, classes=2, penalties=[1e7])) - 0.5) < 2 * 0.5 / np.sqrt(400)
+    assert value(y, ridge(z, y, classes=2, penalties=[1e7], balanced=False)) < 0.1
 
 
 def test_standardise() -> None:
@@ -216,8 +225,6 @@ def test_bad_input_is_told_in_one_sentence() -> None:
     z, y = np.eye(4), [0, 1, 0, 1]
     with pytest.raises(ValueError, match="must be finite"):
         ridge(np.full((4, 4), np.inf), y, classes=2)
-    with pytest.raises(ValueError, match="metric must be one of"):
-        ridge(z, y, classes=2, metric="r2")
     with pytest.raises(ValueError, match="penalties must be positive"):
         ridge(z, y, classes=2, penalties=[0.0])
     with pytest.raises(ValueError, match="probe's 4 dimensions, found 3"):

@@ -167,15 +167,15 @@ def test_folds_keep_groups_whole_and_none_empty(k: int, patients: int, classes: 
     rng = np.random.default_rng(seed)
     groups = np.r_[np.arange(patients), rng.integers(0, patients, extra)]
     y = rng.integers(0, classes, len(groups))
-    folds = grouped_folds(y, groups, k, seed)
+    folds = grouped_folds(y, groups, k)
     assert set(folds) == set(range(k))
     assert all(len(set(folds[groups == g])) == 1 for g in range(patients))
-    np.testing.assert_array_equal(folds, grouped_folds(y, groups, k, seed))
+    np.testing.assert_array_equal(folds, grouped_folds(y, groups, k))
 
 
 def test_folds_are_stratified() -> None:
     y = np.repeat([0, 1, 2], [400, 80, 20])
-    counts = np.array([np.bincount(y[grouped_folds(y, None, 4, 0) == f], minlength=3) for f in range(4)])
+    counts = np.array([np.bincount(y[grouped_folds(y, None, 4) == f], minlength=3) for f in range(4)])
     np.testing.assert_array_equal(counts, np.tile([100, 20, 5], (4, 1)))
     with pytest.raises(ValueError, match="number of groups, 2, found 3"):
         grouped_folds([0, 1, 0], [1, 1, 2], 3)

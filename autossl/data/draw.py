@@ -8,17 +8,27 @@ from scipy.sparse.csgraph import connected_components
 from autossl.data.dataset import Ints
 
 
-def draw(labels: Ints, groups: Ints, classes: int, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
+def draw(
+    labels: Ints,
+    groups: Ints,
+    classes: int,
+    share: float,
+    random: np.random.Generator,
+    *,
+    staying: int = 3,
+    sharing: bool = True,
+) -> NDArray[np.bool_]:
     """(n,) about `share` of the labelled images of every class, in whole groups.
 
-    A class with two groups or more is on both sides, where the other classes of these groups allow it. Groups
-    without labels stay out.
+    Of every class `staying` groups at least stay in. With `sharing` a class of fewer gives one away all the same, so
+    that a class of two groups is on both sides, where the other classes of these groups allow it. Groups without labels
+    stay out.
     """
     table, group = class_table(labels, groups, classes)
     sizes = table.sum(1)
     order = random.permutation(len(table))
     order = order[np.argsort(-sizes[order], kind="stable")]  # large groups first: small ones even things out
-    side = _Side(table, share)
+    side = _Side(table, share, staying, sharing)
     side.seed(order)
     side.weigh(order[sizes[order] > 1])
     side.fill(order[sizes[order] == 1])
@@ -40,19 +50,20 @@ def groups_per_class(labels: Ints, groups: Ints, classes: int) -> Ints:
 
 
 class _Side:
-    """The groups taken out so far; of every class one group at least stays in."""
+    """The groups taken out so far, and how many of each class must stay in."""
 
-    def __init__(self, table: Ints, share: float) -> None:
+    def __init__(self, table: Ints, share: float, staying: int, sharing: bool) -> None:
         self.table, self.out = table, np.zeros(len(table), dtype=bool)
         self.goal = table.sum(0) * share
         self.rest = table.sum(0) - self.goal
         self.have, self.stay = np.zeros_like(self.goal), np.zeros_like(self.goal)
         self.inside = (table > 0).sum(0)
+        self.least = np.minimum(staying, np.maximum(1, self.inside - 1) if sharing else self.inside)
 
     def take(self, group: int) -> bool:
-        """Take a group out, unless it is the last one of a class."""
+        """Take a group out, unless a class needs it."""
         held = self.table[group] > 0
-        if (self.inside[held] < 2).any():
+        if (self.inside[held] <= self.least[held]).any():
             return False
         self.out[group] = True
         self.inside[held] -= 1
@@ -79,7 +90,7 @@ class _Side:
         singles = singles[~self.out[singles]]
         kind = self.table[singles].argmax(1)
         for index in range(self.table.shape[1]):
-            most = max(0, int(self.inside[index]) - 1)
+            most = max(0, int(self.inside[index] - self.least[index]))
             missing = max(0, round(float(self.goal[index] - self.have[index])))
             chosen = singles[kind == index][: min(missing, most)]
             self.out[chosen] = True

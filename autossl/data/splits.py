@@ -29,7 +29,8 @@ def split(
     """Parts for n images: whole groups, official test images always in the test part.
 
     `labels` (n,) with -1 for none, `groups` (n,), `official` (n,) as in `Source.split`; `unit` is the word for a
-    group ("patients" or "images"). A class with three groups or more is in every part that is drawn here.
+    group ("patients" or "images"). A class with four groups or more is in every part that is drawn here; of three
+    the probe part has two, for its labels choose the encoder, of two one, and the test part the other.
     """
     random = np.random.default_rng(seed)
     test, left = _test_rows(labels, groups, official, classes, random)
@@ -79,7 +80,7 @@ def _selection_rows(
     rows = np.flatnonzero(free)
     share = SELECTION_SHARE_FEW if (labels[rows] >= 0).sum() < FEW_LABELS else SELECTION_SHARE
     selected = none.copy()
-    selected[rows] = draw(labels[rows], groups[rows], classes, share, random)
+    selected[rows] = draw(labels[rows], groups[rows], classes, share, random, staying=2, sharing=False)
     if not val.any() and not (free & (official == VAL)).any():
         return selected, none, []
     fewest = int(groups_per_class(labels[val], groups[val], classes).min())

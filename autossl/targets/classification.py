@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.errors import UserError
-from autossl.proxies import Evidence, balanced_accuracy, collapse, logistic, macro_auroc, read, ridge, standardise
+from autossl.proxies import (
+    Evidence,
+    balanced_accuracy,
+    collapse,
+    judging_folds,
+    logistic,
+    macro_auroc,
+    read,
+    ridge,
+    standardise,
+)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -29,7 +39,7 @@ class Score:
     se: float
     proxies: dict[str, float]
     collapsed: str  # why the embedding counts as collapsed, or empty
-    predicted: Floats  # (n, classes), every row predicted without its own patient
+    predicted: Floats  # (n, classes), every row predicted without the patients of its fold
     seconds: float = 0.0  # that the proxies took, without the embedding
 
 
@@ -61,14 +71,15 @@ class Classification:
         self.metric = METRICS[0] if metric == "auto" else metric
 
     def score(self, z: Floats, y: Ints, groups: Ints | None) -> Score:
-        """Aligned score of embeddings (n, d) with labels (n,): ridge, predicted patient by patient.
+        """Aligned score of embeddings (n, d) with labels (n,): ridge, predicted in folds of whole patients.
 
-        The standard error comes from a bootstrap over patients. k-NN and the spectrum are shown beside it.
+        Two candidates are compared within the same `folds`. The standard error comes from a bootstrap over patients.
+        k-NN and the spectrum are shown beside it.
         """
         count = len(self.classes)
         if not np.isfinite(z).all():
             return Score(0.0, 0.0, {}, collapse(z).reason, np.zeros((len(z), count), dtype=np.float32))
-        evidence = Evidence(z, y, groups, classes=count, metric=self.metric, grid=False)
+        evidence = Evidence(z, y, groups, classes=count, grid=False)
         found = read(evidence, scores=(ALIGNED[self.metric], *SHOWN.values()), draws=200)
         aligned = found[ALIGNED[self.metric]]
         return Score(
@@ -79,13 +90,18 @@ class Classification:
             evidence.probe.scores,
         )
 
+    @staticmethod
+    def folds(y: Ints, groups: Ints | None) -> Ints:
+        """The folds (n,) that an aligned score predicts in: whole patients, every class in each."""
+        return judging_folds(y, groups)
+
     def transfer(self, z: Floats, y: Ints, groups: Ints | None, z_new: Floats) -> Floats:
         """Class scores (m, classes) of new embeddings by the same ridge probe, fitted on (z, y)."""
-        fit = ridge(standardise(z), y, groups, classes=len(self.classes), metric=self.metric)
+        fit = ridge(standardise(z), y, self.folds(y, groups), classes=len(self.classes))
         return np.asarray(fit.predict(standardise(z_new, z)), dtype=np.float32)
 
-    def fit_head(self, z: Floats, y: Ints, groups: Ints | None, seed: int = 0) -> Head:
-        """Multinomial logistic regression, class-balanced, its penalty chosen by the metric on folds of whole patients.
+    def fit_head(self, z: Floats, y: Ints, groups: Ints | None) -> Head:
+        """Multinomial logistic regression, class-balanced, its penalty chosen by log-loss on folds of whole patients.
 
         A class without samples is never predicted.
         """
@@ -94,7 +110,7 @@ class Classification:
         folds, tolerance = (5, CLOSE) if len(y) < MANY else (2, LESS_CLOSE)  # the choice is easy, a fit costs seconds
         probe = logistic(
             (z - mean) / std, y, groups,
-            classes=count, metric=self.metric, folds=folds, seed=seed, tolerance=tolerance,
+            classes=count, folds=folds, tolerance=tolerance,
         )  # fmt: skip
         weights = probe.weights / std[:, None]
         intercept = probe.intercept - mean @ weights

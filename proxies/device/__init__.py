@@ -5,16 +5,18 @@ from autossl.proxies.device.bootstrap import bootstrap
 from autossl.proxies.device.knn import knn_votes
 from autossl.proxies.device.means import nearest_mean
 from autossl.proxies.device.moments import collapse_of, moments, standardise
-from autossl.proxies.device.ridge import choose, decompose, predict, probed
+from autossl.proxies.device.ridge import SCORE_BYTES, decompose, errors, left_out, predict, probed
 
 __all__ = [
+    "SCORE_BYTES",
     "Rows",
     "StandIn",
     "bootstrap",
-    "choose",
     "collapse_of",
     "decompose",
+    "errors",
     "knn_votes",
+    "left_out",
     "moments",
     "nearest_mean",
     "predict",

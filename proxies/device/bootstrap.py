@@ -30,10 +30,12 @@ def bootstrap(
     metrics: Sequence[str] = ("balanced_accuracy", "macro_auroc"),
     draws: int = 1000,
     seed: int = 0,
+    folds: NDArray[np.int64] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """`proxies.bootstrap` of scores (n, c) on a device: the same draws, so the same values up to rounding.
 
-    The metrics of ON_DEVICE are computed there, from scores read as float32; others from a copy in memory. y and groups
+    The metrics of ON_DEVICE are computed there, from scores read as float32; others, and all within folds, from a copy
+    in memory. y and groups
     are in memory, and draws are made there, for their random stream is NumPy's. Each class is sorted once by the
     library; then one thread walks along it for a draw, in whole numbers. Memory on the device: 16 n c bytes and at
     most 256 MB of counts. Cost: n c log n, then n c draws for the area and patients c draws for accuracies.
@@ -42,6 +44,8 @@ def bootstrap(
     if unknown or draws < 1:
         raise ValueError(f"metrics must be among {', '.join(METRICS)} and draws positive, found {unknown}, {draws}.")
     table = rows_of(scores, "scores")
+    if folds is not None:
+        return in_memory(y, table.in_memory, groups, metrics=metrics, draws=draws, seed=seed, folds=folds)
     owner = group_index(groups, len(table))
     values: dict[str, NDArray[np.float64]] = {}
     if others := [metric for metric in metrics if metric not in ON_DEVICE]:

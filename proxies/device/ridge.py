@@ -1,19 +1,15 @@
-"""Ridge probe of embeddings on a device: `proxies.ridge` hands over its Gram matrix, leave-out scores and choice."""
+"""Ridge probe of embeddings on a device: `proxies.ridge` hands over its Gram matrix and leave-out scores."""
 
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from autossl.proxies.device.arrays import Rows, beside, each, launch, rows_of
+from autossl.proxies.device.arrays import Rows, beside, rows_of
 from autossl.proxies.device.leave_out import TILE, leave_out
-from autossl.proxies.device.libraries import Array
 from autossl.proxies.device.moments import standardise
-from autossl.proxies.device.selection import ids
-from autossl.proxies.device.target import cuda
-from autossl.proxies.leave_out import Problem
+from autossl.proxies.leave_out import Problem, squared_errors
 from autossl.proxies.leave_out import decompose as in_memory
-from autossl.proxies.metrics import score
 from autossl.proxies.moments import eigh
 from autossl.proxies.probe import Probe
 from autossl.proxies.tiles import spans
@@ -49,44 +45,16 @@ def decompose(rows: Rows, targets: NDArray[np.float64], weights: NDArray[np.floa
     return Problem(kept, targets, roots, centre, level, basis, None, eigenvalues, basis.T @ crossed, recentre)
 
 
-def choose(
-    problem: Problem, owner: NDArray[np.int64], path: NDArray[np.float64], metric: str, truth: ArrayLike
-) -> tuple[NDArray[np.float64], int, NDArray[np.float32]]:
-    """The metric at each penalty, the best penalty's place and its leave-out scores (n, c) in memory.
-
-    (Balanced) accuracy is counted on the device; for another metric the scores of each penalty come to memory.
-    """
+def left_out(problem: Problem, owner: NDArray[np.int64], penalties: NDArray[np.float64]) -> list[Rows]:
+    """Leave-out predictions (n, c) at each penalty, on the device."""
     rows = cast(Rows, problem.rows)
-    samples, columns = problem.targets.shape
-    each_one = 4 * samples * columns + 8 * len(problem.eigenvalues) * columns
-    held = max(1, max(SCORE_BYTES, rows.nbytes) // each_one)
-    values = np.empty(len(path))
-    best, kept = -1, np.zeros((samples, columns), np.float32)
     with rows.library.current():
-        for start, stop in spans(len(path), int(held)):
-            block = leave_out(problem, rows, owner, path[start:stop])
-            values[start:stop] = _values(rows, block, metric, truth)
-            for place in range(start, stop):
-                if best < 0 or (values[place], path[place]) > (values[best], path[best]):
-                    best = place
-            if best >= start:
-                kept = rows.library.download(block[best - start])
-    return values, best, kept
+        return [Rows(rows.library, table) for table in leave_out(problem, rows, owner, penalties)]
 
 
-def _values(rows: Rows, block: Array, metric: str, truth: ArrayLike) -> NDArray[np.float64]:
-    """The metric of predictions (l, n, c) at each penalty."""
-    library, (penalties, n, classes) = rows.library, block.shape
-    if metric not in ("accuracy", "balanced_accuracy"):
-        return np.array([score(metric, truth, library.download(block[place])) for place in range(penalties)])
-    labels = np.asarray(truth)
-    hits = library.zeros((penalties, classes), "int32")
-    launch(library, _hit, each(penalties * n), block, library.upload(ids(labels)), hits)
-    right, sizes = library.download(hits), np.bincount(labels, minlength=classes)
-    if metric == "accuracy":
-        return np.asarray(right.sum(axis=1) / n)
-    present = sizes > 0
-    return np.asarray((right[:, present] / sizes[present]).mean(axis=1))
+def errors(problem: Problem, predictions: Rows) -> NDArray[np.float64]:
+    """`proxies.leave_out.squared_errors`, from a copy of the predictions in memory: a penalty's are n c numbers."""
+    return squared_errors(problem, predictions.in_memory)
 
 
 def predict(probe: Probe, z: Any) -> Rows:
@@ -114,16 +82,3 @@ def probed(probe: Probe, rows: Rows, queries: Any = None, *, standardised: bool 
         return predict(probe, standardise(asked, rows) if standardised else asked)
     with rows.library.current():
         return Rows(rows.library, rows.library.upload(probe.scores))
-
-
-@cuda.jit(cache=True)
-def _hit(block, labels, hits):  # type: ignore[no-untyped-def]
-    """One thread a penalty and sample: whether the first of the largest scores is that of its class."""
-    for at in range(cuda.grid(1), block.shape[0] * block.shape[1], cuda.gridsize(1)):
-        penalty, row = at // block.shape[1], at % block.shape[1]
-        best = 0
-        for c in range(1, block.shape[2]):
-            if block[penalty, row, c] > block[penalty, row, best]:
-                best = c
-        if best == labels[row]:
-            cuda.atomic.add(hits, (penalty, best), 1)
