@@ -135,7 +135,7 @@ def _label_files(found: Found, files: list[Path], root: Path, table: Path, wante
     if max(rows) < 0:
         raise UserError(
             f"labels for the images in {root} were wanted, found {plural(len(row_of), 'row')} in {table} of which none "
-            f"matches one of {plural(len(files), 'file')} (first row {shown(columns[IMAGE][0])!r}, first file "
+            f"matches one of {plural(len(files), 'file')} (first row '{shown(columns[IMAGE][0])}', first file "
             f"{files[0].relative_to(root)}); write paths relative to the folder into the column image"
         )
     whole = {file.relative_to(root).as_posix() for file in files}
@@ -144,7 +144,7 @@ def _label_files(found: Found, files: list[Path], root: Path, table: Path, wante
         if matched.count(row) > 1 and columns[IMAGE][row].removeprefix("./") not in whole:
             raise UserError(
                 f"one image for each row of {table} was wanted, found {matched.count(row)} in {root} of the name "
-                f"{shown(columns[IMAGE][row])!r}; write paths relative to the folder into the column image"
+                f"'{shown(columns[IMAGE][row])}'; write paths relative to the folder into the column image"
             )
     return _with_columns(replace(found, absent=len(row_of) - len(set(matched))), columns, picked, rows, str(table))
 
@@ -158,7 +158,7 @@ def _rows(columns: Table, picked: Picked, table: Path) -> dict[str, int]:
         first = row_of.setdefault(name, row)
         if any(column[first] != column[row] for column in used):
             raise UserError(
-                f"one row for each image was wanted, found two different ones for {shown(name)!r} in {table}; "
+                f"one row for each image was wanted, found two different ones for '{shown(name)}' in {table}; "
                 "remove one of them"
             )
     return row_of

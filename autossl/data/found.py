@@ -147,7 +147,7 @@ def encode_split(values: Values, place: str) -> NDArray[np.int8]:
     strange = sorted({value for value in values if value.lower() not in known})
     if strange:
         raise UserError(
-            f"a split of train, val or test was wanted, found {shown(strange[0])!r} in the split column of {place}; "
+            f"a split of train, val or test was wanted, found '{shown(strange[0])}' in the split column of {place}; "
             "rename its values, or remove the column to split anew"
         )
     return np.array([known[value.lower()] for value in values], dtype=np.int8)

@@ -44,7 +44,7 @@ def without_missing(values: Values, given: str | Sequence[str] | None) -> tuple[
     kept = ["" if value in spelled else value for value in values]
     notes = []
     if count := kept.count(""):
-        found = [f"{at:,} {shown(word)!r}" for word, at in spelled.most_common(MOST_NAMED)]
+        found = [f"{at:,} '{shown(word)}'" for word, at in spelled.most_common(MOST_NAMED)]
         empty = count - spelled.total()
         said = ", ".join(([f"{empty:,} empty"] if empty and found else []) + found)
         notes.append(
@@ -53,12 +53,12 @@ def without_missing(values: Values, given: str | Sequence[str] | None) -> tuple[
         )
     if given is None:
         notes += [
-            f"{shown(name)!r} is a class ({count:,} images): if it means no label, give --missing {shown(name)}"
+            f"'{shown(name)}' is a class ({count:,} images): if it means no label, give --missing {shown(name)}"
             for name, count in sorted(Counter(kept).items())
             if name.lower() in DOUBTFUL
         ]
     elif unused := sorted(words - {value.lower() for value in spelled}):
-        notes.append(f"no label is {shown(unused[0])!r}, which --missing names")
+        notes.append(f"no label is '{shown(unused[0])}', which --missing names")
     return kept, tuple(notes)
 
 
@@ -133,7 +133,7 @@ def _refuse_several(counts: Collection[str], place: str) -> None:
             again = [seen[piece] > 1 for piece in pieces]
             if any(again) if mark == "|" else all(again):
                 raise UserError(
-                    f"one label per image was wanted, found several findings in one label, such as {shown(value)!r}, "
+                    f"one label per image was wanted, found several findings in one label, such as '{shown(value)}', "
                     f"in {place}; several labels per image are not served yet: keep one, or give each finding a column"
                 )
 
@@ -146,6 +146,6 @@ def _similar(known: Sequence[str]) -> tuple[str, ...]:
     """A note on classes that are likely one."""
     if not (pairs := look_alikes(known)):
         return ()
-    named = "; ".join(" and ".join(repr(shown(name)) for name in pair) for pair in pairs[:MOST_NAMED])
+    named = "; ".join(" and ".join(f"'{shown(name)}'" for name in pair) for pair in pairs[:MOST_NAMED])
     more = f" and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
     return (f"classes differ only in case, blanks or leading zeros: {named}{more}; spell them alike if they are one",)

@@ -129,7 +129,7 @@ def pick_columns(columns: Table, wanted: Wanted, path: Path) -> Picked:
     for option, name in (("--label-column", wanted.label), ("--patient-column", patient)):
         if name is not None and name not in columns:
             raise UserError(
-                f"the column {shown(name)!r} of {option} was wanted, found the columns {named(columns)} in {path}; "
+                f"the column '{shown(name)}' of {option} was wanted, found the columns {named(columns)} in {path}; "
                 "name one of them"
             )
     label = None
@@ -192,7 +192,7 @@ def _refuse_identifiers(columns: Table, label: str, patient: str | None, path: P
     """UserError for a column that holds no classes; no cell of it is shown, it may identify a patient."""
     if kind := _no_classes(columns, label, patient):
         raise UserError(
-            f"class labels were wanted, found {kind} in the column {shown(label)!r} of {path}; "
+            f"class labels were wanted, found {kind} in the column '{shown(label)}' of {path}; "
             "name the column of the classes by --label-column"
         )
 
