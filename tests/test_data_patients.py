@@ -23,15 +23,15 @@ def noise(*shape: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def table(root: Path, name: str = "list.csv", **columns: list[Any]) -> Path:
+def table(root: Path, **columns: list[Any]) -> Path:
     count = len(next(iter(columns.values())))
     root.mkdir(exist_ok=True)
     for at in range(count):
         Image.fromarray(noise(12, 12)).save(root / f"{at}.png")
     rows = zip([f"{at}.png" for at in range(count)], *columns.values(), strict=True)
-    with open(root / name, "w", newline="", encoding="utf-8") as file:
+    with open(root / "list.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["image", *columns], *rows])
-    return root / name
+    return root / "list.csv"
 
 
 TWO = ["a", "b"] * 4

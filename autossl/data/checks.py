@@ -26,6 +26,7 @@ from autossl.errors import UserError
 SMALLEST_SIDE = 8
 FEW = 0.05  # share of unreadable images up to which they are set aside
 LEAST_LABELS = 16  # outside the test part: two thirds are scored, and of 6 or fewer untrained embeddings look collapsed
+MOST_RARE = 5  # classes of one patient; more, and half of all classes, are no classes
 IMBALANCE = 10.0  # largest class over smallest from which a note is made
 
 
@@ -93,7 +94,7 @@ def check_labels(source: Source) -> None:
     if not alone:
         return
     wanted = f"at least two {unit}s of every class were wanted, so that it can be split, found"
-    if len(alone) > max(1, len(held) // 2):  # hardly classes: what stands there may identify patients
+    if len(alone) > max(MOST_RARE, len(held) // 2):  # hardly classes: what stands there may identify patients
         raise UserError(
             f"{wanted} one in {len(alone)} of {len(held)} classes in {source.place}; "
             "name a column of classes by --label-column"

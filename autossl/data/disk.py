@@ -54,9 +54,10 @@ def folders(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones; UserError where it may not be looked into."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(folder, entry.name) for entry in entries if entry.is_dir() and not hidden(entry.name))
+            names = sorted(entry.name for entry in entries if not hidden(entry.name))
     except OSError as fault:
         raise refused(folder, fault) from None
+    return [path for name in names if is_folder(path := Path(folder, name))]
 
 
 def files(folder: Path) -> list[Path]:
@@ -92,7 +93,8 @@ def is_dicom(path: Path) -> bool:
 def refused(path: Path, fault: OSError) -> UserError:
     """The sentence for a file or folder that the system does not open."""
     why = (fault.strerror or type(fault).__name__).lower()
-    return UserError(f"files and folders that may be read were wanted, found {why} at {path}; change its permissions")
+    remedy = "change its permissions" if isinstance(fault, PermissionError) else "check the disk"
+    return UserError(f"files and folders that can be read were wanted, found {why} at {path}; {remedy}")
 
 
 def _stat(path: Path) -> os.stat_result | None:
