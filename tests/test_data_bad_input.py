@@ -225,7 +225,7 @@ def test_what_is_no_data(data: Any, message: str) -> None:
 
 def test_a_file_of_another_type(tmp_path: Path) -> None:
     (tmp_path / "set.parquet").write_bytes(b"")
-    with pytest.raises(UserError, match=r"found a file of type .parquet at .*set.parquet; convert it"):
+    with pytest.raises(UserError, match=r"found a file of type .parquet at .*set.parquet; convert it to one"):
         open_data(tmp_path / "set.parquet")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
+from autossl.data.found import canonical
 from autossl.data.images import Unreadable
 from autossl.data.labels import missing_words
 from autossl.data.open import open_images
@@ -112,11 +113,12 @@ def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
 def _match(source: Source, classes: Sequence[str]) -> Ints:
     if not classes:
         return np.full(source.n, -1, dtype=np.int64)
-    strange = [name for name in source.classes if name not in classes]
+    index = {canonical(name): at for at, name in enumerate(classes)} | {name: at for at, name in enumerate(classes)}
+    strange = [name for name in source.classes if name not in index]
     if strange:
         raise UserError(
             f"labels among the classes of the study ({', '.join(classes)}) were wanted, found {strange[0]!r} in "
             f"{source.place}; rename or remove them"
         )
-    place = np.array([classes.index(name) for name in source.classes], dtype=np.int64)
+    place = np.array([index[name] for name in source.classes], dtype=np.int64)
     return np.where(source.labels >= 0, place[source.labels] if len(place) else -1, -1).astype(np.int64)

@@ -188,7 +188,9 @@ def _single(path: Path, suffix: str, needed: bool) -> Found:
     if disk.is_dicom(path):
         raise UserError(f"{FORMS} was wanted, found a DICOM file at {path}; {DICOM_REMEDY}")
     if not is_image(path):
-        raise UserError(f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it")
+        raise UserError(
+            f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it to one of these"
+        )
     if needed:
         raise UserError(
             f"{FORMS} was wanted, found a single image at {path}; give the folder that holds the class folders, or a "

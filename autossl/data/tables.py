@@ -210,7 +210,14 @@ def _no_classes(columns: Table, label: str, patient: str | None) -> str:
         return "patient ids"
     if different > 2 and sum(map(_names_image, known)) > len(known) // 2:
         return "names of images (masks are for segmentation, which is not served yet)"
-    return "a different value in every row" if 2 < different == len(known) else ""
+    if 2 < different == len(known):
+        numbers = all(map(NUMBER.fullmatch, known))
+        return (
+            "a different number in every row (regression is not served yet)"
+            if numbers
+            else ("a different value in every row")
+        )
+    return ""
 
 
 def _names_image(value: str) -> bool:
