@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from autossl.data.disk import is_file, open_file, refused, shown
+from autossl.data.disk import open_file, refused, shown
 from autossl.data.found import NO_NUMBER, Values, canonical
 from autossl.data.images import SUFFIXES
 from autossl.data.labels import NUMBER
@@ -262,8 +262,3 @@ def _like_an_id(value: str) -> bool:
     if DATE.fullmatch(value) or (NUMBER.fullmatch(value) and not LARGE_NUMBER.fullmatch(value)):
         return False
     return _digits(value)
-
-
-def present(files: list[Path]) -> list[bool]:
-    """Which files of a manifest are there; pipes and devices are not."""
-    return [is_file(file) for file in files]
