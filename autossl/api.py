@@ -16,8 +16,10 @@ def search(
     *,
     unlabeled: Any = None,
     labels: Any = None,
+    patients: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    missing: str | list[str] | None = None,
     max_labels: int | None = None,
     metric: str = "auto",
     adaptation: str = "auto",
@@ -42,8 +44,10 @@ def search(
     """Search the self-supervised method that serves `data` and `task` best, train it, test it once, export it.
 
     `data` is a path (MedMNIST-layout .npz, folder of class folders, CSV manifest), "sample:cells", "medmnist:NAME",
-    an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label). `unlabeled` adds images without
-    labels. `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
+    an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label); both take `patients` (n,), the
+    patient ids that keep the images of one patient in one part. `unlabeled` adds images without labels. `missing`
+    ("none,unknown") names the labels that mean that there is none. `time_limit` ("45m", "8h", seconds, or None with
+    `max_candidates`) is hard and counts from this call.
     `weights` (safetensors or a torch state dict) are a baseline, and candidates start from them; from random weights
     with `start="random"`. Untrained encoder and supervised training always start from random ones.
     `precision` is that of training ("auto": bf16 where the device computes with it); embeddings are always fp32.
@@ -54,14 +58,15 @@ def search(
     failed (the study can be resumed).
     """
     asked = Asked(
-        task=task, label_column=label_column, patient_column=patient_column, max_labels=max_labels, metric=metric,
-        adaptation=adaptation, weights=_text(weights), start=start, time_limit=time_limit,
+        task=task, label_column=label_column, patient_column=patient_column,
+        missing=",".join(missing) if isinstance(missing, list | tuple) else missing, max_labels=max_labels,
+        metric=metric, adaptation=adaptation, weights=_text(weights), start=start, time_limit=time_limit,
         max_candidates=max_candidates, space=str(space),
         methods=methods if isinstance(methods, str) else tuple(methods), backbone=backbone, image_size=image_size,
         modality=modality, out=_text(out), storage=storage, workers=workers, executor=executor, device=device,
         precision=precision, plan=_text(plan), seed=seed,
     )  # fmt: skip
-    return Study(controller.start(data, asked, unlabeled=unlabeled, labels=labels).root)
+    return Study(controller.start(data, asked, unlabeled=unlabeled, labels=labels, patients=patients).root)
 
 
 def resume(path: str | Path, time_limit: str | float | None = None) -> Study:

@@ -41,6 +41,7 @@ def start(
     *,
     unlabeled: Any = None,
     labels: Any = None,
+    patients: Any = None,
     started: float | None = None,
     quiet: bool = False,
 ) -> Folder:
@@ -49,7 +50,7 @@ def start(
     asked.check()
     if asked.plan is not None:
         existing(asked.plan)
-    source, config = opening.look(data, asked, unlabeled, labels)
+    source, config = opening.look(data, asked, unlabeled, labels, patients)
     folder = opening.place(asked, source)
     with opening.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
         folder.stop.unlink(missing_ok=True)  # of an earlier run

@@ -16,11 +16,11 @@ from autossl.weights import keep_weights
 COMMENT = "The settings of this AutoSSL study, resolved."
 
 
-def look(data: Any, asked: Asked, unlabeled: Any, labels: Any) -> tuple[Source, dict[str, Any]]:
+def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, dict[str, Any]]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
     source = open_data(
-        data, task=asked.task, unlabeled=unlabeled, labels=labels,
-        label_column=asked.label_column, patient_column=asked.patient_column,
+        data, task=asked.task, unlabeled=unlabeled, labels=labels, patients=patients,
+        label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
         ct=asked.modality == CT,
     )  # fmt: skip
     check_enough(source, asked.max_labels)
@@ -39,6 +39,7 @@ def look_again(folder: Folder, config: dict[str, Any]) -> Source:
     return open_data(
         given["data"], task=config["task"], unlabeled=given["unlabeled"], labels=given["labels"],
         label_column=config.get("label_column"), patient_column=config.get("patient_column"),
+        missing=config.get("missing"),
         ct=config["modality"] == CT,
     )  # fmt: skip
 

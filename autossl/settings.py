@@ -43,6 +43,7 @@ class Asked:
     task: str = "classification"
     label_column: str | None = None
     patient_column: str | None = None
+    missing: str | None = None
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str = "auto"

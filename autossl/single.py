@@ -55,7 +55,14 @@ def evaluate(
         images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
         warning: dict[str, str] = {}
     else:
-        found = _labelled(model, data, labels=labels, label_column=label_column, patient_column=patient_column)
+        found = _labelled(
+            model,
+            data,
+            labels=labels,
+            label_column=label_column,
+            patient_column=patient_column,
+            missing=context.config.get("missing"),
+        )
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
     scores = model.logits(images)
     values = context.target.metrics(y, scores)

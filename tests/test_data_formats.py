@@ -112,7 +112,7 @@ def test_manifest(tmp_path: Path, separator: str) -> None:
     assert source.groups is not None
     assert source.groups[0] == source.groups[1]
     assert len(set(source.groups.tolist())) == 4
-    assert any("1 images have no patient id" in note for note in source.notes)
+    assert any("1 image has no patient id" in note for note in source.notes)
     assert "Doe" not in repr(source)
 
 

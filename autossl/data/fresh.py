@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
+from autossl.data.found import canonical
 from autossl.data.images import Unreadable
+from autossl.data.labels import missing_words
 from autossl.data.open import open_images
 from autossl.data.store import DIGEST_BYTES, brought_to, digest, stretch
 from autossl.errors import UserError
@@ -38,6 +40,7 @@ def read_images(
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    missing: str | Sequence[str] | None = None,
 ) -> Fresh:
     """Any supported form of data as (n, s, s, channels) or (n, s, s, s, channels), s = image_size, in memory.
 
@@ -45,7 +48,10 @@ def read_images(
     the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched to `classes`
     by name. UserError for an unreadable image, other channels, or a class that the study has not.
     """
-    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column, window=window)
+    source = open_images(
+        data, labels=labels, label_column=label_column, patient_column=patient_column,
+        missing=_missing(missing, classes), read=bool(classes), window=window,
+    )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
@@ -63,6 +69,12 @@ def read_images(
     if clipped:
         notes.append(f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped")
     return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes), digests)
+
+
+def _missing(missing: str | Sequence[str] | None, classes: Sequence[str]) -> str | Sequence[str] | None:
+    """The words that mean "no label", without those that are classes of the study."""
+    words, known = missing_words(missing), {name.lower() for name in classes}
+    return sorted(words - known) if words & known else missing
 
 
 def _read(source: Source, row: int) -> Pixels:
@@ -101,11 +113,12 @@ def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
 def _match(source: Source, classes: Sequence[str]) -> Ints:
     if not classes:
         return np.full(source.n, -1, dtype=np.int64)
-    strange = [name for name in source.classes if name not in classes]
+    index = {canonical(name): at for at, name in enumerate(classes)} | {name: at for at, name in enumerate(classes)}
+    strange = [name for name in source.classes if name not in index]
     if strange:
         raise UserError(
             f"labels among the classes of the study ({', '.join(classes)}) were wanted, found {strange[0]!r} in "
             f"{source.place}; rename or remove them"
         )
-    place = np.array([classes.index(name) for name in source.classes], dtype=np.int64)
+    place = np.array([index[name] for name in source.classes], dtype=np.int64)
     return np.where(source.labels >= 0, place[source.labels] if len(place) else -1, -1).astype(np.int64)

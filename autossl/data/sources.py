@@ -13,30 +13,35 @@ from numpy.typing import NDArray
 
 from autossl.data import nifti
 from autossl.data.arrays import content_key
+from autossl.data.checks import plural
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
-from autossl.data.found import Found, encode_labels, encode_patients, encode_slices
+from autossl.data.disk import is_dicom, what_is
+from autossl.data.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
+from autossl.data.found import Found, alike_note, encode_patients, encode_slices
 from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
+from autossl.data.labels import encode_labels, without_missing
 from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
 from autossl.errors import UserError
 
 Columns = tuple[NDArray[Any], ...]
 
 
-def make_source(found: Found, window: str | None) -> Source:
-    """Images or volumes that can be read one by one; `window` None chooses one for volumes that need it."""
+def make_source(found: Found, window: str | None, missing: str | Sequence[str] | None = None) -> Source:
+    """Images or volumes that can be read one by one; `window` None chooses one for volumes that need it.
+
+    `missing`: the words that mean "no label", but for the names of class folders.
+    """
     n = found.n
-    labels, classes = encode_labels(found.labels or [""] * n, found.class_names, found.place)
-    notes = list(found.notes)
-    groups: Ints | None = None
-    patients: tuple[str, ...] = ()
-    if found.patients is not None and any(found.patients):
-        groups, patients, unknown = encode_patients(found.patients)
-        if unknown:
-            notes.append(f"{unknown} images have no patient id and count as one patient each")
+    labels, classes, of_labels = _labels(found, missing)
+    groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, groups)
-    notes += passed_over
+    notes = [*found.notes, *of_labels, *of_patients, *passed_over]
     if found.absent:
-        notes.append(f"{found.absent} rows of the table name images that are not there and were left out")
+        one = found.absent == 1
+        notes.append(
+            f"{plural(found.absent, 'row')} of the table {'names an image that is' if one else 'name images that are'} "
+            f"not there and {'was' if one else 'were'} left out"
+        )
     split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
     bare = Source(
         found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
@@ -51,6 +56,36 @@ def make_source(found: Found, window: str | None) -> Source:
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, columns, window)
     return _from_items(bare, found.images, columns, window)
+
+
+def _labels(found: Found, missing: str | Sequence[str] | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
+    """Class indices, class names and notes."""
+    if found.labels is None:
+        return np.full(found.n, -1, dtype=np.int64), (), ()
+    if found.class_folders:
+        values = found.labels
+        said: tuple[str, ...] = ()
+        if missing:
+            said = ("folders are classes, whatever their names: --missing is for the labels of tables",)
+    else:
+        values, said = without_missing(found.labels, missing)
+    labels, classes, notes = encode_labels(values, found.class_names, found.place, found.class_folders)
+    return labels, classes, (*said, *notes)
+
+
+def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:
+    """Patient indices, identifiers and notes; none where no image has one."""
+    if found.patients is None or not any(found.patients):
+        return None, (), []
+    groups, patients, unknown = encode_patients(found.patients)
+    notes = list(alike_note(patients))
+    if unknown:
+        one = unknown == 1
+        notes.append(
+            f"{plural(unknown, 'image')} {'has' if one else 'have'} no patient id and "
+            f"{'counts as one patient' if one else 'count as one patient each'}"
+        )
+    return groups, patients, notes
 
 
 def _slices(found: Found, groups: Ints | None) -> tuple[NDArray[np.float64] | None, list[str]]:
@@ -149,14 +184,38 @@ def _from_files(bare: Source, files: tuple[Path, ...], columns: Columns, window:
     if _are_volumes(bare, files):
         return _from_volumes(bare, files, window)
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(look, files))
+        headers = list(pool.map(_look, files))
+    _refuse_dicom(bare, [file for file, header in zip(files, headers, strict=True) if header is None])
     return replace(
         bare,
-        read=lambda row: decode(files[row]),
+        read=lambda row: decode(_readable_file(files[row])),
         sizes=np.array([header.size if header else (0, 0) for header in headers]),
         channels=_one_channel_count(bare, headers),
         white=np.array([header.white if header else 255 for header in headers]),
     )
+
+
+def _look(path: Path) -> Header | None:
+    """The header of a file that is called as an image is; of others it is asked first whether they are DICOM."""
+    try:
+        path = _readable_file(path)
+    except Unreadable:
+        return None
+    return None if not is_image(path) and is_dicom(path) else look(path)
+
+
+def _readable_file(path: Path) -> Path:
+    """The path; Unreadable for a pipe or a device, which could be read without end."""
+    if what := what_is(path):
+        raise Unreadable(f"it is {what}, no file")
+    return path
+
+
+def _refuse_dicom(source: Source, unreadable: list[Path]) -> None:
+    """UserError where an image cannot be read because it is DICOM, whatever it is called."""
+    for path in unreadable[:MOST_LOOKED_AT]:
+        if is_dicom(path):
+            raise UserError(f"images were wanted, found DICOM files in {source.place}; {DICOM_REMEDY}")
 
 
 def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
@@ -171,14 +230,14 @@ def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
 
 
 def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> Source:
-    headers = [nifti.look(files[0])]  # alone, because it imports what reads the others
+    headers = [_look_at_volume(files[0])]  # alone, because it imports what reads the others
     with ThreadPoolExecutor() as pool:
-        headers += pool.map(nifti.look, files[1:])
+        headers += pool.map(_look_at_volume, files[1:])
     chosen = window or _window_of_files(files, headers)
     fixed = {CT: CT_WHITE, ROBUST: ROBUST_WHITE}.get(chosen)
     source = replace(
         bare,
-        read=lambda row: nifti.decode(files[row], chosen),
+        read=lambda row: nifti.decode(_readable_file(files[row]), chosen),
         sizes=np.array([header.size if header else (0, 0, 0) for header in headers]),
         channels=_one_channel_count(bare, headers),
         white=np.array([fixed or max(0, header.white if header else 255) for header in headers]),
@@ -186,6 +245,10 @@ def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> 
         key=f"{bare.key} {chosen}",
     )
     return _with_window(source, chosen)
+
+
+def _look_at_volume(path: Path) -> Header | None:
+    return None if what_is(path) else nifti.look(path)
 
 
 def _window_of_files(files: tuple[Path, ...], headers: list[Header | None]) -> str:
@@ -199,7 +262,7 @@ def _window_of_files(files: tuple[Path, ...], headers: list[Header | None]) -> s
 def _readable(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
     for file in files:
         with contextlib.suppress(Unreadable):  # it is counted and named when all are decoded
-            yield nifti.raw(file)
+            yield nifti.raw(_readable_file(file))
 
 
 def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
