@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL
 from autossl.data.found import Found, Values, cells, encode_split
+from autossl.data.images import Unreadable, from_pillow
 from autossl.errors import UserError
 
 MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
@@ -210,7 +212,10 @@ def _get(dataset: Any, row: int, place: str) -> Any:
 
 def _item(image: Any, place: str) -> NDArray[Any]:
     """(h, w, c) or (d, h, w, c) from an array, a Pillow image, a tensor (c, h, w) or anything (c, d, h, w)."""
-    array = np.asarray(image)
+    try:
+        array = from_pillow(image) if isinstance(image, Image.Image) else np.asarray(image)
+    except Unreadable as fault:
+        raise UserError(f"an image without loss was wanted, found {place}, of which {fault}") from None
     if array.ndim not in (2, 3, 4):
         raise UserError(
             f"images (h, w) or (h, w, c), or volumes (d, h, w) or (c, d, h, w), were wanted, found {array.shape} in "

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
-from autossl.data.images import Unreadable
+from autossl.data.images import OtherChannels, Unreadable
 from autossl.data.open import open_images
-from autossl.data.store import DIGEST_BYTES, brought_to, digest, stretch
+from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
 from autossl.errors import UserError
 
 
@@ -45,7 +45,8 @@ def read_images(
     the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched to `classes`
     by name. UserError for an unreadable image, other channels, or a class that the study has not.
     """
-    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column, window=window)
+    columns: dict[str, Any] = {"labels": labels, "label_column": label_column, "patient_column": patient_column}
+    source = open_images(data, **columns, window=window, channels=channels)
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
@@ -54,10 +55,10 @@ def read_images(
     digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
     clipped = 0
     for row in range(source.n):
-        read = _read(source, row)
-        digests[row] = digest(read)
-        image, over = _scaled(brought_to(image_size, source, row, read), int(source.white[row]), scale, source.place)
-        images[row] = _channels(image, channels, source, row)
+        whole = _read(source, row, channels)
+        digests[row] = digest(whole)
+        image, over = _scaled(brought_to(image_size, source, row, whole), int(source.white[row]), scale, source.place)
+        images[row] = image
         clipped += over
     notes = list(source.notes)
     if clipped:
@@ -65,9 +66,16 @@ def read_images(
     return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes), digests)
 
 
-def _read(source: Source, row: int) -> Pixels:
+def _read(source: Source, row: int, channels: int) -> Pixels:
     try:
-        return source.read(row)
+        if source.channels not in (channels, 1):
+            raise OtherChannels(source.channels)
+        return read(source, row)
+    except OtherChannels as fault:
+        raise UserError(
+            f"images with {channels} channels, as in the study, were wanted, found {fault.found} in {source.place} "
+            f"({source.naming(row)}); convert them"
+        ) from None
     except (Unreadable, UserError) as fault:
         raise UserError(
             f"readable images were wanted, found a damaged one in {source.place} ({source.naming(row)}: {fault}); "
@@ -85,17 +93,6 @@ def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels
             "rescale them to 0 to 255"
         )
     return np.minimum(image, np.asarray(scale, dtype=image.dtype)), bool(image.max() > scale)
-
-
-def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
-    if image.shape[-1] in (channels, 1):
-        return image
-    if channels == 1 and (image == image[..., :1]).all():
-        return image[..., :1]
-    raise UserError(
-        f"images with {channels} channels, as in the study, were wanted, found {image.shape[-1]} in {source.place} "
-        f"({source.naming(row)}); convert them"
-    )
 
 
 def _match(source: Source, classes: Sequence[str]) -> Ints:

@@ -17,7 +17,7 @@ from autossl.data.files import read_flat, read_folder, read_manifest
 from autossl.data.found import Found
 from autossl.data.lesions import read_lesions
 from autossl.data.medmnist import read_medmnist
-from autossl.data.sources import make_source
+from autossl.data.sources import make_source, with_channels
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
@@ -65,13 +65,14 @@ def open_images(
     patient_column: str | None = None,
     labelled: bool = False,
     window: str | None = None,
+    channels: int | None = None,
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
-    A `window` holds for all volumes here, whatever their type; None chooses one.
+    A `window` holds for all volumes here, whatever their type, and `channels` for all images; None chooses.
     """
     found = _find(data, labels, label_column, patient_column, labelled)
-    source = make_source(found, window)
+    source = make_source(found, window, channels)
     check_sizes(source)
     return source
 
@@ -168,11 +169,14 @@ def join(labelled: Source, unlabeled: Source) -> Source:
             f"unlabelled {words[labelled.dims]}, as in {labelled.place}, were wanted, found {words[unlabeled.dims]} in "
             f"{unlabeled.place}; leave them out"
         )
-    if labelled.channels != unlabeled.channels:
+    channels = {labelled.channels, unlabeled.channels}
+    if len(channels) > 1 and (channels != {1, 3} or labelled.dims == 3):
         raise UserError(
             f"unlabelled images with {labelled.channels} channels, as in {labelled.place}, were wanted, found "
             f"{unlabeled.channels} in {unlabeled.place}; convert them"
         )
+    if len(channels) > 1:
+        labelled, unlabeled = (with_channels(part, 3) for part in (labelled, unlabeled))
     first = labelled.n
     groups, patients = _join_patients(labelled, unlabeled)
     files = None
