@@ -215,7 +215,9 @@ def _item(image: Any, place: str) -> NDArray[Any]:
     try:
         array = from_pillow(image) if isinstance(image, Image.Image) else np.asarray(image)
     except Unreadable as fault:
-        raise UserError(f"an image without loss was wanted, found {place}, of which {fault}") from None
+        raise UserError(
+            f"images that can be read without loss were wanted, found {place}: {fault}; convert it"
+        ) from None
     if array.ndim not in (2, 3, 4):
         raise UserError(
             f"images (h, w) or (h, w, c), or volumes (d, h, w) or (c, d, h, w), were wanted, found {array.shape} in "

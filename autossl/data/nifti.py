@@ -1,4 +1,4 @@
-"""NIfTI files: headers, and voxels in a fixed orientation, read by MONAI's reader (nibabel)."""
+"""NIfTI files: headers, and voxels in a fixed orientation, read by nibabel."""
 
 import importlib
 import math
@@ -26,7 +26,7 @@ def is_volume(path: Path) -> bool:
 def look(path: Path) -> Header | None:
     """The header of a NIfTI file, its axes as `raw` orders them; None where it cannot be read."""
     try:
-        return _header(_open(path)[1])
+        return _header(_open(path))
     except Exception:  # whatever is wrong with it is said where it is decoded
         return None
 
@@ -42,10 +42,10 @@ def raw(path: Path) -> NDArray[Any]:
     Axes are permuted and turned to the nearest ones of the body, nothing is interpolated. Unreadable where it is
     damaged, holds no single volume, or values that are not finite.
     """
-    reader, image = _open(path)
+    image = _open(path)
     try:
         header = _header(image)
-        values = np.asarray(reader.get_data(image)[0])
+        values = np.asarray(importlib.import_module("nibabel").as_closest_canonical(image).dataobj)
     except Unreadable:
         raise
     except Exception as fault:  # as for images: what damage makes a reader raise knows no bounds
@@ -55,14 +55,13 @@ def raw(path: Path) -> NDArray[Any]:
     return values.reshape(*values.shape[:3], header.channels).transpose(2, 1, 0, 3)
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """MONAI's reader and the image whose voxels are still on disk."""
-    reader = importlib.import_module("monai.data").NibabelReader(as_closest_canonical=True)  # slow: volumes only
+def _open(path: Path) -> Any:
+    """The image, its voxels still on disk."""
     try:
         check_regular(path)
         if path.stat().st_size == 0:
             raise Unreadable("it is empty")
-        return reader, reader.read(path)
+        return importlib.import_module("nibabel").load(path, mmap=False)  # slow to import: volumes only
     except Unreadable:
         raise
     except Exception as fault:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from autossl.data.arrays import read_array, read_dataset, read_npz
 from autossl.data.cells import read_cells
+from autossl.data.channels import of_colours
 from autossl.data.checks import check_labels, check_sizes
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Source
 from autossl.data.files import read_flat, read_folder, read_manifest
 from autossl.data.found import Found
 from autossl.data.lesions import read_lesions
 from autossl.data.medmnist import read_medmnist
-from autossl.data.sources import make_source, with_channels
+from autossl.data.sources import make_source
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
@@ -176,7 +177,7 @@ def join(labelled: Source, unlabeled: Source) -> Source:
             f"{unlabeled.channels} in {unlabeled.place}; convert them"
         )
     if len(channels) > 1:
-        labelled, unlabeled = (with_channels(part, 3) for part in (labelled, unlabeled))
+        labelled, unlabeled = of_colours(labelled), of_colours(unlabeled)
     first = labelled.n
     groups, patients = _join_patients(labelled, unlabeled)
     files = None

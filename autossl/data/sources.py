@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from autossl.data import nifti
 from autossl.data.arrays import content_key
+from autossl.data.channels import of_channels
 from autossl.data.checks import plural
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
 from autossl.data.found import Found, encode_labels, encode_patients, encode_slices
-from autossl.data.images import Header, Unreadable, decode, finite, is_grey, look, to_channels, to_pixels
+from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
 from autossl.errors import UserError
 
 Columns = tuple[NDArray[Any], ...]
-ASKED_AT_ONCE = 64  # images that are looked at for colours before the answers are read
 
 
 def make_source(found: Found, window: str | None, channels: int | None = None) -> Source:
@@ -92,7 +92,7 @@ def _from_array(
         key=content_key((array, *columns)),
     )
     source = _with_window(source, window, _depth_note(values, array))
-    return _of_channels(source, [source.channels] * source.n, channels)
+    return of_channels(source, [source.channels] * source.n, channels)
 
 
 def _from_items(
@@ -105,18 +105,16 @@ def _from_items(
     places = [f"item {row} of {bare.place}" for row in range(len(values))]
     window = _window(values, window, bare.place) if values[0].ndim == 4 else KEPT
     converted = [to_voxels(value, window, place) for value, place in zip(values, places, strict=True)]
-    if len({pixels.dtype for pixels, _ in converted}) > 1:
-        converted = [to_voxels(value, window, bare.place, deep=True) for value in values]
     items = [pixels for pixels, _ in converted]
     source = replace(
         bare,
         read=lambda row: items[row],
         sizes=np.array([item.shape[:-1] for item in items]),
         channels=max(counts),
-        white=np.full(len(items), converted[0][1]),
+        white=np.array([white for _, white in converted]),
         key=content_key((*items, *columns)),
     )
-    return _of_channels(_with_window(source, window, _depth_note(values[0], items[0])), counts, channels)
+    return of_channels(_with_window(source, window, _depth_note(values[0], items[0])), counts, channels)
 
 
 def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
@@ -174,7 +172,7 @@ def _from_files(
         white=np.array([header.white if header else 255 for header in headers]),
         notes=(*bare.notes, *_form_notes(headers)),
     )
-    return _of_channels(source, counts, channels)
+    return of_channels(source, counts, channels)
 
 
 def _form_notes(headers: list[Header | None]) -> list[str]:
@@ -182,53 +180,6 @@ def _form_notes(headers: list[Header | None]) -> list[str]:
     inverted = sum(header.inverted for header in headers if header)
     notes = [f"{plural(turned, 'image')} turned as the orientation tag says"] if turned else []
     return [*notes, f"{plural(inverted, 'image')} inverted, for the file says that 0 is white"] if inverted else notes
-
-
-def _of_channels(source: Source, counts: list[int], wanted: int | None) -> Source:
-    """Images whose rows have these counts of channels (0: unreadable), brought to one count, and a note of it.
-
-    `wanted` None: images of three equal channels are grey, and if all are, the set is. Grey among colours becomes
-    three equal channels. For volumes, and for images of other counts, nothing is done.
-    """
-    if source.dims == 3 or not set(counts) <= {0, 1, 3}:
-        return source
-    coloured = [row for row, count in enumerate(counts) if count == 3]
-    if wanted is None:
-        wanted = 3 if _any_colour(source, coloured) else min(1, max(counts))
-    grey, notes = counts.count(1), list(source.notes)
-    if wanted == 1 and coloured:
-        notes.append(f"{plural(len(coloured), 'image')} grey but stored as RGB: one channel is kept")
-    elif wanted == 3 and grey:
-        notes.append(f"{plural(grey, 'grey image')} became three equal channels")
-    return with_channels(replace(source, notes=tuple(notes)), wanted)
-
-
-def _any_colour(source: Source, rows: list[int]) -> bool:
-    """Whether the channels of any of these images differ; the first that do end the search, so order is mixed.
-
-    Only a set that is grey throughout is decoded for this as a whole.
-    """
-    mixed = np.random.default_rng(0).permutation(np.array(rows, dtype=np.int64)).tolist()
-    with ThreadPoolExecutor() as pool:
-        return any(
-            any(pool.map(lambda row: _has_colour(source, row), mixed[at : at + ASKED_AT_ONCE]))
-            for at in range(0, len(mixed), ASKED_AT_ONCE)
-        )
-
-
-def _has_colour(source: Source, row: int) -> bool:
-    try:
-        return not is_grey(source.read(row))
-    except Unreadable:  # it is counted and named when all are decoded
-        return False
-
-
-def with_channels(source: Source, channels: int) -> Source:
-    """The source with its images brought to this number of channels, by `to_channels`, where they are read."""
-    read, array = source.read, source.array
-    if array is not None and array.shape[-1] != channels:
-        array = None
-    return replace(source, read=lambda row: to_channels(read(row), channels), channels=channels, array=array)
 
 
 def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
