@@ -67,12 +67,6 @@ def class_of_one(root: Path) -> Path:
     return root
 
 
-def channels(root: Path) -> Path:
-    write_classes(root)
-    save(root, "b/9.png", noise(12, 12, 3))
-    return root
-
-
 def small(root: Path) -> Path:
     write_classes(root)
     save(root, "b/9.png", noise(12, 5))
@@ -108,7 +102,6 @@ def table_beside_folders(root: Path) -> Path:
         (loose_images_in_splits, r"found images that lie there directly; make a folder per class"),
         (one_class, r"at least two classes were wanted, found only 'a' \(4 images\) in {root}; add"),
         (class_of_one, r"found 1 of class 'rare' \(1 image\) in {root}; add some or leave the class out"),
-        (channels, r"found 8 with 1 \(such as a/0.png\) and 1 with 3 \(such as b/9.png\) in {root}; convert"),
         (small, r"found 1 smaller ones in {root}, the first 12 x 5 \(b/9.png\); leave them out"),
         (no_images_at_all, r"found 4 of 4 that cannot be read in {root}, the first a/0.png \(it is no image\); copy"),
         (frames, r"found 1 of 1 that cannot be read in {root}, the first a/stack.tif \(it holds 3 frames\)"),
@@ -266,8 +259,8 @@ def test_too_few_labels_asked_for(tmp_path: Path) -> None:
 
 
 def test_unlabelled_images_with_other_channels(tmp_path: Path) -> None:
-    np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 3))
-    with pytest.raises(UserError, match=r"unlabelled images with 1 channels, .* found 3 in .*more.npz; convert"):
+    np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 4))
+    with pytest.raises(UserError, match=r"unlabelled images with 1 channels, .* found 4 in .*more.npz; convert"):
         open_data(noise(8, 12, 12), labels=np.arange(8) % 2, unlabeled=tmp_path / "more.npz")
 
 

@@ -17,7 +17,6 @@ from autossl.data.dataset import (
     TEST_SHARE,
     Data,
     Ints,
-    Pixels,
     Source,
 )
 from autossl.data.images import Unreadable
@@ -229,8 +228,6 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
     notes = []
     if flat:
         notes.append(f"{plural(flat, 'image')} with a single pixel value throughout")
-    if data.images.shape[-1] == 3 and _grey(data.images[:: max(1, len(data.images) // 1000)]):
-        notes.append("the images are grey but stored as RGB")
     counts = np.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
     if counts.max() > IMBALANCE * max(1, counts.min()):
         small, large = data.classes[int(counts.argmin())], data.classes[int(counts.argmax())]
@@ -239,10 +236,6 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
             "read balanced accuracy, not accuracy"
         )
     return tuple(notes)
-
-
-def _grey(images: Pixels) -> bool:
-    return all((image == image[..., :1]).all() for image in images)
 
 
 def class_counts(data: Data, part: int) -> dict[str, int]:

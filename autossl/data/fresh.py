@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
 from autossl.data.found import canonical
-from autossl.data.images import Unreadable
+from autossl.data.images import OtherChannels, Unreadable
 from autossl.data.labels import missing_words
 from autossl.data.open import open_images
-from autossl.data.store import DIGEST_BYTES, brought_to, digest, stretch
+from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
 from autossl.errors import UserError
 
 
@@ -50,7 +50,7 @@ def read_images(
     """
     source = open_images(
         data, labels=labels, label_column=label_column, patient_column=patient_column,
-        missing=_missing(missing, classes), read=bool(classes), window=window,
+        missing=_missing(missing, classes), read=bool(classes), window=window, channels=channels,
     )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
@@ -60,10 +60,10 @@ def read_images(
     digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
     clipped = 0
     for row in range(source.n):
-        read = _read(source, row)
-        digests[row] = digest(read)
-        image, over = _scaled(brought_to(image_size, source, row, read), int(source.white[row]), scale, source.place)
-        images[row] = _channels(image, channels, source, row)
+        whole = _read(source, row, channels)
+        digests[row] = digest(whole)
+        image, over = _scaled(brought_to(image_size, source, row, whole), int(source.white[row]), scale, source.place)
+        images[row] = image
         clipped += over
     notes = list(source.notes)
     if clipped:
@@ -77,9 +77,16 @@ def _missing(missing: str | Sequence[str] | None, classes: Sequence[str]) -> str
     return sorted(words - known) if words & known else missing
 
 
-def _read(source: Source, row: int) -> Pixels:
+def _read(source: Source, row: int, channels: int) -> Pixels:
     try:
-        return source.read(row)
+        if source.channels not in (channels, 1):
+            raise OtherChannels(source.channels)
+        return read(source, row)
+    except OtherChannels as fault:
+        raise UserError(
+            f"images with {channels} channels, as in the study, were wanted, found {fault.found} in {source.place} "
+            f"({source.naming(row)}); convert them"
+        ) from None
     except (Unreadable, UserError) as fault:
         raise UserError(
             f"readable images were wanted, found a damaged one in {source.place} ({source.naming(row)}: {fault}); "
@@ -97,17 +104,6 @@ def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels
             "rescale them to 0 to 255"
         )
     return np.minimum(image, np.asarray(scale, dtype=image.dtype)), bool(image.max() > scale)
-
-
-def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
-    if image.shape[-1] in (channels, 1):
-        return image
-    if channels == 1 and (image == image[..., :1]).all():
-        return image[..., :1]
-    raise UserError(
-        f"images with {channels} channels, as in the study, were wanted, found {image.shape[-1]} in {source.place} "
-        f"({source.naming(row)}); convert them"
-    )
 
 
 def _match(source: Source, classes: Sequence[str]) -> Ints:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data.channels import of_colours
 from autossl.data.dataset import NO_SPLIT, Ints, Source
 from autossl.data.found import alike_note
 from autossl.errors import UserError
@@ -19,11 +20,14 @@ def join(labelled: Source, unlabeled: Source) -> Source:
             f"unlabelled {words[labelled.dims]}, as in {labelled.place}, were wanted, found {words[unlabeled.dims]} in "
             f"{unlabeled.place}; leave them out"
         )
-    if labelled.channels != unlabeled.channels:
+    channels = {labelled.channels, unlabeled.channels}
+    if len(channels) > 1 and (channels != {1, 3} or labelled.dims == 3):
         raise UserError(
             f"unlabelled images with {labelled.channels} channels, as in {labelled.place}, were wanted, found "
             f"{unlabeled.channels} in {unlabeled.place}; convert them"
         )
+    if len(channels) > 1:
+        labelled, unlabeled = of_colours(labelled), of_colours(unlabeled)
     first = labelled.n
     groups, patients, said = _join_patients(labelled, unlabeled)
     files = None

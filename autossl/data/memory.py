@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from autossl.data.arrays import MOST_CHANNELS, column, has_channels, stack
 from autossl.data.disk import shown
 from autossl.data.found import Found, Values, cells
+from autossl.data.images import Unreadable, from_pillow
 from autossl.errors import UserError
 
-PLAIN_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})  # of Pillow
 GAPS = ("NoneType", "NAType", "NaTType")  # of pandas, which is not imported for them
 
 
@@ -118,10 +119,11 @@ def _array(thing: Any, place: str) -> NDArray[Any]:
             thing = thing.detach().cpu()
             thing = thing.to_dense() if thing.layout is not torch.strided else thing
             return np.asarray(thing.float() if thing.dtype == torch.bfloat16 else thing)
-        pillow = sys.modules.get("PIL.Image")
-        if pillow is not None and isinstance(thing, pillow.Image) and thing.mode not in PLAIN_MODES:
-            thing = thing.convert("RGB")  # the numbers of a palette, of CMYK or of Lab are no colours
-        return np.asarray(thing)
+        return from_pillow(thing) if isinstance(thing, Image.Image) else np.asarray(thing)
+    except Unreadable as fault:
+        raise UserError(
+            f"images that can be read without loss were wanted, found {place}: {fault}; convert it"
+        ) from None
     except Exception as fault:  # whatever the package of the array raises
         raise UserError(
             f"numbers that NumPy can hold were wanted, found {type(thing).__name__} ({type(fault).__name__}) as "

@@ -90,21 +90,23 @@ def open_images(
     missing: str | Sequence[str] | None = None,
     read: bool = True,
     window: str | None = None,
+    channels: int | None = None,
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
     A single image file will do. Labels are not looked at where `read` is false. A `window` holds for all volumes here,
-    whatever their type; None chooses one.
+    whatever their type, and `channels` for all images; None chooses.
     """
-    return _open(data, Beside(labels, patients, label_column, patient_column, missing, read=read), window)
+    beside = Beside(labels, patients, label_column, patient_column, missing, read=read)
+    return _open(data, beside, window, channels)
 
 
-def _open(data: Any, beside: Beside, window: str | None = None) -> Source:
+def _open(data: Any, beside: Beside, window: str | None = None, channels: int | None = None) -> Source:
     _refuse_beside(data, beside)
     found = _find(data, beside)
     if not beside.read:
         found = replace(found, labels=None, split=None)
-    source = make_source(found, window, beside.missing)
+    source = make_source(found, window, beside.missing, channels)
     check_sizes(source)
     return source
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from autossl.data import nifti
 from autossl.data.arrays import content_key
+from autossl.data.channels import of_channels
 from autossl.data.checks import plural
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
-from autossl.data.disk import is_dicom, what_is
+from autossl.data.disk import is_dicom
 from autossl.data.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
 from autossl.data.found import Found, alike_note, encode_patients, encode_slices
 from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
@@ -26,10 +27,14 @@ from autossl.errors import UserError
 Columns = tuple[NDArray[Any], ...]
 
 
-def make_source(found: Found, window: str | None, missing: str | Sequence[str] | None = None) -> Source:
-    """Images or volumes that can be read one by one; `window` None chooses one for volumes that need it.
+def make_source(
+    found: Found, window: str | None, missing: str | Sequence[str] | None = None, channels: int | None = None
+) -> Source:
+    """Images or volumes that can be read one by one.
 
-    `missing`: the words that mean "no label", but for the names of class folders.
+    `window` None chooses one for volumes that need it, `channels` None says what images have: 1 where all are grey,
+    in files of whatever form, 3 where one has colours. `missing`: the words that mean "no label", but for the names
+    of class folders.
     """
     n = found.n
     labels, classes, of_labels = _labels(found, missing)
@@ -51,11 +56,11 @@ def make_source(found: Found, window: str | None, missing: str | Sequence[str] |
     none = np.zeros(0)
     columns = (labels, names, split, none if groups is None else groups, none if slices is None else slices)
     if found.files is not None:
-        return _from_files(bare, tuple(found.files), columns, window)
+        return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
     if isinstance(found.images, np.ndarray):
-        return _from_array(bare, found.images, columns, window)
-    return _from_items(bare, found.images, columns, window)
+        return _from_array(bare, found.images, columns, window, channels)
+    return _from_items(bare, found.images, columns, window, channels)
 
 
 def _labels(found: Found, missing: str | Sequence[str] | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
@@ -102,7 +107,9 @@ def _never(row: int) -> Pixels:
     raise AssertionError(f"row {row} of a source without images")
 
 
-def _from_array(bare: Source, values: NDArray[Any], columns: Columns, window: str | None) -> Source:
+def _from_array(
+    bare: Source, values: NDArray[Any], columns: Columns, window: str | None, channels: int | None
+) -> Source:
     window = _window(values, window, bare.place) if values.ndim == 5 else KEPT
     if window == KEPT:
         array, white = to_pixels(values, bare.place)
@@ -118,27 +125,30 @@ def _from_array(bare: Source, values: NDArray[Any], columns: Columns, window: st
         white=np.full(len(array), white),
         key=content_key((array, *columns)),
     )
-    return _with_window(source, window, _depth_note(values, array))
+    source = _with_window(source, window, _depth_note(values, array))
+    return of_channels(source, [source.channels] * source.n, channels)
 
 
-def _from_items(bare: Source, values: list[NDArray[Any]], columns: Columns, window: str | None) -> Source:
+def _from_items(
+    bare: Source, values: list[NDArray[Any]], columns: Columns, window: str | None, channels: int | None
+) -> Source:
     _one_count(bare.place, [value.ndim - 1 for value in values], "axes", "leave out the images or the volumes")
-    _one_count(bare.place, [value.shape[-1] for value in values], "channels", "convert them to one form")
+    counts = [value.shape[-1] for value in values]
+    if values[0].ndim == 4 or not set(counts) <= {1, 3}:
+        _one_count(bare.place, counts, "channels", "convert them to one form")
     places = [f"item {row} of {bare.place}" for row in range(len(values))]
     window = _window(values, window, bare.place) if values[0].ndim == 4 else KEPT
     converted = [to_voxels(value, window, place) for value, place in zip(values, places, strict=True)]
-    if len({pixels.dtype for pixels, _ in converted}) > 1:
-        converted = [to_voxels(value, window, bare.place, deep=True) for value in values]
     items = [pixels for pixels, _ in converted]
     source = replace(
         bare,
         read=lambda row: items[row],
         sizes=np.array([item.shape[:-1] for item in items]),
-        channels=items[0].shape[-1],
-        white=np.full(len(items), converted[0][1]),
+        channels=max(counts),
+        white=np.array([white for _, white in converted]),
         key=content_key((*items, *columns)),
     )
-    return _with_window(source, window, _depth_note(values[0], items[0]))
+    return of_channels(_with_window(source, window, _depth_note(values[0], items[0])), counts, channels)
 
 
 def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
@@ -179,36 +189,37 @@ def _depth_note(values: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
     return (f"pixels were floats in [0, 1] and are kept in steps of {steps}",)
 
 
-def _from_files(bare: Source, files: tuple[Path, ...], columns: Columns, window: str | None) -> Source:
+def _from_files(
+    bare: Source, files: tuple[Path, ...], columns: Columns, window: str | None, channels: int | None
+) -> Source:
     bare = replace(bare, files=files, key=content_key((_stamps(files, bare.root), *columns)))
     if _are_volumes(bare, files):
         return _from_volumes(bare, files, window)
     with ThreadPoolExecutor() as pool:
         headers = list(pool.map(_look, files))
     _refuse_dicom(bare, [file for file, header in zip(files, headers, strict=True) if header is None])
-    return replace(
+    counts = [header.channels if header else 0 for header in headers]
+    source = replace(
         bare,
-        read=lambda row: decode(_readable_file(files[row])),
+        read=lambda row: decode(files[row]),
         sizes=np.array([header.size if header else (0, 0) for header in headers]),
-        channels=_one_channel_count(bare, headers),
+        channels=max(counts),
         white=np.array([header.white if header else 255 for header in headers]),
+        notes=(*bare.notes, *_form_notes(headers)),
     )
+    return of_channels(source, counts, channels)
+
+
+def _form_notes(headers: list[Header | None]) -> list[str]:
+    turned = sum(header.turned for header in headers if header)
+    inverted = sum(header.inverted for header in headers if header)
+    notes = [f"{plural(turned, 'image')} turned as the orientation tag says"] if turned else []
+    return [*notes, f"{plural(inverted, 'image')} inverted, for the file says that 0 is white"] if inverted else notes
 
 
 def _look(path: Path) -> Header | None:
     """The header of a file that is called as an image is; of others it is asked first whether they are DICOM."""
-    try:
-        path = _readable_file(path)
-    except Unreadable:
-        return None
     return None if not is_image(path) and is_dicom(path) else look(path)
-
-
-def _readable_file(path: Path) -> Path:
-    """The path; Unreadable for a pipe or a device, which could be read without end."""
-    if what := what_is(path):
-        raise Unreadable(f"it is {what}, no file")
-    return path
 
 
 def _refuse_dicom(source: Source, unreadable: list[Path]) -> None:
@@ -230,14 +241,14 @@ def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
 
 
 def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> Source:
-    headers = [_look_at_volume(files[0])]  # alone, because it imports what reads the others
+    headers = [nifti.look(files[0])]  # alone, because it imports what reads the others
     with ThreadPoolExecutor() as pool:
-        headers += pool.map(_look_at_volume, files[1:])
+        headers += pool.map(nifti.look, files[1:])
     chosen = window or _window_of_files(files, headers)
     fixed = {CT: CT_WHITE, ROBUST: ROBUST_WHITE}.get(chosen)
     source = replace(
         bare,
-        read=lambda row: nifti.decode(_readable_file(files[row]), chosen),
+        read=lambda row: nifti.decode(files[row], chosen),
         sizes=np.array([header.size if header else (0, 0, 0) for header in headers]),
         channels=_one_channel_count(bare, headers),
         white=np.array([fixed or max(0, header.white if header else 255) for header in headers]),
@@ -245,10 +256,6 @@ def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> 
         key=f"{bare.key} {chosen}",
     )
     return _with_window(source, chosen)
-
-
-def _look_at_volume(path: Path) -> Header | None:
-    return None if what_is(path) else nifti.look(path)
 
 
 def _window_of_files(files: tuple[Path, ...], headers: list[Header | None]) -> str:
@@ -262,7 +269,7 @@ def _window_of_files(files: tuple[Path, ...], headers: list[Header | None]) -> s
 def _readable(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
     for file in files:
         with contextlib.suppress(Unreadable):  # it is counted and named when all are decoded
-            yield nifti.raw(_readable_file(file))
+            yield nifti.raw(file)
 
 
 def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
@@ -280,15 +287,13 @@ def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
 
 def _one_channel_count(source: Source, headers: list[Header | None]) -> int:
     rows: dict[int, list[int]] = {}
-    for row, header in enumerate(headers):
-        if header:
-            rows.setdefault(header.channels, []).append(row)
+    for row, header in ((row, header) for row, header in enumerate(headers) if header):
+        rows.setdefault(header.channels, []).append(row)
     if len(rows) > 1:
         found = " and ".join(
             f"{len(at)} with {count} (such as {source.naming(at[0])})" for count, at in sorted(rows.items())
         )
         raise UserError(
-            f"images with one number of channels were wanted, found {found} in {source.place}; "
-            "convert them all to grey or all to RGB"
+            f"images with one number of channels were wanted, found {found} in {source.place}; leave one kind out"
         )
     return next(iter(rows), 0)
