@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from autossl.errors import MachineStopped, NoCandidate, UserError
-from autossl.faults import account, one_line
+from autossl.faults import account
 from autossl.machine import open_own, why_stopped
+from autossl.printable import one_line
 
 INTERRUPTED, FAULT = 130, 1
 FAULT_LOG = "autossl-fault.log"

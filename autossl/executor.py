@@ -12,6 +12,7 @@ import optuna
 import torch
 
 from autossl.context import Context, open_context
+from autossl.faults import account
 from autossl.folder import Folder
 from autossl.journal import entries
 from autossl.scheduler import search_end
@@ -89,4 +90,8 @@ def main(root: str, number: str, count: str, zero: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Exception as fault:
+        log.error("a fault of this worker: %s", account(fault))
+        sys.exit(1)

@@ -11,11 +11,6 @@ from types import TracebackType
 PACKAGES = ("autossl-imaging", "torch", "timm", "numpy", "optuna")
 
 
-def one_line(text: str) -> str:
-    """The text with everything that would not stand as itself on one line of a terminal written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def account(fault: BaseException) -> str:
     """A fault as a report needs it: versions, types and lines of code, without messages, which hold names of files."""
     lines = [f"Python {platform.python_version()} on {platform.system()}, {', '.join(map(_version, PACKAGES))}"]

@@ -60,6 +60,17 @@ def _all(kind: Kind) -> Kind:
     return Kind(f"a list, each {kind.wanted},", "mend it", plain)
 
 
+def _some(kind: Kind) -> Kind:
+    """A list of one to a few of these: the channels of images."""
+
+    def plain(values: Any) -> Any:
+        if not 1 <= len(LIST.plain(values)) <= 64:
+            raise ValueError
+        return _all(kind).plain(values)
+
+    return Kind(f"a list of a few, each {kind.wanted},", "mend it", plain)
+
+
 def _with(**kinds: Kind) -> Kind:
     """A table in which these keys, where they are there, are of these kinds."""
 
@@ -106,6 +117,21 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "result": optional(_with(candidate=_with(number=counted(0)), test=_with(entrants=TABLE))),
     },
     "clock.json": {"runs": _all(_with(seconds=number(-math.inf)))},
+    "config.json": {  # of an exported encoder
+        "architecture": TEXT,
+        "num_classes": counted(0),
+        "label_names": _all(TEXT),
+        "model_args": TABLE,
+        "autossl": _with(
+            image_size=counted(1, 1024),
+            upsample=counted(1, 64),
+            scale=number(0, open_low=True),
+            dims=counted(2, 3),
+            mean=_some(number(-math.inf)),
+            std=_some(number(0)),
+            window=TEXT,
+        ),
+    },
     "data.json": {"fingerprint": TEXT, "images": counted(1), "name": TEXT},
 }
 

@@ -2,18 +2,20 @@
 
 import inspect
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 
-import autossl
 from autossl.bounds import GIVEN, kinds
 from autossl.errors import UserError
 from autossl.journal import entries, sampler
 from autossl.pretext import METHODS
 from autossl.space import Range, as_trial, read_space, served, suggest
+from autossl.worker import Worker
+from studies.opened import opened
 
 WRONG = {  # a line of [simclr], and what the sentence must name
     "a word for a number": ("lr = 'abc'", "simclr.lr = 'abc'"),
@@ -139,14 +141,20 @@ def test_a_method_all_of_whose_priors_are_struck_out_is_drawn(tmp_path: Path) ->
     assert kept["hybrid"].priors == ({},)
 
 
-def test_a_search_in_a_space_without_priors_ends_with_an_encoder(tmp_path: Path) -> None:
+def test_a_worker_searches_in_a_space_without_priors(tmp_path: Path) -> None:
     rng, y = np.random.default_rng(0), np.arange(120) % 2
     images = np.clip(rng.normal(100 + 40 * y[:, None, None], 40, (120, 16, 16)), 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "shades.npz", images=images, labels=y)
     (tmp_path / "s.toml").write_text(SPACE)
-    study = autossl.search(
-        images, labels=y, space=tmp_path / "s.toml", time_limit=None, max_candidates=np.int64(3), seed=np.int64(0),
-        backbone="test_resnet", adaptation="frozen", methods=["simclr", "denoising"], workers=1.0, out=tmp_path / "o",
+    context = opened(
+        str(tmp_path / "shades.npz"), tmp_path / "run", 256, backbone="test_resnet", methods=["simclr", "denoising"],
+        space=tmp_path / "s.toml",
     )  # fmt: skip
-    found = [e for e in entries(study.optuna.get_trials(deepcopy=False)) if e.state == "scored"]
-    assert {e.method for e in found} == {"simclr", "denoising"}
-    assert study.encoder().embed(np.zeros((2, 16, 16, 1), np.uint8)).shape[0] == 2
+    context.remember(plan=replace(context.plan, max_candidates=3).to_dict())
+    Worker(context, now=lambda: 0.0).work()
+    trials = context.study.get_trials(deepcopy=False)
+    found = [e for e in entries(trials) if e.state == "scored"]
+    assert sorted({e.method for e in found}) == ["denoising", "simclr"]
+    assert len({e.candidate for e in found}) == 3
+    drawn = [trials[e.number].params["simclr.lr"] for e in found if e.method == "simclr"]
+    assert len(set(drawn)) == len(drawn)
