@@ -48,7 +48,7 @@ def told(value: Any) -> str:
         return "a number of more than 60 digits"  # Python writes no longer ones than 4,300
     if value is not None and not isinstance(value, str | bytes | int | float | os.PathLike | timedelta):
         return f"<{type(value).__name__}>"
-    text = repr(value[:MOST_SHOWN] if isinstance(value, str | bytes) else value)
+    text = repr(value[: MOST_SHOWN + 1] if isinstance(value, str | bytes) else value)
     return text if len(text) <= MOST_SHOWN + 2 else f"{text[:MOST_SHOWN]}..."
 
 
