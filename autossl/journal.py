@@ -38,10 +38,19 @@ def mend(folder: Folder) -> None:
     last whole line.
     """
     path = folder.journal
+    _refuse_zeros(path)
     for lock in path.parent.glob(path.name + ".lock*"):  # the lock, and one caught while it was being released
         lock.unlink()
     if path.is_file():
         _cut_back(path)
+
+
+def _refuse_zeros(path: Path) -> None:
+    """`Damaged` for what a file system leaves of a file after a crash of the machine: it is no line cut off."""
+    if path.is_file():
+        with open(path, "rb") as file:
+            if b"\0" in file.read(4096):
+                raise Damaged(path, "it holds zeros")
 
 
 def _cut_back(path: Path) -> None:
@@ -76,6 +85,7 @@ def open_storage(folder: Folder, url: str | None = None) -> BaseStorage:
         return optuna.storages.RDBStorage(url)
     # absolute: the lock is a symbolic link to the journal, and one that dangles never grows stale
     path = str(folder.journal.resolve())
+    _refuse_zeros(folder.journal)
     try:
         return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
     except OSError:

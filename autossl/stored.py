@@ -92,7 +92,17 @@ def _either(*kinds: Kind) -> Kind:
     return Kind(" or ".join(kind.wanted for kind in kinds), "mend it", plain)
 
 
-SCORED = optional(_with(score=number(-math.inf)))
+def _each(kind: Kind) -> Kind:
+    """A table of nothing but these."""
+
+    def plain(values: Any) -> Any:
+        return {name: kind.plain(value) for name, value in TABLE.plain(values).items()}
+
+    return Kind(f"a table, each {kind.wanted},", "mend it", plain)
+
+
+ANY_NUMBER = number(-math.inf)
+SCORED = optional(_with(score=optional(ANY_NUMBER), se=optional(ANY_NUMBER), seconds=optional(ANY_NUMBER)))
 TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     "config.toml": {
         **dict.fromkeys(("study_name", "task", "metric", "adaptation", "space", "backbone", "modality"), TEXT),
@@ -107,10 +117,10 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "stage": TEXT,
         "finished": FLAG,
         "tests": counted(0),
-        "baselines": optional(_with(untrained=SCORED)),
+        "baselines": optional(_each(SCORED)),
         "costs": optional(TABLE),
         "plan": optional(_with(rungs=_all(counted(1)), methods=_all(TEXT), skipped=_all(TEXT), table=_all(LIST))),
-        "supervised": optional(TABLE),
+        "supervised": SCORED,
         "finalists": optional(_either(TABLE, LIST)),
         "final": optional(TABLE),
         "repeat": optional(_all(_with(candidate=counted(0), rung=counted(0), params=TABLE))),
@@ -147,7 +157,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     found = _read(path, tomllib.loads)
     if found is None:
         raise Damaged(path, "it is not there")
-    values: dict[str, Any] = checked(path, _table({key: _plain(value) for key, value in found.items()}, path))
+    values: dict[str, Any] = checked(path, _table(_plain(found), path))
     return values
 
 
@@ -193,7 +203,7 @@ def key(name: str) -> str:
 def _plain(value: Any) -> Any:
     """A value as it was before `toml`."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {_plain(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return KEPT.sub(lambda found: chr(int(found[1], 16)), value) if isinstance(value, str) else value
