@@ -10,7 +10,7 @@ import click
 
 from autossl.edge import Edge
 from autossl.errors import UserError
-from autossl.folder import check_output
+from autossl.folder import check_output, replace_file
 from autossl.keywords import path_of
 from autossl.options import search_options
 
@@ -210,7 +210,7 @@ def embed(encoder: str, data: str, output: str) -> None:
     output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
     z = embedded(exported.load(encoder), data)
-    np.save(output, z)
+    replace_file(Path(output), lambda file: np.save(file, z))
     click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 
 

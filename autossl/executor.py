@@ -89,9 +89,14 @@ def main(root: str, number: str, count: str, zero: str) -> None:
     Worker(context, int(number), now=lambda: time.time() - float(zero), stopped=stopped).work()
 
 
-if __name__ == "__main__":
+def guarded(*arguments: str) -> None:
+    """One worker process, whose faults are told in the study's log without names of files."""
     try:
-        main(*sys.argv[1:])
+        main(*arguments)
     except Exception as fault:
         log.error("a fault of this worker: %s", account(fault))
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    guarded(*sys.argv[1:])

@@ -111,31 +111,53 @@ def open_own(path: Path) -> IO[str]:
     return open(number, "a", encoding="utf-8", errors="backslashreplace")
 
 
-class _Noting(io.BufferedWriter):
-    """A file that notes why it could not be written: torch says only that it could not."""
+class _Noting(io.BufferedIOBase):
+    """A file that notes why it could not be written: torch and NumPy say only that it could not."""
 
-    failed: OSError | None = None
+    def __init__(self, path: Path) -> None:
+        self.file = open(path, "wb")  # noqa: SIM115 (closed below)
+        self.failed: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            return self.file.write(data)
         except OSError as fault:
             self.failed = fault
             raise
 
+    def writable(self) -> bool:
+        return True
 
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        if not self.file.closed:
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(f".{path.name[:50]}.{os.getpid()}.part")
     with machine_faults():
         try:
-            with _Noting(io.FileIO(part, "wb")) as file:
+            with _Noting(part) as file:
                 try:
                     write(file)
                 except RuntimeError as fault:
                     raise file.failed or fault from None
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.file.fileno())
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
