@@ -94,7 +94,7 @@ def test_a_nasty_value_is_refused_or_becomes_a_plain_one(name: str, tmp_path: Pa
         write_toml(tmp_path / "settings.toml", {"value": plain}, "a test")
         assert read_toml(tmp_path / "settings.toml").get("value") == (list(plain) if type(plain) is tuple else plain)
         taken += 1
-    assert taken or name in ("metric", "task", "backbone")
+    assert taken or name in ("metric", "task", "executor")
 
 
 def test_plain_settings_are_resolved(images: Path) -> None:
