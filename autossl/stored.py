@@ -119,7 +119,9 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "tests": counted(0),
         "baselines": optional(_each(SCORED)),
         "costs": optional(TABLE),
-        "plan": optional(_with(rungs=_all(counted(1)), methods=_all(TEXT), skipped=_all(TEXT), table=_all(LIST))),
+        "plan": optional(
+            _with(rungs=_all(counted(1, 2**62)), methods=_all(TEXT), skipped=_all(TEXT), table=_all(LIST))
+        ),
         "supervised": SCORED,
         "finalists": optional(_either(TABLE, LIST)),
         "final": optional(TABLE),
