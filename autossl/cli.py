@@ -10,7 +10,8 @@ import click
 
 from autossl.edge import Edge
 from autossl.errors import UserError
-from autossl.folder import check_output
+from autossl.folder import check_output, replace_file
+from autossl.keywords import path_of
 from autossl.options import search_options
 
 
@@ -139,10 +140,7 @@ def report(run: str, output: str | None) -> None:
     """Write the report of RUN, one self-contained HTML file."""
     from autossl.study import Study
 
-    study = Study(run)
-    if output is not None:
-        check_output(Path(output), "--output")
-    click.echo(str(study.report(output)))
+    click.echo(str(Study(run).report(output)))
 
 
 @main.command()
@@ -158,9 +156,9 @@ def export(run: str, path: str, candidate: str) -> None:
 
 @main.command()
 @click.argument("run", type=click.Path())
-@click.option("--port", default=8080, show_default=True, help="Port on this machine.")
+@click.option("--port", default="8080", show_default=True, help="Port on this machine.")
 @click.option("--read-write", is_flag=True, help="Let visitors change and delete.")
-def dashboard(run: str, port: int, read_write: bool) -> None:
+def dashboard(run: str, port: str, read_write: bool) -> None:
     """Open Optuna's dashboard on RUN, on 127.0.0.1 only; works while it runs."""
     from autossl.dashboard import serve
     from autossl.folder import existing
@@ -170,14 +168,14 @@ def dashboard(run: str, port: int, read_write: bool) -> None:
 
 @main.command()
 @click.argument("run", type=click.Path())
-@click.option("--candidate", type=int, help="Number in the leaderboard.  [default: the best]")
+@click.option("--candidate", help="Number in the leaderboard.  [default: the best]")
 @click.option("--time-limit", default="1h", show_default=True, help="How long to train on.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder for the encoder.")
-def train(run: str, candidate: int | None, time_limit: str, output: str) -> None:
+def train(run: str, candidate: str | None, time_limit: str, output: str) -> None:
     """Train one candidate of RUN on, with a falling learning rate, and export its encoder."""
     from autossl.single import train_on
 
-    click.echo(str(train_on(run, candidate, time_limit, Path(output))))
+    click.echo(str(train_on(run, candidate, time_limit, output)))
 
 
 @main.command()
@@ -212,7 +210,7 @@ def embed(encoder: str, data: str, output: str) -> None:
     output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
     z = embedded(exported.load(encoder), data)
-    np.save(output, z)
+    replace_file(Path(output), lambda file: np.save(file, z))
     click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 
 
@@ -232,9 +230,10 @@ def inspect(
     """Say what DATA holds and what a study would make of it."""
     from autossl.data import open_data
     from autossl.doctor import describe
-    from autossl.targets import target_class
+    from autossl.settings import Asked
 
-    target_class(task)  # refuses one that there is not
+    Asked(task=task, label_column=label_column, patient_column=patient_column, modality=modality).check()
+    data = path_of(data, "the data")
     if views:
         check_output(Path(out), "--out")
     source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)

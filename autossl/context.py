@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from autossl.data import KEPT, PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.encoder import Encoder, channels_last, dims_of
+from autossl.errors import UserError
 from autossl.export import Preprocessing
 from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
@@ -219,7 +220,19 @@ class Context:
 def open_context(folder: Folder, device: str | None = None) -> Context:
     """Open a study from its folder; the images come from its cache."""
     config = read_toml(folder.config)
-    return Context(folder, config, load_data(folder.cache), torch.device(device or config["device"]))
+    return Context(folder, config, _decoded(folder), torch.device(device or config["device"]))
+
+
+def _decoded(folder: Folder) -> Data:
+    try:
+        return load_data(folder.cache)
+    except UserError:
+        raise
+    except Exception as fault:  # of NumPy, zipfile and json, on files that are cut or changed
+        raise UserError(
+            f"decoded images were wanted, but those in {folder.cache} are damaged ({type(fault).__name__}); "
+            "remove that folder and give the same autossl search again"
+        ) from None
 
 
 __all__ = ["PROBE", "SELECTION", "TEST", "Context", "open_context"]

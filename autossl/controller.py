@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from autossl.executor import run_workers
 from autossl.finish import NOT_YET, Finish, none_scored
 from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
 from autossl.journal import entries, mend
+from autossl.keywords import DURATION
 from autossl.leaderboard import rows
 from autossl.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
 from autossl.pretext import METHODS
@@ -35,6 +37,7 @@ from autossl.worker import Worker
 log = logging.getLogger("autossl")
 
 
+@machine_faults()
 def start(
     data: Any,
     asked: Asked,
@@ -62,10 +65,16 @@ def start(
     return folder
 
 
+@machine_faults()
 def resume(
-    path: str | Path, time_limit: str | float | None = None, *, started: float | None = None, quiet: bool = False
+    path: str | Path,
+    time_limit: str | float | timedelta | None = None,
+    *,
+    started: float | None = None,
+    quiet: bool = False,
 ) -> Folder:
     """Go on with a study that was stopped or killed; `time_limit` "+1h" adds to its limit, "2h" replaces it."""
+    time_limit = DURATION.take("--time-limit", time_limit)
     folder, started = existing(path), time.time() if started is None else started
     with only_process(folder):
         config = read_toml(folder.config)
@@ -77,7 +86,7 @@ def resume(
     return folder
 
 
-def _limit(stored: str | float, asked: str | float | None) -> float | None:
+def _limit(stored: str | float, asked: str | float | timedelta | None) -> float | None:
     """Seconds until which a study may go on: as it was, replaced, or with time added; None for no limit."""
     limit = None if stored == "none" else float(stored)
     if asked is None:

@@ -8,6 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from autossl.errors import UserError
 from autossl.folder import Folder, read_toml
 from autossl.journal import open_storage
+from autossl.keywords import whole
 
 HOST = "127.0.0.1"  # the dashboard asks nobody for a password
 LOCAL = (HOST, "localhost")
@@ -31,12 +32,15 @@ class Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
-def serve(folder: Folder, port: int = 8080, read_only: bool = True) -> None:
+PORT = whole(0, 65535, wanted="a free port between 1024 and 65535", remedy="give another with --port")
+
+
+def serve(folder: Folder, port: int | str = 8080, read_only: bool = True) -> None:
     """Serve Optuna's dashboard on the study in `folder` until Ctrl-C; the study may be at work.
 
     Raises UserError if the extra is not installed, the study has no trials to show yet, or the port is taken.
     """
-    with open_server(folder, port, read_only) as server:
+    with open_server(folder, PORT.take("--port", port), read_only) as server:
         number = server.server_port
         print(f"Optuna's dashboard: http://{HOST}:{number}/   (Ctrl-C ends it)")
         print(f"from another machine: ssh -L {number}:{HOST}:{number} USER@HERE, then open it there", flush=True)

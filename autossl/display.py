@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from autossl.clock import in_words
 from autossl.leaderboard import as_table
+from autossl.machine import open_own, writable
 
 EVERY = 2.0  # seconds between refreshes
 log = logging.getLogger("autossl")
@@ -86,8 +88,24 @@ class Display:
         return Group(head, Text(counts, style="dim"), as_table(self.rows, most=5))
 
 
+class _Lines(logging.StreamHandler[Any]):
+    """Lines of a log; a full disk is told by who needs the space, once, and not by every line."""
+
+    def __init__(self, file: Path) -> None:
+        with writable(file, "the log"):
+            super().__init__(open_own(file))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is logging's)
+        """Say nothing."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.stream.close()
+        super().close()
+
+
 def _handlers(file: Path, console: Console) -> list[logging.Handler]:
-    lines = logging.FileHandler(file)
+    lines = _Lines(file)
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     if console.is_terminal:
         return [lines, RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")]

@@ -12,6 +12,7 @@ import optuna
 import torch
 
 from autossl.context import Context, open_context
+from autossl.faults import account
 from autossl.folder import Folder
 from autossl.journal import entries
 from autossl.scheduler import search_end
@@ -88,5 +89,14 @@ def main(root: str, number: str, count: str, zero: str) -> None:
     Worker(context, int(number), now=lambda: time.time() - float(zero), stopped=stopped).work()
 
 
+def guarded(*arguments: str) -> None:
+    """One worker process, whose faults are told in the study's log without names of files."""
+    try:
+        main(*arguments)
+    except Exception as fault:
+        log.error("a fault of this worker: %s", account(fault))
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    guarded(*sys.argv[1:])

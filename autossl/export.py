@@ -14,16 +14,17 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
 from autossl.data import KEPT
 from autossl.encoder import Encoder
 from autossl.errors import UserError
-from autossl.export_volumes import read_head, usage, write_network
+from autossl.export_volumes import read_head, read_tensors, usage, write_network
 from autossl.folder import Folder, machine_faults
+from autossl.keywords import path_of
 from autossl.pool import at_a_time
+from autossl.stored import Damaged, read_json
 from autossl.targets import Head
 from autossl.verdict import METRICS, NAMES
 
@@ -112,7 +113,7 @@ def write(
     classes: tuple[str, ...] = (),
 ) -> None:
     """Write an encoder (with `head`: a classifier) to `path`, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name[:50]}.part")
     with machine_faults():
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -174,7 +175,7 @@ def load(path: str | Path) -> Exported:
 
     Raises UserError if there is none at `path`.
     """
-    root = Path(path)
+    root = Path(path_of(path, "the folder of an encoder"))
     folder = Folder(root)
     if (folder.encoder / "config.json").is_file():
         root = folder.encoder
@@ -184,21 +185,24 @@ def load(path: str | Path) -> Exported:
             f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, none is at {path};"
             " give the folder that autossl export or --out named"
         )
-    config = json.loads(config_file.read_text())
+    config = read_json(config_file)
     own = config["autossl"]
     channels = len(own["mean"])
     args = {
         k: v for k, v in config.get("model_args", {}).items() if k not in ("num_classes", "in_chans", "global_pool")
     }
     encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
-    state = load_file(weights)
+    state = read_tensors(weights)
     if config["num_classes"]:
         if encoder.dims == 3:
             encoder.linear = read_head(root)
         else:
             cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
         encoder.classes = tuple(config["label_names"])
-    encoder.backbone.load_state_dict(state)
+    try:
+        encoder.backbone.load_state_dict(state)
+    except RuntimeError:  # torch lists every name that it misses
+        raise Damaged(weights, f"its tensors are not those of {encoder.name}") from None
     encoder.preprocessing = Preprocessing(
         own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]), own.get("dims", 2),
         own.get("window", KEPT),

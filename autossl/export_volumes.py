@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from autossl.encoder import Encoder
+from autossl.stored import Damaged
 from autossl.targets import Head
 from autossl.volume_networks import VOLUMES, arguments
 
@@ -40,12 +42,23 @@ def monai_args(encoder: Encoder) -> dict[str, Any]:
     return arguments(encoder.name, encoder.channels, encoder.image_size * encoder.upsample, encoder.model_args)
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; `Damaged` if it is cut or no such file."""
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as fault:
+        raise Damaged(file, type(fault).__name__) from None
+
+
 def read_head(root: Path) -> nn.Linear:
     """The linear layer that `write_network` put beside the weights."""
-    state = load_file(root / HEAD)
-    classes, dim = state["weight"].shape
-    layer = nn.Linear(dim, classes)
-    layer.load_state_dict(state)
+    state = read_tensors(root / HEAD)
+    try:
+        classes, dim = state["weight"].shape
+        layer = nn.Linear(dim, classes)
+        layer.load_state_dict(state)
+    except (LookupError, ValueError, RuntimeError) as fault:
+        raise Damaged(root / HEAD, type(fault).__name__) from None
     return layer
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autossl.errors import MachineStopped
 from autossl.folder import FULL, Folder
 from autossl.scheduler import Entry
+from autossl.stored import Damaged
 
 STARTUP = 8  # trials before TPE models the space
 
@@ -37,10 +38,19 @@ def mend(folder: Folder) -> None:
     last whole line.
     """
     path = folder.journal
+    _refuse_zeros(path)
     for lock in path.parent.glob(path.name + ".lock*"):  # the lock, and one caught while it was being released
         lock.unlink()
     if path.is_file():
         _cut_back(path)
+
+
+def _refuse_zeros(path: Path) -> None:
+    """`Damaged` for what a file system leaves of a file after a crash of the machine: it is no line cut off."""
+    if path.is_file():
+        with open(path, "rb") as file:
+            if b"\0" in file.read(4096):
+                raise Damaged(path, "it holds zeros")
 
 
 def _cut_back(path: Path) -> None:
@@ -75,7 +85,13 @@ def open_storage(folder: Folder, url: str | None = None) -> BaseStorage:
         return optuna.storages.RDBStorage(url)
     # absolute: the lock is a symbolic link to the journal, and one that dangles never grows stale
     path = str(folder.journal.resolve())
-    return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
+    _refuse_zeros(folder.journal)
+    try:
+        return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
+    except OSError:
+        raise
+    except Exception as fault:  # Optuna trusts every line of it
+        raise Damaged(folder.journal, type(fault).__name__) from None
 
 
 def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study:
@@ -96,8 +112,9 @@ def read_study(folder: Folder, name: str, url: str | None = None) -> optuna.Stud
     if url is None and not folder.journal.is_file():
         return None
     with storage_faults():
+        storage = open_storage(folder, url)
         try:
-            return optuna.load_study(study_name=name, storage=open_storage(folder, url))
+            return optuna.load_study(study_name=name, storage=storage)
         except KeyError:
             return None
 

@@ -3,13 +3,15 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
-from autossl.errors import UserError
+from autossl.errors import MachineStopped, UserError
 from autossl.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
+from autossl.keywords import TEXT, path_in
+from autossl.machine import absent_folders, remove_empty, writable
 from autossl.settings import Asked, compare, default_out, resolve
 from autossl.weights import keep_weights
 
@@ -18,14 +20,24 @@ COMMENT = "The settings of this AutoSSL study, resolved."
 
 def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, dict[str, Any]]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
+    data, unlabeled = path_in(data, "the data"), path_in(unlabeled, "--unlabeled")
+    labels = path_in(labels, "--labels")
     source = open_data(
         data, task=asked.task, unlabeled=unlabeled, labels=labels, patients=patients,
         label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
         ct=asked.modality == CT,
     )  # fmt: skip
+    _check_names(source)
     check_enough(source, asked.max_labels)
     given = {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
     return source, resolve(asked, source, given)
+
+
+def _check_names(source: Source) -> None:
+    """UserError for names that no report or card can be written with."""
+    for what, name in (("the data set", source.name), *(("a class", name) for name in source.classes)):
+        if not TEXT.takes(name):
+            raise UserError(f"the name of {what} in UTF-8 was wanted, found {name!r} in {source.place}; rename it")
 
 
 def look_again(folder: Folder, config: dict[str, Any]) -> Source:
@@ -56,14 +68,20 @@ def _describe(data: Any) -> str | None:
 def place(asked: Asked, source: Source) -> Folder:
     """Where the study is to be; UserError where other things are: they are not written to."""
     folder = Folder(Path(asked.out) if asked.out else default_out(source.name, asked.task))
+    with writable(folder.root, "--out"):
+        _refuse_others(folder)
+    return folder
+
+
+def _refuse_others(folder: Folder) -> None:
     if folder.root.exists() and not folder.root.is_dir():
         raise UserError(f"a folder for the study was wanted, found a file at {folder.root}; give another --out")
     # a run that was killed in its first moment has left its lock
-    if folder.root.is_dir() and not folder.is_study and {p.name for p in folder.root.iterdir()} - {folder.lock.name}:
+    own = {folder.lock.name} if folder.lock.is_file() else set()
+    if folder.root.is_dir() and not folder.is_study and {p.name for p in folder.root.iterdir()} - own:
         raise UserError(
             f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
         )
-    return folder
 
 
 @contextmanager
@@ -72,22 +90,25 @@ def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
 
     The settings are written before the images are decoded, so that a run that is killed meanwhile can be resumed.
     """
-    absent = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
-    folder.make()
-    with only_process(folder):
-        try:
-            if folder.has_begun:
-                compare(folder, config)
-            else:
-                write_toml(folder.config, config, COMMENT)
-            yield
-        except UserError:
-            if not folder.has_begun:
-                folder.clear()
-                with suppress(OSError):  # something else has come in meanwhile
-                    for path in absent:
-                        path.rmdir()
-            raise
+    absent = absent_folders(folder.root)
+    try:
+        folder.make()
+        with only_process(folder):
+            try:
+                if folder.has_begun:
+                    compare(folder, config)
+                else:
+                    write_toml(folder.config, config, COMMENT)
+                yield
+            except MachineStopped:
+                raise  # it can be resumed
+            except Exception:
+                if not folder.has_begun:
+                    folder.clear()
+                raise
+    except Exception:
+        remove_empty(absent)
+        raise
 
 
 def decode(source: Source, folder: Folder, config: dict[str, Any], progress: Callable[[int, int], None]) -> None:

@@ -12,24 +12,29 @@ from autossl.clock import seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.data import Fresh, known_digests, read_images
 from autossl.errors import UserError
-from autossl.folder import existing
+from autossl.folder import check_folder, existing
 from autossl.journal import entries
+from autossl.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.proxies import bootstrap, interval
 from autossl.scheduler import best, order
 
+NUMBER = optional(whole(0, wanted="the number of a candidate", remedy="see autossl leaderboard"))
 
-def train_on(run: str | Path, candidate: int | None, time_limit: str, output: Path) -> Path:
+
+def train_on(run: str | Path, candidate: int | str | None, time_limit: str, output: str | Path) -> Path:
     """Train one candidate (default: the leader) on with a falling learning rate; write its encoder to `output`."""
-    context = open_context(existing(run))
-    if output.exists():
-        raise UserError(f"a new folder was wanted, found something at --output {output}; choose another")
+    folder, candidate = existing(run), NUMBER.take("--candidate", candidate)
+    limit = seconds(DURATION.take("--time-limit", time_limit))
+    output = Path(path_of(output, "--output"))
+    check_folder(output, "--output")
+    context = open_context(folder)
     board = order(entries(context.study.get_trials(deepcopy=False)))
     chosen = best(board) if candidate is None else next((e for e in board if e.candidate == candidate), None)
     if chosen is None:
         raise UserError(
             f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
         )
-    encoder, facts = final.train_on(context, chosen, seconds(time_limit))
+    encoder, facts = final.train_on(context, chosen, limit)
     export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
     return output
 
@@ -45,10 +50,12 @@ def evaluate(
 
     Intervals are over patients where the images have any. "warning" says that images are the study's own.
     """
-    context = open_context(existing(run))
-    if not context.folder.model.is_dir():
+    folder = existing(run)
+    if not folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
-    model = export.load(context.folder.model)
+    data, labels = path_in(data, "--data"), path_in(labels, "--labels")
+    context = open_context(folder)
+    model = export.load(folder.model)
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
         rows = context.rows(TEST, labelled=True)

@@ -15,8 +15,9 @@ from autossl.clock import Clock
 from autossl.data import read_images
 from autossl.errors import UserError
 from autossl.export import Exported
-from autossl.folder import Folder, existing, read_json, read_toml
+from autossl.folder import Folder, check_folder, check_output, existing, machine_faults, read_json, read_toml
 from autossl.journal import entries, read_study
+from autossl.keywords import one_of, path_in, path_of
 from autossl.report import write_report
 from autossl.scheduler import best
 
@@ -138,23 +139,22 @@ class Study:
             "model": self.folder.model,
             "supervised": self.folder.root / "baselines" / "supervised",
         }
-        if candidate not in places:
-            raise UserError(
-                f"one of {', '.join(places)} was wanted, found --candidate {candidate!r}; choose one of these"
-            )
-        source, target = places[candidate], Path(path)
+        one_of(*places).take("--candidate", candidate)
+        source, target = places[candidate], Path(path_of(path, "the path to export to"))
         if not source.is_dir():
             raise UserError(
                 f"a finished {candidate} was wanted, found none yet in {self.folder.root}; see autossl status"
             )
-        if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
-            raise UserError(f"an empty or new folder was wanted, found something at {target}; choose another")
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        check_folder(target, "the path to export to")
+        with machine_faults():
+            shutil.copytree(source, target, dirs_exist_ok=True)
         return target
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one self-contained HTML file, and return where it is."""
-        return write_report(self.folder, Path(path) if path else self.folder.report)
+        output = self.folder.report if path is None else Path(path_of(path, "--output"))
+        check_output(output, "--output")
+        return write_report(self.folder, output)
 
     def clock(self) -> Clock:
         """The study's clock."""
@@ -165,6 +165,11 @@ def embed(encoder: Exported, data: Any) -> NDArray[np.float32]:
     """Embeddings (n, d) of images in any supported form, brought to the encoder's size and scale."""
     p = encoder.preprocessing
     found = read_images(
-        data, image_size=p.image_size, channels=encoder.channels, scale=p.scale, dims=p.dims, window=p.window
+        path_in(data, "the data"),
+        image_size=p.image_size,
+        channels=encoder.channels,
+        scale=p.scale,
+        dims=p.dims,
+        window=p.window,
     )
     return encoder.embed(found.images)

@@ -244,7 +244,8 @@ def load(folder: Path) -> Data:
     """The `Data` that `prepare` wrote into `folder`, without the source."""
     if not (folder / "data.npz").is_file() or not (folder / "images.npy").is_file():
         raise UserError(f"decoded images were wanted, found none in {folder}; run autossl search on the data again")
-    with np.load(folder / "data.npz", allow_pickle=False) as stored:
+    # NumPy leaves a damaged file open that it has opened itself
+    with open(folder / "data.npz", "rb") as file, np.load(file, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
         return Data(
             name=about["name"],
