@@ -262,8 +262,9 @@ def _shown(context: Context, method: str, hyperparameters: dict[str, Any], image
         torch.manual_seed(0)
         size, arguments = config["image_size"], config["model_args"]
         encoder = Watched(
-            config["backbone"], context.channels, size, model_args=arguments, upsample=config.get("upsample")
-        )
+            config["backbone"], context.channels, size, model_args=arguments, upsample=config.get("upsample"),
+            where=context.folder.config,
+        )  # fmt: skip
         pretext, _ = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
         encoder.__dict__["seen"] = []
         for number in range(VIEWS):
