@@ -38,6 +38,7 @@ VIEWS = 5  # views of each
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names of classes are data
+    "text.usetex": False,  # whatever a matplotlibrc in the current folder says: LaTeX is another program
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,

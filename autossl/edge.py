@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from autossl.errors import MachineStopped, NoCandidate, UserError
+from autossl.printable import one_line
 
 INTERRUPTED, FAULT = 130, 1
 GO_ON = {
@@ -35,7 +36,7 @@ class Edge(click.Group):
 
 
 def _end(sentence: str, code: int) -> None:
-    click.echo(sentence, err=True)
+    click.echo(one_line(sentence), err=True)
     sys.exit(code)
 
 

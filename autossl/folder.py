@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from autossl.errors import MachineStopped, UserError
+from autossl.links import refuse_links
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM}
 
@@ -113,11 +114,12 @@ class Folder:
 
 
 def existing(path: str | Path) -> Folder:
-    """The study folder at `path`; UserError if there is none."""
+    """The study folder at `path`; UserError if there is none, or if links in it lead elsewhere."""
     folder = Folder(Path(path))
     if not folder.is_study:
         found = "nothing" if not folder.root.exists() else "no config.toml of one"
         raise UserError(f"a study folder was wanted, found {found} at {path}; give the folder that --out named")
+    refuse_links(folder.root)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Names that come from files, as a terminal and as a model card may show them: they say something and do nothing."""
 
+import logging
 import re
 
 MEANT = re.compile(r"[\\`*\[\]~|$]|(?<![^\W_])_|_(?![^\W_])")  # what Markdown takes for more than letters within a line
@@ -18,3 +19,11 @@ def markdown(text: str) -> str:
     for mark, written in HTML.items():
         text = text.replace(mark, written)
     return FIRST.sub(r"\1\\\2", text)
+
+
+class OneLine(logging.Filter):
+    """Lets a handler write each message on one line; a traceback below it keeps its own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = one_line(record.getMessage()), ()
+        return True

@@ -35,7 +35,8 @@ def new_run(context: Context, candidate: int, method: str, hyperparameters: dict
 
 def segment_file(context: Context, attrs: dict[str, Any], ending: str, folder: Path | None = None) -> Path:
     """Where a segment leaves a file."""
-    return (folder or context.folder.checkpoints) / f"c{attrs['candidate']:04d}-r{attrs['rung']}.{ending}"
+    candidate, rung = int(attrs["candidate"]), int(attrs["rung"])
+    return (folder or context.folder.checkpoints) / f"c{candidate:04d}-r{rung}.{ending}"
 
 
 def seconds_per(trials: list[FrozenTrial], context: Context) -> Callable[[str, int], float]:

@@ -189,8 +189,8 @@ class Worker:
         self._inherit(trial)
         run = new_run(context, int(attrs["candidate"]), method, hyperparameters)
         own = segment_file(context, attrs, "partial.pt")
-        parent = attrs.get("checkpoint")
-        for path in (own, context.folder.root / parent if parent else None):
+        parent = Path(str(attrs.get("checkpoint") or "")).name  # whatever folder a journal names: ours are in one
+        for path in (own, context.folder.checkpoints / parent if parent else None):
             if path is not None and path.is_file():
                 resume(run, path)
                 break

@@ -15,6 +15,8 @@ from autossl.errors import UserError
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2"}
 )
+# by what is in a file, whatever its name: Pillow would hand PostScript (EPS) to Ghostscript, another program
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 GREY = frozenset({"1", "L", "LA", "La"})
 DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 SWAPPED = {"16B": "16L", "16L": "16B", "16N": "16B"}  # reads the other byte of each 16-bit value
@@ -45,7 +47,7 @@ class Header(NamedTuple):
 def look(path: Path) -> Header | None:
     """The header of an image file, without decoding it; None where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             _refuse_frames(image)
             width, height = image.size[::-1] if _orientation(image) >= 5 else image.size
             deep = image.mode in DEEP or ";16" in _rawmode(image)
@@ -61,7 +63,7 @@ def decode(path: Path) -> Pixels:
     Transparency is dropped, palettes and CMYK become RGB; floating-point TIFF in [0, 1] becomes uint16.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             _refuse_frames(image)
             turned = _orientation(image)
             pixels = _deep(image, path) if image.mode in DEEP or ";16" in _rawmode(image) else _shallow(image)
@@ -111,7 +113,7 @@ def _join_bytes(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.u
 
 def _reread(path: Path, rawmode: str) -> NDArray[np.uint8]:
     """The file decoded again, its bytes taken for those of another form."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         assert isinstance(image, ImageFile.ImageFile)
         image.tile = [
             tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *(tile.args or ())[1:]))
