@@ -7,7 +7,7 @@ A library's function for a network takes more than sizes: timm's reads weights b
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 from torch import nn
@@ -55,7 +55,7 @@ def create(
         raise UserError(
             f"timm cannot build {backbone!r} with {dict(model_args)}{place}: {line}; choose others"
         ) from fault
-    return cast(nn.Module, made)
+    return made
 
 
 def _check_name(backbone: object, place: str) -> None:

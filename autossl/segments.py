@@ -39,6 +39,11 @@ def segment_file(context: Context, attrs: dict[str, Any], ending: str, folder: P
     return (folder or context.folder.checkpoints) / f"c{candidate:04d}-r{rung}.{ending}"
 
 
+def parent_file(context: Context, attrs: dict[str, Any]) -> Path:
+    """The checkpoint that a segment goes on from, whatever folder its journal names: they are all in one."""
+    return context.folder.checkpoints / (Path(str(attrs.get("checkpoint", ""))).name or "none")
+
+
 def seconds_per(trials: list[FrozenTrial], context: Context) -> Callable[[str, int], float]:
     """What training a method on a number of images costs, scoring included: measured where there are results."""
     plan = context.plan

@@ -16,7 +16,7 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2"}
 )
 # by what is in a file, whatever its name: Pillow would hand PostScript (EPS) to Ghostscript, another program
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 GREY = frozenset({"1", "L", "LA", "La"})
 DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 SWAPPED = {"16B": "16L", "16L": "16B", "16N": "16B"}  # reads the other byte of each 16-bit value
