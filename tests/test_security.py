@@ -135,7 +135,8 @@ def test_every_command_ends_as_it_should(seen: Seen) -> None:
     ends = {name: (what["code"], what["output"][-600:]) for name, what in seen.found.items()}
     assert {name: end for name, end in ends.items() if end[0] != seen.codes[name]} == {}
     assert [name for name, (_, text) in ends.items() if "Traceback" in text] == []
-    assert [text for code, text in ends.values() if code == 2 and len(text.splitlines()) != 1] == []
+    last = [text.splitlines()[-1] for code, text in ends.values() if code == 2]  # `resume` tells its progress before
+    assert [line for line in last if not line.startswith("error: ")] == []
 
 
 @pytest.mark.parametrize(("study", "word"), [("bombed", "'checkpoint_path'"), ("asking", "'pretrained'"), ("hub", HUB)])
@@ -161,6 +162,10 @@ def test_a_worker_imports_nothing_from_the_current_folder(tmp_path: Path, monkey
     hostile.trapped(folder, marker)
     monkeypatch.chdir(tmp_path)
     process = executor._start(folder, 0, 1, time.time())
-    assert process.wait(120) != 0  # there is no study
-    assert "config.toml" in folder.log.read_text()
+    libraries = Path(f"/proc/{process.pid}/maps")  # where there are such: the true torch is there, so that will do
+    while process.poll() is None and not (libraries.is_file() and "libtorch" in libraries.read_text()):
+        time.sleep(0.05)
+    process.kill()
+    assert process.wait() != 0
     assert not marker.exists()
+    assert "ModuleNotFoundError" not in folder.log.read_text()

@@ -99,7 +99,7 @@ def plan(path: str) -> None:
     from autossl.repeat import adopt_plan
 
     root = Path(path).with_name("repeated")
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     adopt_plan(Folder(root), path)
 
 
@@ -117,7 +117,7 @@ def run(probe: dict[str, Any], out: int) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     except UserError as fault:
-        print(fault)
+        print(f"error: {fault}")
         return 2
     finally:
         sys.stdout.flush()
