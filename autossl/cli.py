@@ -13,6 +13,7 @@ from autossl.errors import UserError
 from autossl.folder import check_output, replace_file
 from autossl.keywords import path_of
 from autossl.options import search_options
+from autossl.printable import one_line
 
 
 @click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,14 +55,19 @@ def resume(run: str, time_limit: str | None, quiet: bool) -> None:
     _closing(folder.root)
 
 
+def _say(sentence: str, err: bool = False) -> None:
+    """Print a line in which names may come from files."""
+    click.echo(one_line(sentence), err=err)
+
+
 def _closing(root: Path) -> None:
     from autossl.report import headline
     from autossl.study import Study
 
     study = Study(root)
     if study.result:
-        click.echo(headline(study.result, study.config))
-    click.echo(f"encoder: {root}/encoder   report: {root}/report.html")
+        _say(headline(study.result, study.config))
+    _say(f"encoder: {root}/encoder   report: {root}/report.html")
 
 
 @main.command()
@@ -86,10 +92,10 @@ def status(run: str, watch: bool, as_json: bool) -> None:
                 score = f"{lead['score']:.3f} ± {lead['se']:.3f} at rung {lead['rung']}"
                 leader = f"candidate {lead['candidate']} ({lead['method']}), {score}"
             segments = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
-            click.echo(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
-            click.echo(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
+            _say(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
+            _say(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
             for sentence in found["shortcuts"]:
-                click.echo(sentence)
+                _say(sentence)
         if not watch or found["finished"]:
             return
         time.sleep(2)
@@ -127,10 +133,10 @@ def stop(run: str) -> None:
 
     folder = existing(run)
     if (read_json(folder.state) or {}).get("finished"):
-        click.echo(f"{run} is finished, there is nothing to stop")
+        _say(f"{run} is finished, there is nothing to stop")
         return
     folder.stop.touch()
-    click.echo(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
+    _say(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
 
 
 @main.command()
@@ -140,7 +146,7 @@ def report(run: str, output: str | None) -> None:
     """Write the report of RUN, one self-contained HTML file."""
     from autossl.study import Study
 
-    click.echo(str(Study(run).report(output)))
+    _say(str(Study(run).report(output)))
 
 
 @main.command()
@@ -151,7 +157,7 @@ def export(run: str, path: str, candidate: str) -> None:
     """Copy an encoder of RUN to PATH, in the form that timm and autossl.load read."""
     from autossl.study import Study
 
-    click.echo(str(Study(run).export(path, candidate)))
+    _say(str(Study(run).export(path, candidate)))
 
 
 @main.command()
@@ -175,7 +181,7 @@ def train(run: str, candidate: str | None, time_limit: str, output: str) -> None
     """Train one candidate of RUN on, with a falling learning rate, and export its encoder."""
     from autossl.single import train_on
 
-    click.echo(str(train_on(run, candidate, time_limit, output)))
+    _say(str(train_on(run, candidate, time_limit, output)))
 
 
 @main.command()
@@ -192,7 +198,7 @@ def evaluate(
 
     found = score(run, data, labels, label_column, patient_column)
     if "warning" in found:
-        click.echo(f"warning: {found['warning']}", err=True)
+        _say(f"warning: {found['warning']}", err=True)
     click.echo(json.dumps(found, indent=1))
 
 
@@ -211,7 +217,7 @@ def embed(encoder: str, data: str, output: str) -> None:
     check_output(Path(output), "--output")
     z = embedded(exported.load(encoder), data)
     replace_file(Path(output), lambda file: np.save(file, z))
-    click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
+    _say(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 
 
 @main.command()
@@ -238,7 +244,7 @@ def inspect(
         check_output(Path(out), "--out")
     source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
     for name, found in describe(source):
-        click.echo(f"{name:15} {found}")
+        _say(f"{name:15} {found}")
     if views:
         from autossl.sheet import write_sheet
 

@@ -52,7 +52,7 @@ class Context:
 
     @cached_property
     def study(self) -> optuna.Study:
-        return open_study(self.folder, self.config["study_name"], self.config.get("storage"))
+        return open_study(self.folder, self.config["study_name"])
 
     @cached_property
     def target(self) -> Classification:
@@ -105,6 +105,7 @@ class Context:
             config["image_size"],
             model_args=config["model_args"],
             upsample=config["upsample"],
+            where=self.folder.config,
         )
         encoder.low_precision = config["precision"] == "bf16"
         channels_last(encoder, encoder.dims)

@@ -17,6 +17,7 @@ from rich.text import Text
 from autossl.clock import in_words
 from autossl.leaderboard import as_table
 from autossl.machine import open_own, writable
+from autossl.printable import OneLine
 
 EVERY = 2.0  # seconds between refreshes
 log = logging.getLogger("autossl")
@@ -37,6 +38,7 @@ class Display:
         log.setLevel(logging.INFO)
         log.propagate = False
         for handler in self.handlers:
+            handler.addFilter(OneLine())
             log.addHandler(handler)
         if self.live:
             self.live.start()

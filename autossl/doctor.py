@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import timm
 import torch
@@ -17,6 +16,7 @@ from autossl.data import Source, default_image_size, positions
 from autossl.encoder import default_backbone, dims_of, fit_to_size
 from autossl.presets import modalities
 from autossl.pretext import METHODS
+from autossl.proxies.compiled import numba
 from autossl.space import Range, read_space, shipped_spaces
 from autossl.targets import TARGETS
 from autossl.volume_networks import VOLUMES

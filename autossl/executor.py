@@ -15,6 +15,7 @@ from autossl.context import Context, open_context
 from autossl.faults import account
 from autossl.folder import Folder
 from autossl.journal import entries
+from autossl.printable import OneLine
 from autossl.scheduler import search_end
 from autossl.segments import give_up
 from autossl.worker import Worker
@@ -66,7 +67,8 @@ def _late(context: Context, now: float) -> float:
 
 
 def _start(folder: Folder, number: int, count: int, zero: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "autossl.executor", str(folder.root.resolve()), str(number), str(count)]
+    # -P: else Python imports from the current folder first, which may be a study of somebody else's
+    command = [sys.executable, "-P", "-m", "autossl.executor", str(folder.root.resolve()), str(number), str(count)]
     with open(folder.log, "ab") as stream:
         return subprocess.Popen([*command, str(zero)], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
 
@@ -77,6 +79,7 @@ def main(root: str, number: str, count: str, zero: str) -> None:
     It ends when the process that started it is gone.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger().handlers[0].addFilter(OneLine())
     torch.set_num_threads(max(1, torch.get_num_threads() // int(count)))  # of the cores that this process may use
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder, parent = Folder(Path(root)), os.getppid()

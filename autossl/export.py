@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from timm.models._hub import save_for_hf
@@ -23,7 +22,9 @@ from autossl.errors import UserError
 from autossl.export_volumes import read_head, read_tensors, usage, write_network
 from autossl.folder import Folder, machine_faults
 from autossl.keywords import path_of
+from autossl.networks import create
 from autossl.pool import at_a_time
+from autossl.printable import markdown
 from autossl.stored import Damaged, read_json
 from autossl.targets import Head
 from autossl.verdict import METRICS, NAMES
@@ -153,7 +154,7 @@ def _write_timm(
 
 def _with_head(encoder: Encoder, head: Head) -> Any:
     classes = head.weights.shape[1]
-    model: Any = timm.create_model(encoder.name, num_classes=classes, in_chans=encoder.channels, **encoder.model_args)
+    model: Any = create(encoder.name, encoder.channels, encoder.image_size, encoder.model_args, classes=classes)
     model.load_state_dict(encoder.backbone.state_dict(), strict=False)
     with torch.no_grad():
         model.get_classifier().weight.copy_(torch.from_numpy(head.weights.T.copy()))
@@ -191,7 +192,10 @@ def load(path: str | Path) -> Exported:
     args = {
         k: v for k, v in config.get("model_args", {}).items() if k not in ("num_classes", "in_chans", "global_pool")
     }
-    encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
+    encoder = Exported(
+        config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"],
+        where=config_file,
+    )  # fmt: skip
     state = read_tensors(weights)
     if config["num_classes"]:
         if encoder.dims == 3:
@@ -219,7 +223,7 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
     across, unit = " x ".join([str(size)] * encoder.dims), "voxels" if encoder.dims == 3 else "px"
     lines = [
         "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
-        f"# {facts.get('data', {}).get('name', 'AutoSSL')} — {encoder.name}", "",
+        f"# {markdown(facts.get('data', {}).get('name', 'AutoSSL'))} — {encoder.name}", "",
         f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
         "## Use", "", "```python", *code(encoder, len(classes)), "```", "", "## Input", "",
         f"{encoder.channels} channel(s), {across} {unit}, values divided by {preprocessing.scale:g}, then "
@@ -230,7 +234,7 @@ def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any
             f"The input is then enlarged {up} x (linearly); a plain {library} model must be given the enlarged image."
         )
     if classes:
-        lines += ["", "## Classes", "", ", ".join(classes)]
+        lines += ["", "## Classes", "", ", ".join(map(markdown, classes))]
     for title in ("candidate", "start", "test", "data", "seeds", "limits", "versions"):
         if title in facts:
             told = _tested(facts[title]) if title == "test" else _listed(facts[title])
@@ -278,16 +282,16 @@ def _score(value: float, ends: Sequence[float] | None) -> str:
 def _listed(facts: Any) -> list[str]:
     """Facts as a list."""
     if isinstance(facts, Mapping):
-        return [f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in facts.items()]
+        return [f"- {markdown(name.replace('_', ' '))}: {_plain(value)}" for name, value in facts.items()]
     return [f"- {_plain(value)}" for value in (facts if isinstance(facts, list | tuple) else [facts])]
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {_plain(item)}" for name, item in value.items())
+        return ", ".join(f"{markdown(name)} = {_plain(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(map(_plain, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else markdown(str(value))
 
 
 def _short(values: tuple[float, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from autossl.errors import UserError
 from autossl.keywords import path_of
+from autossl.links import refuse_links
 from autossl.machine import (
     FULL,
     check_folder,
@@ -124,7 +125,7 @@ class Folder:
 
 
 def existing(path: str | Path) -> Folder:
-    """The study folder at `path`; UserError if there is none, or if its settings are damaged."""
+    """The study folder at `path`; UserError if there is none, its settings are damaged or links in it lead out."""
     folder = Folder(Path(path_of(path, "the folder of a study")))
     try:
         there, config = folder.root.exists(), folder.config.is_file()
@@ -135,6 +136,7 @@ def existing(path: str | Path) -> Folder:
     if not config or "study_name" not in read_toml(folder.config):
         found = "no config.toml of one" if there else "nothing"
         raise UserError(f"a study folder was wanted, found {found} at {path}; give the folder that --out named")
+    refuse_links(folder.root)
     return folder
 
 

@@ -79,10 +79,8 @@ class _Journal(JournalFileBackend):
         super().append_logs(logs)
 
 
-def open_storage(folder: Folder, url: str | None = None) -> BaseStorage:
-    """The journal in the study folder, or the database at `url`."""
-    if url is not None:
-        return optuna.storages.RDBStorage(url)
+def open_storage(folder: Folder) -> BaseStorage:
+    """The journal in the study folder. No setting leads elsewhere: a folder may come from anybody."""
     # absolute: the lock is a symbolic link to the journal, and one that dangles never grows stale
     path = str(folder.journal.resolve())
     _refuse_zeros(folder.journal)
@@ -94,12 +92,12 @@ def open_storage(folder: Folder, url: str | None = None) -> BaseStorage:
         raise Damaged(folder.journal, type(fault).__name__) from None
 
 
-def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study:
+def open_study(folder: Folder, name: str) -> optuna.Study:
     """The Optuna study of this folder, made if it is not there; larger scores are better."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_faults():
         return optuna.create_study(
-            storage=open_storage(folder, url),
+            storage=open_storage(folder),
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -107,12 +105,12 @@ def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Stud
         )
 
 
-def read_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study | None:
+def read_study(folder: Folder, name: str) -> optuna.Study | None:
     """The Optuna study of this folder to read, also where nothing may be written; None while there is none."""
-    if url is None and not folder.journal.is_file():
+    if not folder.journal.is_file():
         return None
     with storage_faults():
-        storage = open_storage(folder, url)
+        storage = open_storage(folder)
         try:
             return optuna.load_study(study_name=name, storage=storage)
         except KeyError:
@@ -130,8 +128,6 @@ def storage_faults() -> Iterator[None]:
         raise MachineStopped(
             f"the study's storage failed ({fault.strerror}); free space, then run autossl resume"
         ) from fault
-    except optuna.exceptions.StorageInternalError as fault:
-        raise MachineStopped("the study's database did not answer; start it, then run autossl resume") from fault
 
 
 def sampler(seed: int, *key: int) -> TPESampler:

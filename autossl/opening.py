@@ -11,6 +11,7 @@ from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
 from autossl.errors import MachineStopped, UserError
 from autossl.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
 from autossl.keywords import TEXT, path_in
+from autossl.links import refuse_links
 from autossl.machine import absent_folders, remove_empty, writable
 from autossl.settings import Asked, compare, default_out, resolve
 from autossl.weights import keep_weights
@@ -48,6 +49,12 @@ def look_again(folder: Folder, config: dict[str, Any]) -> Source:
             f"decoded images were wanted, found none in {folder.root}, and the data were given in memory; "
             "call autossl.search on them again"
         )
+    for value in given.values():
+        if str(value).startswith("medmnist:"):
+            raise UserError(
+                f"decoded images were wanted, found none in {folder.root}, and a download ({value}) is made only where "
+                f"it is asked for; run autossl search {value} --out {folder.root} again"
+            )
     return open_data(
         given["data"], task=config["task"], unlabeled=given["unlabeled"], labels=given["labels"],
         label_column=config.get("label_column"), patient_column=config.get("patient_column"),
@@ -82,6 +89,7 @@ def _refuse_others(folder: Folder) -> None:
         raise UserError(
             f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
         )
+    refuse_links(folder.root)
 
 
 @contextmanager

@@ -35,7 +35,13 @@ def new_run(context: Context, candidate: int, method: str, hyperparameters: dict
 
 def segment_file(context: Context, attrs: dict[str, Any], ending: str, folder: Path | None = None) -> Path:
     """Where a segment leaves a file."""
-    return (folder or context.folder.checkpoints) / f"c{attrs['candidate']:04d}-r{attrs['rung']}.{ending}"
+    candidate, rung = int(attrs["candidate"]), int(attrs["rung"])
+    return (folder or context.folder.checkpoints) / f"c{candidate:04d}-r{rung}.{ending}"
+
+
+def parent_file(context: Context, attrs: dict[str, Any]) -> Path:
+    """The checkpoint that a segment goes on from, whatever folder its journal names: they are all in one."""
+    return context.folder.checkpoints / (Path(str(attrs.get("checkpoint", ""))).name or "none")
 
 
 def seconds_per(trials: list[FrozenTrial], context: Context) -> Callable[[str, int], float]:

@@ -52,7 +52,7 @@ class Study:
     def _read(self) -> optuna.Study | None:
         """The Optuna study, or None while there is none; it is never made here."""
         if self._opened is None:
-            self._opened = read_study(self.folder, self.config["study_name"], self.config.get("storage"))
+            self._opened = read_study(self.folder, self.config["study_name"])
         return self._opened
 
     def _trials(self) -> list[FrozenTrial]:

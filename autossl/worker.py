@@ -24,6 +24,7 @@ from autossl.segments import (
     leave_out_scores,
     new_run,
     next_candidate,
+    parent_file,
     requeue_lost,
     result,
     seconds_per,
@@ -189,9 +190,8 @@ class Worker:
         self._inherit(trial)
         run = new_run(context, int(attrs["candidate"]), method, hyperparameters)
         own = segment_file(context, attrs, "partial.pt")
-        parent = attrs.get("checkpoint")
-        for path in (own, context.folder.root / parent if parent else None):
-            if path is not None and path.is_file():
+        for path in (own, parent_file(context, attrs)):
+            if path.is_file():
                 resume(run, path)
                 break
         self._train(trial, run, own)
