@@ -15,6 +15,7 @@ from autossl.errors import UserError
 from autossl.folder import existing
 from autossl.journal import entries
 from autossl.proxies import bootstrap, interval
+from autossl.resumable import Terms
 from autossl.scheduler import best, order
 
 
@@ -29,7 +30,7 @@ def train_on(run: str | Path, candidate: int | None, time_limit: str, output: Pa
         raise UserError(
             f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
         )
-    encoder, facts = final.train_on(context, chosen, seconds(time_limit))
+    encoder, facts = final.train_on(context, chosen, Terms(seconds(time_limit)))
     export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
     return output
 
