@@ -49,13 +49,19 @@ class Test:
         if "label_curve" in self.outcome.facts:
             return
         self._count(CURVE)
-        rows, fit_rows = self.context.rows(TEST, labelled=True), self.context.rows(PROBE, SELECTION, labelled=True)
-        for entrant in entrants:
-            if entrant.head is None and entrant.name not in self.outcome.fitted:  # tested in an earlier run
-                self.outcome.embeddings[entrant.name] = self.context.embed(entrant.encoder, rows)
-                self.outcome.fitted[entrant.name] = self.context.embed(entrant.encoder, fit_rows)
+        self._embed([entrant for entrant in entrants if entrant.head is None])
         self.outcome.facts["label_curve"] = label_curve(self.context, self.outcome, out_of_time)
         self._write()
+
+    def _embed(self, entrants: list[Entrant]) -> None:
+        """Embed again what was tested in an earlier run, and keep the entrants in their order."""
+        context, outcome = self.context, self.outcome
+        rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+        for entrant in entrants:
+            if entrant.name not in outcome.fitted:
+                outcome.embeddings[entrant.name] = context.embed(entrant.encoder, rows)
+                outcome.fitted[entrant.name] = context.embed(entrant.encoder, fit_rows)
+        outcome.fitted = {entrant.name: outcome.fitted[entrant.name] for entrant in entrants}
 
     def _count(self, name: str) -> None:
         """Write down that the test part is about to be used: a new use of it where this was begun before."""
