@@ -87,7 +87,8 @@ def requeue_lost(study: optuna.Study, everything: bool = False) -> None:
     for lost in _lost_segments(study.get_trials(deepcopy=False), ("lost", "out of time") if everything else ("lost",)):
         attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT} | _counted(lost.user_attrs)
         if attrs["retry"] <= RETRIES and attrs["kills"] < KILLS:
-            study.enqueue_trial(lost.params, user_attrs=attrs)
+            # one that was lost before it was begun has its parameters in the queue only
+            study.enqueue_trial({**lost.system_attrs.get("fixed_params", {}), **lost.params}, user_attrs=attrs)
 
 
 def _counted(attrs: dict[str, Any]) -> dict[str, int]:

@@ -217,6 +217,15 @@ def test_kills_of_the_whole_study_do_not_give_a_segment_up() -> None:
         assert queued(study) == 1
 
 
+def test_a_segment_that_was_lost_before_it_was_begun_keeps_its_parameters() -> None:
+    study = optuna.create_study()
+    attrs = {"candidate": 3, "rung": 1, "method": "simclr", "paradigm": "contrastive"}
+    study.enqueue_trial({"lr": 0.25}, user_attrs=attrs)
+    study.ask()
+    requeue_lost(study, everything=True)
+    assert study.ask().suggest_float("lr", 0.0, 1.0) == 0.25
+
+
 def test_kills_without_end_in_a_segment_that_gets_no_further_end_with_it() -> None:
     study = optuna.create_study()
     for _ in range(KILLS):
