@@ -188,6 +188,16 @@ def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
     assert read_json(folder.state)["tests"] == 3
 
 
+def test_a_study_that_was_killed_while_its_report_was_written_gets_one(ended: Folder, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(ended.root, tmp_path / "run")))
+    folder.report.unlink()
+    write_json(folder.state, {**read_json(folder.state), "stage": "writing the report"})
+    autossl.resume(folder.root)
+    assert folder.report.is_file()
+    state = read_json(folder.state)
+    assert (state["stage"], state["finished"], state["tests"]) == ("done", True, 1)
+
+
 def start(folder: Folder) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", PRELUDE, "resume", str(folder.root), "--quiet"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
