@@ -62,13 +62,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory, often: None) -> Folder:
 
 
 def before_its_end(ended: Folder, root: Path) -> Folder:
-    """The study with its search behind it, a replicate and a short final training before it."""
+    """The study with its search behind it, a short replicate and a short final training before it."""
     folder = Folder(Path(shutil.copytree(ended.root, root)))
     for path in (folder.encoder, folder.model, folder.root / "baselines"):
         shutil.rmtree(path)
     folder.report.unlink()
     state = read_json(folder.state)
-    state["plan"] |= {"replicates": 1, "final_images": 400}
+    state["plan"] |= {"replicates": 1, "rungs": [640], "final_images": 400}
     done = {*NOT_YET, "finished", "result", "tests", "stage"}
     write_json(folder.state, {name: value for name, value in state.items() if name not in done})
     return folder
