@@ -17,7 +17,7 @@ from autossl.display import Display
 from autossl.encoder import dims_of
 from autossl.errors import UserError
 from autossl.executor import run_workers
-from autossl.finish import NOT_YET, Finish, none_scored
+from autossl.finish import NOT_YET, Finish, none_scored, still_needed
 from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
 from autossl.journal import entries, mend
 from autossl.keywords import DURATION
@@ -139,6 +139,8 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
     say = _sayer(context, run)
     if context.state("finished") and not extended:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
+        if context.state("stage") != "done":  # it was killed while its report was written
+            _report(folder, say)
         return
     requeue_lost(context.study, everything=True)
     warm_up(everything=False)
@@ -150,6 +152,10 @@ def _run(folder: Folder, run: Clocked, extended: bool = False) -> None:
         write_report(folder, folder.report)
         raise none_scored(context)
     Finish(context, run.clock.now, say, run.tick).run()
+    _report(folder, say)
+
+
+def _report(folder: Folder, say: Callable[[str], None]) -> None:
     say("writing the report")
     write_report(folder, folder.report)
     say("done")
@@ -183,7 +189,7 @@ def _plan(context: Context, run: Clocked, say: Callable[[str], None], extended: 
         context.remember(finished=False, extended_after_test=bool(context.state("tests")), **NOT_YET)
     else:
         plan = context.plan
-        ensure_time(plan, now, plan.end_seconds if context.state("finalists") else None)
+        ensure_time(plan, now, still_needed(context))
     context.remember(plan=plan.to_dict())
     if extended:  # now that the plan has accepted it
         opening.keep_settings(context.folder, time_limit="none" if limit is None else limit)

@@ -70,18 +70,6 @@ class Outcome:
         return {"value": round(gap.value, 5), "low": round(gap.low, 5), "high": round(gap.high, 5)}
 
 
-def test(context: Context, entrants: list[Entrant]) -> Outcome:
-    """Test networks on the same images; the first is the winner, the others are compared with it in pairs."""
-    outcome = Outcome()
-    for entrant in entrants:
-        outcome.add(context, entrant)
-    rows = context.rows(TEST, labelled=True)
-    outcome.facts["images"] = len(rows)
-    outcome.facts["labels"] = len(context.rows(PROBE, SELECTION, labelled=True))
-    outcome.facts["metric"] = context.target.metric
-    return outcome
-
-
 def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bool]) -> list[dict[str, Any]]:
     """Test score of a logistic probe for growing numbers of labels, for every embedding that was fitted.
 

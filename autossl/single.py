@@ -16,6 +16,7 @@ from autossl.folder import check_folder, existing
 from autossl.journal import entries
 from autossl.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.proxies import bootstrap, interval
+from autossl.resumable import Terms
 from autossl.scheduler import best, order
 
 NUMBER = optional(whole(0, wanted="the number of a candidate", remedy="see autossl leaderboard"))
@@ -34,7 +35,7 @@ def train_on(run: str | Path, candidate: int | str | None, time_limit: str, outp
         raise UserError(
             f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
         )
-    encoder, facts = final.train_on(context, chosen, limit)
+    encoder, facts = final.train_on(context, chosen, Terms(limit))
     export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
     return output
 

@@ -107,6 +107,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     "config.toml": {
         **dict.fromkeys(("study_name", "task", "metric", "adaptation", "space", "backbone", "modality"), TEXT),
         **dict.fromkeys(("device", "precision", "start", "weights", "label_column", "patient_column"), TEXT),
+        "missing": _typed("a text", str),
         **dict.fromkeys(("model_args", "left_out"), TABLE),
         **dict.fromkeys(("methods", "lacks"), _all(TEXT)),
         **dict.fromkeys(("image_size", "upsample", "workers", "max_labels", "max_candidates"), counted(1)),
@@ -123,7 +124,12 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
             _with(rungs=_all(counted(1, 2**62)), methods=_all(TEXT), skipped=_all(TEXT), table=_all(LIST))
         ),
         "supervised": SCORED,
-        "finalists": optional(_either(TABLE, LIST)),
+        "finalists": optional(_all(_with(candidate=counted(0), rung=counted(0), selection=_all(ANY_NUMBER)))),
+        "scored": optional(_each(_all(ANY_NUMBER))),
+        "granted": optional(_each(optional(ANY_NUMBER))),
+        "adapted": optional(_with(tuned=FLAG, facts=TABLE)),
+        "testing": optional(_all(TEXT)),
+        "tested": optional(FLAG),
         "final": optional(TABLE),
         "repeat": optional(_all(_with(candidate=counted(0), rung=counted(0), params=TABLE))),
         "result": optional(_with(candidate=_with(number=counted(0)), test=_with(entrants=TABLE))),

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from autossl.folder import replace_file
 from autossl.journal import entries, sampler, storage_faults
 from autossl.pretext import METHODS
 from autossl.proxies import paired
+from autossl.resumable import Terms, Training
 from autossl.scheduler import Promote, Sample, Stop, Wait, next_step, search_end, search_left
 from autossl.segments import (
     configuration,
@@ -34,7 +34,7 @@ from autossl.segments import (
 from autossl.shortcut import monitored
 from autossl.space import METHOD, as_trial, suggest
 from autossl.targets import Score
-from autossl.train import Diverged, Run, resume, save, train
+from autossl.train import Diverged, resume
 
 log = logging.getLogger("autossl")
 
@@ -147,7 +147,7 @@ class Worker:
         trial.set_user_attr("worker", self.number)
         started = time.time()
         try:
-            run, score = self._train_and_score(trial, method, hyperparameters)
+            training, score = self._train_and_score(trial, method, hyperparameters)
         except Cut:
             self._fail(trial, "out of time", seconds=time.time() - started)
         except Diverged as fault:
@@ -155,7 +155,7 @@ class Worker:
         except torch.OutOfMemoryError:
             self._fail(trial, "out of memory", why="out of memory even in micro-batches", seconds=time.time() - started)
         else:
-            self._tell(trial, run, score, time.time() - started)
+            self._tell(trial, training, score, time.time() - started)
 
     def _introduce(self, trial: optuna.Trial, method: str) -> None:
         """Say which candidate this trial belongs to; the first trial of a candidate gets the next free number."""
@@ -185,21 +185,22 @@ class Worker:
                 return True
         return False
 
-    def _train_and_score(self, trial: optuna.Trial, method: str, hyperparameters: dict[str, Any]) -> tuple[Run, Score]:
+    def _train_and_score(
+        self, trial: optuna.Trial, method: str, hyperparameters: dict[str, Any]
+    ) -> tuple[Training, Score]:
         attrs, context = trial.user_attrs, self.context
         self._inherit(trial)
         run = new_run(context, int(attrs["candidate"]), method, hyperparameters)
         own = segment_file(context, attrs, "partial.pt")
-        for path in (own, parent_file(context, attrs)):
-            if path.is_file():
-                resume(run, path)
-                break
-        self._train(trial, run, own)
-        score = context.score(context.averaged(run.average))
-        return run, score
+        parent = parent_file(context, attrs)
+        if parent.is_file() and not own.is_file():
+            resume(run, parent)
+        training = Training(run, own)
+        self._train(trial, training)
+        return training, context.score(context.averaged(run.average))
 
-    def _train(self, trial: optuna.Trial, run: Run, partial: Path) -> None:
-        images = self.context.plan.rungs[int(trial.user_attrs["rung"])]
+    def _train(self, trial: optuna.Trial, training: Training) -> None:
+        run, images = training.run, self.context.plan.rungs[int(trial.user_attrs["rung"])]
         end = search_end(entries(self._trials()), self.context.plan)
         leased = time.time()
 
@@ -209,23 +210,20 @@ class Worker:
             if time.time() - leased > LEASE_SECONDS:
                 leased = time.time()
                 trial.set_user_attr("lease", leased)
+                trial.set_user_attr("headway", training.headway)
             return self.stopped() or (end is not None and self.now() >= end)
 
+        terms = Terms(stopped=out_of_time)
         try:
-            reached = next(train(run, [images], out_of_time=out_of_time))
+            reached = training.to(images, terms)
         except torch.OutOfMemoryError:
             if run.accumulate > 1:
                 raise
             run.accumulate = 4
             trial.set_user_attr("accumulate", run.accumulate)
-            reached = next(train(run, [images], out_of_time=out_of_time))
-        except KeyboardInterrupt:
-            save(run, partial)
-            raise
+            reached = training.to(images, terms)
         if not reached:
-            save(run, partial)
             raise Cut
-        partial.unlink(missing_ok=True)
 
     def _inherit(self, trial: optuna.Trial) -> None:
         """A queued trial cannot carry a curve, so whoever gets it reports the earlier rungs first."""
@@ -234,10 +232,10 @@ class Worker:
             parent = result(self._trials(), int(attrs["candidate"]), rung)
             trial.report(float(parent.user_attrs["score"]), step=rungs[rung])
 
-    def _tell(self, trial: optuna.Trial, run: Run, score: Score, seconds: float) -> None:
-        attrs, context = trial.user_attrs, self.context
+    def _tell(self, trial: optuna.Trial, training: Training, score: Score, seconds: float) -> None:
+        attrs, context, run = trial.user_attrs, self.context, training.run
         checkpoint = segment_file(context, attrs, "pt")
-        save(run, checkpoint)
+        training.keep_as(checkpoint)
         predicted = segment_file(context, attrs, "npz", context.folder.artifacts)
         losses = np.array(run.losses, dtype=np.float32)
         replace_file(

@@ -180,21 +180,15 @@ def _extend(study: Study, plan: Plan) -> None:
 
 
 def _lose(study: Study) -> None:
-    """Running segments are lost, and queued again twice at most."""
+    """Running segments are lost, and queued again: a kill of the whole study is not their doing."""
     begun = min((s.begin for s in study.segments if s.end > study.now), default=study.now)
     study.lost += study.now - begun + study.world.start
     for segment in study.segments:
         if segment.end > study.now:
             segment.end = study.now
             segment.entry = replace(segment.entry, state="failed", reason="lost", score=None)
-            twins = [s for s in study.segments if _same(s.entry, segment.entry)]
-            if len(twins) <= 2:
-                number = len(study.segments) + len(study.queue)
-                study.queue.append(replace(segment.entry, number=number, state="waiting", reason=""))
-
-
-def _same(a: Entry, b: Entry) -> bool:
-    return (a.candidate, a.rung) == (b.candidate, b.rung)
+            number = len(study.segments) + len(study.queue)
+            study.queue.append(replace(segment.entry, number=number, state="waiting", reason=""))
 
 
 def _search(study: Study, plan: Plan) -> None:
