@@ -45,7 +45,7 @@ def adapt(
     Where they leave it open, a fine-tune on the probe part is compared with a probe on the selection part first, and
     the better of the two is taken.
     """
-    started = time.time()
+    started = time.monotonic()
     chosen, why = context.target.adaptation(
         context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
     )
@@ -61,7 +61,7 @@ def adapt(
         if gap is None or gap.value <= 0:
             return Adapted(encoder, head, False, facts)
     say("fine-tuning on the labels")
-    rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
+    rest = None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
     tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest, stopped)
     if tuned is None:
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
@@ -72,11 +72,11 @@ def _tried(
     context: Context, encoder: Encoder, seconds: float | None, stopped: Callable[[], bool]
 ) -> tuple[Difference | None, dict[str, float]]:
     """Fine-tuned minus frozen on the selection part, both fitted on the probe part, and the score of each."""
-    started = time.time()
+    started = time.monotonic()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
     head = context.target.fit_head(context.embed(encoder, rows), context.data.labels[rows], context.groups(rows))
     frozen = head.logits(context.embed(encoder, judged))
-    rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
+    rest = None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
     tuned = _tuned(context, encoder, head, rows, rest, stopped)
     if tuned is None:
         return None, {}

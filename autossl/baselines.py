@@ -79,7 +79,7 @@ def supervised(
     best setting on every label outside the test part. None if time ran out before anything was trained, or a stop came
     before one run was whole: a baseline that was cut short would flatter what it is compared with.
     """
-    started = time.time()
+    started = time.monotonic()
     rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
     found: list[tuple[float, int, tuple[Encoder, Head]]] = []
     for index in range(trials if trials > 1 else 0):
@@ -89,14 +89,14 @@ def supervised(
             break
         found.append((selection_value(context, *model), index, model))
     value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
-    rest = None if budget is None else budget - (time.time() - started)
+    rest = None if budget is None else budget - (time.monotonic() - started)
     # where the search took all the time, or a stop came, its best network stands, trained on fewer labels
     chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest, stopped) or tried
     if chosen is None:
         return None
     lr, crop, jitter = SEARCHED[best]
     settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(found)}
-    return Trained(*chosen, value, settings, time.time() - started)
+    return Trained(*chosen, value, settings, time.monotonic() - started)
 
 
 def fit(
@@ -145,14 +145,14 @@ def _timed(run: Run, horizon: int, budget: float | None, stopped: Callable[[], b
     if budget is None:
         next(train(run, [horizon], out_of_time=stopped, anneal=lambda images: images / horizon))
         return
-    started = time.time()
+    started = time.monotonic()
     enough = 10 * horizon  # a long night must not overfit for hours
 
     def progress(images: int) -> float:
-        return max((time.time() - started) / budget, images / enough)
+        return max((time.monotonic() - started) / budget, images / enough)
 
     def over() -> bool:
-        return stopped() or time.time() - started >= budget
+        return stopped() or time.monotonic() - started >= budget
 
     next(train(run, [enough], out_of_time=over, anneal=progress))
 

@@ -50,22 +50,22 @@ def train_on(
     Without a limit it sees a fixed number of images; `stopped` (asked at every step) ends it early. Returns the encoder
     and facts about the training.
     """
-    started = time.time()
+    started = time.monotonic()
 
     def over() -> bool:
-        return stopped() or (seconds is not None and time.time() - started >= seconds)
+        return stopped() or (seconds is not None and time.monotonic() - started >= seconds)
 
     run = _resumed(context, entry, over)
     run.pool = context.final_pool
     run.mean, run.averaged = [], 0
     first, plan = run.images, context.plan
     last = first + (plan.final_images or PASSES * plan.rungs[-1])
-    begun = time.time() - started
+    begun = time.monotonic() - started
 
     def progress(images: int) -> float:
         if seconds is None:
             return (images - first) / max(1, last - first)
-        return (time.time() - started - begun) / max(seconds - begun, 1e-9)
+        return (time.monotonic() - started - begun) / max(seconds - begun, 1e-9)
 
     next(train(run, [last if seconds is None else 1 << 50], out_of_time=over, anneal=progress))
     return context.averaged(run.average, context.final_pool), {"images": run.images, "images_before": first}

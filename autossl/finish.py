@@ -92,11 +92,11 @@ class Finish:
 
     def _over(self, seconds: float | None = None) -> Callable[[], bool]:
         """Whether so many seconds are over or a stop was asked for, asked at every training step."""
-        started = time.time()
+        started = time.monotonic()
 
         def over() -> bool:
             self.tick()
-            return self.stopped or (seconds is not None and time.time() - started >= seconds)
+            return self.stopped or (seconds is not None and time.monotonic() - started >= seconds)
 
         return over
 

@@ -67,21 +67,22 @@ def place(asked: Asked, source: Source) -> Folder:
 
 @contextmanager
 def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
-    """Hold the folder with these settings in it. Where a study is refused before it began, nothing of it is left.
+    """Hold the folder with these settings in it. Where a new study is refused before it is planned, nothing is left.
 
     The settings are written before the images are decoded, so that a run that is killed meanwhile can be resumed.
     """
     absent = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
     folder.make()
     with only_process(folder):
+        new = not folder.has_begun
         try:
-            if folder.has_begun:
+            if not new:
                 compare(folder, config)
             else:
                 write_toml(folder.config, config, COMMENT)
             yield
         except UserError:
-            if not folder.has_begun:
+            if new and not folder.is_planned:
                 folder.clear()
                 with suppress(OSError):  # something else has come in meanwhile
                     for path in absent:

@@ -65,18 +65,28 @@ def give_up(study: optuna.Study, gone: Callable[[FrozenTrial], bool]) -> None:
             finish(study, trial, TrialState.FAIL, None)
 
 
-def _silent(trial: FrozenTrial) -> bool:
-    lease = trial.user_attrs.get("lease") or (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-    return time.time() - float(lease) > STALE_SECONDS
+class Silence:
+    """Tells running trials whose lease has not changed for long, by the clock of whoever asks and no other."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, tuple[float | None, float]] = {}  # by trial: its lease, and when that was first seen
+
+    def __call__(self, trial: FrozenTrial) -> bool:
+        now, lease = time.monotonic(), trial.user_attrs.get("lease")
+        known = self._heard.get(trial.number)
+        if known is None or known[0] != lease:
+            self._heard[trial.number] = known = (lease, now)
+        return now - known[1] > STALE_SECONDS
 
 
-def requeue_lost(study: optuna.Study, everything: bool = False) -> None:
-    """Give up trials whose worker fell silent, and queue lost segments again, each twice at most.
+def requeue_lost(study: optuna.Study, silent: Callable[[FrozenTrial], bool] | None = None) -> None:
+    """Give up running trials whose worker is `silent`, and queue lost segments again, each twice at most.
 
-    `everything` gives up every running trial and takes up segments that time cut off: for the first process of a
-    study, when no worker can be alive.
+    Without `silent` it gives up every running trial and takes up segments that time cut off: for the first process of
+    a study, when no worker can be alive.
     """
-    give_up(study, lambda trial: everything or _silent(trial))
+    everything = silent is None
+    give_up(study, silent or (lambda trial: True))
     for lost in _lost_segments(study.get_trials(deepcopy=False), ("lost", "out of time") if everything else ("lost",)):
         attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT}
         lost_before = int(attrs.get("retry", 0))

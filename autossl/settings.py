@@ -16,7 +16,7 @@ from autossl.data import CT, Source, default_image_size, positions
 from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml
-from autossl.plan import check_limit
+from autossl.limits import check_limit
 from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking

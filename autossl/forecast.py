@@ -1,0 +1,118 @@
+"""Whether a time limit can be enough, told before an image is decoded: from headers and two seconds of measuring."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from autossl.baselines import UNTRAINED_SEED
+from autossl.calibrate import Counts, Speed, costs, measure, needs
+from autossl.clock import in_words
+from autossl.context import SCORED, new_encoder
+from autossl.data import Source
+from autossl.data.dataset import OFFICIAL_TEST, TEST_SHARE
+from autossl.data.images import Unreadable
+from autossl.data.store import brought_to
+from autossl.encoder import dims_of
+from autossl.errors import UserError
+from autossl.limits import FLOOR_SECONDS, too_short
+from autossl.plan import fits, least_limit
+from autossl.rungs import Needs
+from autossl.space import read_space, served
+
+SELECTED = 0.15  # of the images outside the test part, that the search does not train on
+PREPARED = 3.0  # seconds between the last decoded image and the plan, besides what is measured here
+SECONDS = 2.0  # for measuring an encoder
+LOOKED_AT = 12  # images that are decoded to see how long that takes
+LOOK_SECONDS = 0.5
+SLOWER = 1.5  # the limit that is named is enough on a machine so many times as slow: it may be busier the next time
+SMALLER = {2: (64, 32), 3: (32,)}  # sides that are proposed where images are larger
+
+
+Resized = Callable[[int], Mapping[str, Any]]  # the settings of the same study at another image size
+
+
+def foresee(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> Speed:
+    """Refuse a time limit (seconds, of which `used` are over) that cannot be enough; UserError names one that is.
+
+    It names smaller images too. What cannot be known yet is taken for cheap, so that what is refused here would be
+    refused after decoding as well. Returns the speed that was measured.
+    """
+    speed, needed, before = _expected(source, config, limit, SECONDS)
+    if fits(limit, used + before, needed):
+        return speed
+    raise too_short(
+        limit, _enough(limit, used + before, needed), _measured_smaller(source, config, limit, used, resized)
+    )
+
+
+def _enough(limit: float, now: float, needed: Needs) -> int:
+    return least_limit(limit, SLOWER * now, replace(needed, costs=needed.costs.slower(SLOWER)))
+
+
+def smaller(config: Mapping[str, Any]) -> str:
+    """The other way out of a limit that is too short, in words; nothing where images are small already."""
+    sides = [side for side in SMALLER[dims_of(config["backbone"])] if side < config["image_size"]]
+    return f", or smaller images: --image-size {sides[0]}" if sides else ""
+
+
+def _measured_smaller(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> str:
+    """The same with what it needs; the backbone may take no smaller ones."""
+    said = ""
+    for side in (side for side in SMALLER[source.dims] if side < config["image_size"]):
+        with suppress(UserError):
+            _, needed, before = _expected(source, resized(side), limit, SECONDS / 2)
+            enough = _enough(FLOOR_SECONDS, used + before, needed)
+            said = f", or smaller images: --image-size {side} needs {in_words(enough)}"
+            if enough <= limit:
+                break
+    return said
+
+
+def _expected(source: Source, config: Mapping[str, Any], limit: float, seconds: float) -> tuple[Speed, Needs, float]:
+    """The speed of the study's encoder, what its plan must provide for, and the seconds until it is planned."""
+    device = torch.device(config["device"])
+    encoder = new_encoder(config, source.channels, device, UNTRAINED_SEED)
+    speed = measure(encoder, source.channels, device, limit, seconds)
+    counts = _counts(source, config.get("max_labels"))
+    score = _score_seconds(min(SCORED, round((1 - SELECTED) * counts.labelled)), encoder.dim, speed)
+    found = costs(config, speed, counts, score, encoder.dim, len(source.classes))
+    space, _ = served(read_space(config["space"]), frozenset(config["lacks"]))
+    priors = {name: len(space[name].priors) for name in config["methods"]}
+    return (
+        speed,
+        needs(config, priors, source.dims, counts, found),
+        _decoding(source, config["image_size"]) + PREPARED + score,
+    )
+
+
+def _counts(source: Source, most: int | None) -> Counts:
+    official, labelled = source.split == OFFICIAL_TEST, source.labels >= 0
+    share = 0.0 if official.any() else TEST_SHARE
+    outside = round((1 - share) * int((labelled & ~official).sum()))
+    tested = int((labelled & official).sum()) + round(share * int(labelled.sum()))
+    pool = round((1 - SELECTED) * (source.n - max(tested, int(official.sum()))))
+    return Counts(max(1, pool), min(outside, most or outside), tested)
+
+
+def _score_seconds(n: int, dim: int, speed: Speed) -> float:
+    """Of embedding and scoring n images: the proxies decompose (n, dim) matrices."""
+    return 0.3 + speed.embed * n + 1e-9 * n * dim * min(n, dim)
+
+
+def _decoding(source: Source, side: int) -> float:
+    """Seconds that decoding takes at this side: a few images, one after the other, as if all cores were used well."""
+    began, seen = time.perf_counter(), 0
+    for row in np.linspace(0, source.n - 1, LOOKED_AT).astype(int).tolist():
+        with suppress(Unreadable, UserError):  # said when all are decoded
+            brought_to(side, source, row, source.read(row))
+        seen += 1
+        if time.perf_counter() - began > LOOK_SECONDS:
+            break
+    cores = 1 if source.files is None else len(os.sched_getaffinity(0))
+    return (time.perf_counter() - began) / seen * source.n / cores
