@@ -16,7 +16,7 @@ from autossl.space import VOLUMES_FOR
 from autossl.targets import target_class
 from autossl.targets.classification import MANY
 
-FIRST = 4  # images of the first batch; each further size is four times as large
+FIRST = 2  # images of the first batch where they are large; each further size is four times as large
 BATCH = {2: 256, 3: 32}  # images or volumes of the largest batch, where they are not large
 REPEATS = 7  # of the largest batch
 TWICE = 2  # every other size: the first time it plans its convolutions and finds memory
@@ -30,10 +30,8 @@ class Speed:
     per_pass: float
     embed: float
 
-    def or_faster(self, other: "Speed | None") -> "Speed":
+    def or_faster(self, other: "Speed") -> "Speed":
         """The lower ones of two measurements: other load only ever slows."""
-        if other is None:
-            return self
         return Speed(min(self.per_pass, other.per_pass), min(self.embed, other.embed))
 
 
@@ -52,9 +50,10 @@ def measure(encoder: Encoder, channels: int, device: torch.device, limit: float 
     Batches grow from a small one as far as the time allows, so that nothing large is begun that would not end.
     """
     seconds = seconds if limit is None else min(seconds, SHARE * limit)
-    shape = (*encoder.size, channels)
-    most = max(FIRST, min(BATCH[encoder.dims], BATCH[encoder.dims] * VALUES // math.prod(shape[:-1])))
-    images = torch.rand(most, *shape, device=device).movedim(-1, 1)  # channels last, as batches are
+    largest, values = BATCH[encoder.dims], math.prod(encoder.size)
+    first = max(FIRST, min(largest // 4, VALUES // values))
+    most = max(first, min(largest, largest * VALUES // values))
+    images = torch.rand(most, *encoder.size, channels, device=device).movedim(-1, 1)  # channels last, as batches are
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
 
     def step(size: int) -> None:
@@ -67,20 +66,30 @@ def measure(encoder: Encoder, channels: int, device: torch.device, limit: float 
             encoder(images[:size]).float().cpu()
 
     encoder.train()
-    per_pass = _fastest(device, step, most, 0.75 * seconds)
+    per_pass = _fastest(device, step, first, most, 0.75 * seconds)
     encoder.eval()
-    return Speed(per_pass, _fastest(device, embed, most, 0.25 * seconds))
+    return Speed(per_pass, _fastest(device, embed, first, most, 0.25 * seconds))
 
 
-def _fastest(device: torch.device, work: Callable[[int], object], most: int, seconds: float) -> float:
-    """Seconds per image of batches of growing size; the first is always done, another only if it should end in time."""
-    began, fastest, size = time.perf_counter(), float("inf"), FIRST
+def _fastest(device: torch.device, work: Callable[[int], object], first: int, most: int, seconds: float) -> float:
+    """Seconds per image of batches of growing size; the first is always done, others only if they should end in time.
+
+    The first is done by one thread, whose own time counts: beside busy programs threads wait, for them and each other.
+    """
+    began, threads = time.perf_counter(), torch.get_num_threads()
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    try:
+        torch.set_num_threads(1)
+        work(first)  # imports, finds memory
+        fastest = _timed(device, work, first, clock)
+    finally:
+        torch.set_num_threads(threads)
+    size = first
     while True:
         for _ in range(REPEATS if size == most else TWICE):
-            left = seconds - (time.perf_counter() - began)
-            if fastest * size > left:
+            if fastest * size > seconds - (time.perf_counter() - began):
                 return fastest
-            fastest = min(fastest, _timed(device, lambda n=size: work(n)) / size)  # type: ignore[misc]
+            fastest = min(fastest, _timed(device, work, size))
         if size == most:
             return fastest
         size = min(4 * size, most)
@@ -125,9 +134,14 @@ def _evaluate_seconds(labels: int, dim: int, classes: int) -> float:
     return 1.0 + flop / 20e9
 
 
-def _timed(device: torch.device, work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
+def _timed(
+    device: torch.device,
+    work: Callable[[int], object],
+    images: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    started = clock()
+    work(images)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+    return (clock() - started) / images

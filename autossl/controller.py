@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autossl import baselines, opening, trilinear
-from autossl.calibrate import Counts, Speed, costs, measure, needs
+from autossl.calibrate import Counts, costs, measure, needs
 from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.data import Source
@@ -18,7 +18,7 @@ from autossl.errors import UserError
 from autossl.executor import run_workers
 from autossl.finish import NOT_YET, Finish, none_scored
 from autossl.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
-from autossl.forecast import foresee, smaller
+from autossl.forecast import Forecast, foresee, or_smaller
 from autossl.journal import entries, mend
 from autossl.leaderboard import rows
 from autossl.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
@@ -51,20 +51,20 @@ def start(
         existing(asked.plan)
     source, config = opening.look(data, asked, unlabeled, labels)
     folder = opening.place(asked, source)
-    speed = None
+    forecast = None
     if asked.limit is not None and not folder.is_planned:
 
         def resized(side: int) -> dict[str, Any]:
             return resolve(replace(asked, image_size=side), source, {})
 
-        speed = foresee(source, config, asked.limit, time.monotonic() - started, resized)
+        forecast = foresee(source, config, asked.limit, time.monotonic() - started, resized)
     with opening.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
         folder.stop.unlink(missing_ok=True)  # of an earlier run
         if asked.plan is not None:
             adopt_plan(folder, asked.plan)
         _decode(source, folder, config, run)
         opening.keep_settings(folder, **config)
-        _run(folder, run, speed=speed)
+        _run(folder, run, forecast=forecast)
     return folder
 
 
@@ -120,7 +120,7 @@ class Clocked:
             self.clock.end(counts=not isinstance(fault, UserError))  # what is refused uses up no time of the study
 
 
-def _run(folder: Folder, run: Clocked, extended: bool = False, speed: Speed | None = None) -> None:
+def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecast | None = None) -> None:
     """Go through the stages that are not done yet."""
     mend(folder)
     context = open_context(folder)
@@ -133,7 +133,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, speed: Speed | No
     warm_up(everything=False)
     if dims_of(context.config["backbone"]) == 3:
         trilinear.warm_up()
-    _plan(context, run, say, extended, speed)
+    _plan(context, run, say, extended, forecast)
     _search(context, run, say)
     if not any(e.state == "scored" for e in _entries(context)):
         write_report(folder, folder.report)
@@ -154,7 +154,7 @@ def _sayer(context: Context, run: Clocked) -> Callable[[str], None]:
 
 
 def _plan(
-    context: Context, run: Clocked, say: Callable[[str], None], extended: bool, speed: Speed | None = None
+    context: Context, run: Clocked, say: Callable[[str], None], extended: bool, forecast: Forecast | None = None
 ) -> None:
     """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
     if context.state("baselines") is None:
@@ -162,7 +162,7 @@ def _plan(
         context.remember(baselines=_baselines(context))
     if context.state("costs") is None:
         say("measuring what things cost here")
-        context.remember(costs=asdict(_costs(context, run.limit, speed)))
+        context.remember(costs=asdict(_costs(context, run.limit, forecast)))
     if context.state("detectable") is None:
         context.remember(detectable=_detectable(context))
     try:
@@ -182,7 +182,7 @@ def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
     priors = {name: len(context.space[name].priors) for name in context.config["methods"]}
     needed = needs(context.config, priors, context.data.dims, _counts(context), Costs(**context.state("costs")))
     if context.state("plan") is None:
-        return make_untimed_plan(needed) if limit is None else make_plan(limit, now, needed, smaller(context.config))
+        return make_untimed_plan(needed) if limit is None else make_plan(limit, now, needed, or_smaller(context.config))
     if not extended:
         plan = context.plan
         ensure_time(plan, now, plan.end_seconds if context.state("finalists") else None)
@@ -192,11 +192,13 @@ def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
     return plan
 
 
-def _costs(context: Context, limit: float | None, speed: Speed | None) -> Costs:
+def _costs(context: Context, limit: float | None, forecast: Forecast | None) -> Costs:
     """What things cost: the encoder as fast as it was ever measured, scoring as it was just measured."""
     encoder = context.new_encoder(baselines.UNTRAINED_SEED)
-    speed = measure(encoder, context.channels, context.device, limit, MEASURING).or_faster(speed)
-    score = context.state("baselines")["untrained"]["seconds"]
+    speed = measure(encoder, context.channels, context.device, limit, MEASURING)
+    score = float(context.state("baselines")["untrained"]["seconds"])
+    if forecast is not None:
+        speed, score = forecast.costs_at_most(speed, score)
     return costs(context.config, speed, _counts(context), score, encoder.dim, len(context.data.classes))
 
 

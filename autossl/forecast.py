@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,45 +37,66 @@ SMALLER = {2: (64, 32), 3: (32,)}  # sides that are proposed where images are la
 Resized = Callable[[int], Mapping[str, Any]]  # the settings of the same study at another image size
 
 
-def foresee(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> Speed:
+@dataclass(frozen=True)
+class Forecast:
+    """What is known of a study before its images are decoded; times in seconds."""
+
+    speed: Speed
+    score: float  # of scoring one embedding, taken for cheap
+    needs: Needs
+    before: float  # from now until the plan, on an idle machine
+    busy: float  # so many times as long does work take now, beside other programs
+
+    def fits(self, limit: float, used: float) -> bool:
+        """Whether a limit of which `used` are over may do."""
+        return fits(limit, used + self.before, self.needs)
+
+    def enough(self, least: float, used: float) -> int:
+        """A limit from `least` on that does, on a machine that is SLOWER still."""
+        slower = replace(self.needs, costs=self.needs.costs.slower(SLOWER))
+        return least_limit(least, SLOWER * (used + self.busy * self.before), slower)
+
+    def costs_at_most(self, speed: Speed, score: float) -> tuple[Speed, float]:
+        """A later measurement, but not beyond what `enough` allowed for: a busy moment must not take that back."""
+        return speed.or_faster(self.speed), min(score, SLOWER * self.score)
+
+
+def foresee(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> Forecast:
     """Refuse a time limit (seconds, of which `used` are over) that cannot be enough; UserError names one that is.
 
     It names smaller images too. What cannot be known yet is taken for cheap, so that what is refused here would be
-    refused after decoding as well. Returns the speed that was measured.
+    refused after decoding as well.
     """
-    speed, needed, before = _expected(source, config, limit, SECONDS)
-    if fits(limit, used + before, needed):
-        return speed
-    raise too_short(
-        limit, _enough(limit, used + before, needed), _measured_smaller(source, config, limit, used, resized)
-    )
+    found = _forecast(source, config, limit, SECONDS)
+    if found.fits(limit, used):
+        return found
+    raise too_short(limit, found.enough(limit, used), _with_smaller(source, config, limit, used, resized))
 
 
-def _enough(limit: float, now: float, needed: Needs) -> int:
-    return least_limit(limit, SLOWER * now, replace(needed, costs=needed.costs.slower(SLOWER)))
+def smaller(config: Mapping[str, Any]) -> int | None:
+    """The side of images that a limit which is too short may suffice for; None where they are small already."""
+    return next((side for side in SMALLER[dims_of(config["backbone"])] if side < config["image_size"]), None)
 
 
-def smaller(config: Mapping[str, Any]) -> str:
-    """The other way out of a limit that is too short, in words; nothing where images are small already."""
-    sides = [side for side in SMALLER[dims_of(config["backbone"])] if side < config["image_size"]]
-    return f", or smaller images: --image-size {sides[0]}" if sides else ""
+def or_smaller(config: Mapping[str, Any], needed: str = "") -> str:
+    """The other way out of a limit that is too short, in words."""
+    side = smaller(config)
+    return "" if side is None else f", or smaller images: --image-size {side}{needed}"
 
 
-def _measured_smaller(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> str:
-    """The same with what it needs; the backbone may take no smaller ones."""
-    said = ""
-    for side in (side for side in SMALLER[source.dims] if side < config["image_size"]):
-        with suppress(UserError):
-            _, needed, before = _expected(source, resized(side), limit, SECONDS / 2)
-            enough = _enough(FLOOR_SECONDS, used + before, needed)
-            said = f", or smaller images: --image-size {side} needs {in_words(enough)}"
-            if enough <= limit:
-                break
-    return said
+def _with_smaller(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> str:
+    """The same with what smaller images need; a backbone may not take them."""
+    side = smaller(config)
+    if side is None:
+        return ""
+    with suppress(UserError):
+        found = _forecast(source, resized(side), limit, SECONDS / 2)
+        return or_smaller(config, f" needs {in_words(found.enough(FLOOR_SECONDS, used))}")
+    return ""
 
 
-def _expected(source: Source, config: Mapping[str, Any], limit: float, seconds: float) -> tuple[Speed, Needs, float]:
-    """The speed of the study's encoder, what its plan must provide for, and the seconds until it is planned."""
+def _forecast(source: Source, config: Mapping[str, Any], limit: float, seconds: float) -> Forecast:
+    began, worked = time.perf_counter(), time.process_time()
     device = torch.device(config["device"])
     encoder = new_encoder(config, source.channels, device, UNTRAINED_SEED)
     speed = measure(encoder, source.channels, device, limit, seconds)
@@ -84,11 +105,9 @@ def _expected(source: Source, config: Mapping[str, Any], limit: float, seconds: 
     found = costs(config, speed, counts, score, encoder.dim, len(source.classes))
     space, _ = served(read_space(config["space"]), frozenset(config["lacks"]))
     priors = {name: len(space[name].priors) for name in config["methods"]}
-    return (
-        speed,
-        needs(config, priors, source.dims, counts, found),
-        _decoding(source, config["image_size"]) + PREPARED + score,
-    )
+    before = _decoding(source, config["image_size"]) + PREPARED + score
+    busy = (time.perf_counter() - began) / (time.process_time() - worked)
+    return Forecast(speed, score, needs(config, priors, source.dims, counts, found), before, max(1.0, busy))
 
 
 def _counts(source: Source, most: int | None) -> Counts:
@@ -107,7 +126,7 @@ def _score_seconds(n: int, dim: int, speed: Speed) -> float:
 
 def _decoding(source: Source, side: int) -> float:
     """Seconds that decoding takes at this side: a few images, one after the other, as if all cores were used well."""
-    began, seen = time.perf_counter(), 0
+    began, worked, seen = time.perf_counter(), time.process_time(), 0
     for row in np.linspace(0, source.n - 1, LOOKED_AT).astype(int).tolist():
         with suppress(Unreadable, UserError):  # said when all are decoded
             brought_to(side, source, row, source.read(row))
@@ -115,4 +134,4 @@ def _decoding(source: Source, side: int) -> float:
         if time.perf_counter() - began > LOOK_SECONDS:
             break
     cores = 1 if source.files is None else len(os.sched_getaffinity(0))
-    return (time.perf_counter() - began) / seen * source.n / cores
+    return (time.process_time() - worked) / seen * source.n / cores
