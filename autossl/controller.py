@@ -198,7 +198,7 @@ def _costs(context: Context, limit: float | None, forecast: Forecast | None) -> 
     speed = measure(encoder, context.channels, context.device, limit, MEASURING)
     score = float(context.state("baselines")["untrained"]["seconds"])
     if forecast is not None:
-        speed, score = forecast.costs_at_most(speed, score)
+        speed, score = forecast.corrected(speed, score)
     return costs(context.config, speed, _counts(context), score, encoder.dim, len(context.data.classes))
 
 

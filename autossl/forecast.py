@@ -42,7 +42,7 @@ class Forecast:
     """What is known of a study before its images are decoded; times in seconds."""
 
     speed: Speed
-    score: float  # of scoring one embedding, taken for cheap
+    score: float  # of scoring one embedding, on an idle machine
     needs: Needs
     before: float  # from now until the plan, on an idle machine
     busy: float  # so many times as long does work take now, beside other programs
@@ -52,13 +52,17 @@ class Forecast:
         return fits(limit, used + self.before, self.needs)
 
     def enough(self, least: float, used: float) -> int:
-        """A limit from `least` on that does, on a machine that is SLOWER still."""
-        slower = replace(self.needs, costs=self.needs.costs.slower(SLOWER))
+        """A limit from `least` on that does, on a machine that is as busy as now and SLOWER still."""
+        costs = self.needs.costs.slower(SLOWER)
+        slower = replace(self.needs, costs=replace(costs, score=self.busy * costs.score))
         return least_limit(least, SLOWER * (used + self.busy * self.before), slower)
 
-    def costs_at_most(self, speed: Speed, score: float) -> tuple[Speed, float]:
-        """A later measurement, but not beyond what `enough` allowed for: a busy moment must not take that back."""
-        return speed.or_faster(self.speed), min(score, SLOWER * self.score)
+    def corrected(self, speed: Speed, score: float) -> tuple[Speed, float]:
+        """A later measurement, but not beyond what `enough` allowed for: a busy moment must not take that back.
+
+        Scoring is timed once only; half of that counts in any case, which the margins of a plan make up for.
+        """
+        return speed.or_faster(self.speed), max(score / 2, min(score, SLOWER * self.busy * self.score))
 
 
 def foresee(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> Forecast:

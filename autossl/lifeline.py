@@ -10,7 +10,7 @@ import threading
 import time
 
 EVERY = 0.5  # seconds between looks
-LINGER = 5.0  # seconds that an orphan gets to end by itself: it may have a checkpoint to write
+LINGER = 3.0  # seconds that an orphan gets to end by itself: it may have a checkpoint to write
 
 
 def orphaned(parent: int) -> bool:

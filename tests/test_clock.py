@@ -39,6 +39,21 @@ def test_time_is_written_down_while_nobody_asks(tmp_path: Path) -> None:
     assert 1 <= written <= clock.now()
 
 
+def test_a_killed_run_is_counted_to_the_last_second(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from autossl.clock import Clock; "
+    code += "from autossl.folder import Folder; Clock(Folder(Path(sys.argv[1]))).begin(); "
+    code += "print('begun', flush=True)\nwhile True: pass"  # busy, and never asks for the time
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    began = time.monotonic()
+    time.sleep(3.5)
+    process.kill()
+    process.communicate()
+    real = time.monotonic() - began
+    assert real - 2 < Clock(Folder(tmp_path)).now() <= real + 0.5
+
+
 def test_the_process_started_before_its_imports() -> None:
     code = "import time; b = time.monotonic(); time.sleep(0.3); from autossl.clock import process_started; "
     code += "print(b - process_started())"
