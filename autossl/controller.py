@@ -129,7 +129,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecas
     if context.state("finished") and not extended:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
         return
-    requeue_lost(context.study)
+    requeue_lost(context.study, everything=True)
     warm_up(everything=False)
     if dims_of(context.config["backbone"]) == 3:
         trilinear.warm_up()
@@ -168,7 +168,8 @@ def _plan(
     try:
         plan = _planned(context, run, extended)
     except UserError as refusal:
-        context.remember(stage=f"refused: {refusal}")  # where the folder stays
+        if context.state("plan") is None:
+            context.remember(stage=f"refused: {refusal}")  # said by status and report where the folder stays
         raise
     context.remember(plan=plan.to_dict())
     if extended:  # now that the plan has accepted it

@@ -79,14 +79,13 @@ class Silence:
         return now - known[1] > STALE_SECONDS
 
 
-def requeue_lost(study: optuna.Study, silent: Callable[[FrozenTrial], bool] | None = None) -> None:
-    """Give up running trials whose worker is `silent`, and queue lost segments again, each twice at most.
+def requeue_lost(study: optuna.Study, everything: bool = False, silent: Silence | None = None) -> None:
+    """Give up trials whose worker fell silent, and queue lost segments again, each twice at most.
 
-    Without `silent` it gives up every running trial and takes up segments that time cut off: for the first process of
-    a study, when no worker can be alive.
+    `everything` gives up every running trial and takes up segments that time cut off: for the first process of a
+    study, when no worker can be alive.
     """
-    everything = silent is None
-    give_up(study, silent or (lambda trial: True))
+    give_up(study, lambda trial: everything or (silent is not None and silent(trial)))
     for lost in _lost_segments(study.get_trials(deepcopy=False), ("lost", "out of time") if everything else ("lost",)):
         attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT}
         lost_before = int(attrs.get("retry", 0))

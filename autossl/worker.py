@@ -89,7 +89,7 @@ class Worker:
         """Run segments until the scheduler stops."""
         while not self.stopped():
             with storage_faults():
-                requeue_lost(self.study, self.silent)
+                requeue_lost(self.study, silent=self.silent)
                 trials = self._trials()
                 if any(t.state == TrialState.WAITING for t in trials):
                     self._segment(self._ask(trials))

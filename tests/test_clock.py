@@ -1,5 +1,6 @@
 """The study's clock sums the runs of a study, and what was refused does not count."""
 
+import re
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import autossl
 from autossl.clock import Clock, as_option, in_words, seconds
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json
@@ -59,6 +61,12 @@ def test_the_process_started_before_its_imports() -> None:
     code += "print(b - process_started())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < float(done.stdout) < 5
+
+
+def test_no_duration_is_taken_from_the_date() -> None:
+    root = Path(autossl.__file__).parent
+    dated = {path.name for path in root.rglob("*.py") if re.search(r"\btime\.time\(|datetime\.now", path.read_text())}
+    assert dated == {"clock.py"}  # the date of a run's start, for people
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59))

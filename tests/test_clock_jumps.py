@@ -96,12 +96,12 @@ def test_a_live_worker_is_not_declared_lost_when_the_date_jumps_nor_a_silent_one
         trial.set_user_attr("lease", 1.0)
     now = time.monotonic()
     monkeypatch.setattr(time, "time", lambda: 1e12)  # the date, far ahead
-    requeue_lost(study, silence)
+    requeue_lost(study, silent=silence)
     assert [t.state.name for t in study.trials] == ["RUNNING"] * 3
     monkeypatch.setattr(time, "monotonic", lambda: now + 100)
     live.set_user_attr("lease", 21.0)
-    requeue_lost(study, silence)
+    requeue_lost(study, silent=silence)
     monkeypatch.setattr(time, "monotonic", lambda: now + segments.STALE_SECONDS + 50)
-    requeue_lost(study, silence)
+    requeue_lost(study, silent=silence)
     states = {t.number: t.state.name for t in study.trials}
     assert states == {live.number: "RUNNING", silent.number: "FAIL", young.number: "FAIL"}
