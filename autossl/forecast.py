@@ -1,4 +1,4 @@
-"""Whether a time limit can be enough, told before an image is decoded: from headers and two seconds of measuring."""
+"""Whether a time limit can be enough, told before an image is decoded: from headers and a second of measuring."""
 
 import os
 import time
@@ -27,7 +27,7 @@ from autossl.space import read_space, served
 
 SELECTED = 0.15  # of the images outside the test part, that the search does not train on
 PREPARED = 3.0  # seconds between the last decoded image and the plan, besides what is measured here
-SECONDS = 2.0  # for measuring an encoder
+SECONDS = 1.0  # for measuring an encoder
 LOOKED_AT = 12  # images that are decoded to see how long that takes
 LOOK_SECONDS = 0.5
 SLOWER = 1.5  # the limit that is named is enough on a machine so many times as slow: it may be busier the next time
