@@ -53,7 +53,9 @@ def measure(encoder: Encoder, channels: int, device: torch.device, limit: float 
     largest, values = BATCH[encoder.dims], math.prod(encoder.size)
     first = max(FIRST, min(largest // 4, VALUES // values))
     most = max(first, min(largest, largest * VALUES // values))
-    images = torch.rand(most, *encoder.size, channels, device=device).movedim(-1, 1)  # channels last, as batches are
+    own = torch.Generator(device).manual_seed(0)  # the global one is nobody's here
+    images = torch.rand(most, *encoder.size, channels, generator=own, device=device)
+    images = images.movedim(-1, 1)  # channels last, as batches are
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
 
     def step(size: int) -> None:

