@@ -97,19 +97,7 @@ class Context:
 
     def new_encoder(self, seed: int) -> Encoder:
         """An untrained encoder of the study's architecture; the same seed gives the same weights."""
-        torch.manual_seed(seed)
-        config = self.config
-        encoder = Encoder(
-            config["backbone"],
-            self.channels,
-            config["image_size"],
-            model_args=config["model_args"],
-            upsample=config["upsample"],
-            where=self.folder.config,
-        )
-        encoder.low_precision = config["precision"] == "bf16"
-        channels_last(encoder, encoder.dims)
-        return encoder.to(self.device)
+        return new_encoder(self.config, self.channels, self.device, seed, self.folder.config)
 
     @property
     def starts_from_weights(self) -> bool:
@@ -218,6 +206,24 @@ class Context:
         return replace(score, seconds=time.perf_counter() - started)
 
 
+def new_encoder(
+    config: Mapping[str, Any], channels: int, device: torch.device, seed: int, where: str | Path = ""
+) -> Encoder:
+    """An untrained encoder as the settings of a study, which stand in the file `where`, want it."""
+    torch.manual_seed(seed)
+    encoder = Encoder(
+        config["backbone"],
+        channels,
+        config["image_size"],
+        model_args=config["model_args"],
+        upsample=config["upsample"],
+        where=where,
+    )
+    encoder.low_precision = config["precision"] == "bf16"
+    channels_last(encoder, encoder.dims)
+    return encoder.to(device)
+
+
 def open_context(folder: Folder, device: str | None = None) -> Context:
     """Open a study from its folder; the images come from its cache."""
     config = read_toml(folder.config)
@@ -236,4 +242,4 @@ def _decoded(folder: Folder) -> Data:
         ) from None
 
 
-__all__ = ["PROBE", "SELECTION", "TEST", "Context", "open_context"]
+__all__ = ["PROBE", "SELECTION", "TEST", "Context", "new_encoder", "open_context"]

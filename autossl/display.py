@@ -19,7 +19,7 @@ from autossl.leaderboard import as_table
 from autossl.machine import open_own, writable
 from autossl.printable import OneLine
 
-EVERY = 2.0  # seconds between refreshes
+EVERY = 2.0  # seconds between looks at the leaderboard; the bar moves by itself every second
 log = logging.getLogger("autossl")
 
 
@@ -28,10 +28,12 @@ class Display:
 
     def __init__(self, file: Path, limit: float | None, now: Callable[[], float], quiet: bool = False) -> None:
         self.limit, self.now = limit, now
-        self.stage, self.rows, self.drawn = "starting", list[dict[str, Any]](), 0.0
+        self.stage, self.done, self.rows, self.asked = "starting", "", list[dict[str, Any]](), 0.0
         self.facts: Callable[[], list[dict[str, Any]]] = list
         self.console = Console(stderr=True, quiet=quiet)
-        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self.live: Live | None = None
+        if self.console.is_terminal:  # drawn by a thread of its own, so that the bar moves through every long stage
+            self.live = Live(console=self.console, get_renderable=self._picture, refresh_per_second=1, transient=True)
         self.handlers = _handlers(file, self.console)
 
     def __enter__(self) -> Self:
@@ -55,24 +57,19 @@ class Display:
 
     def say(self, stage: str) -> None:
         """Name what begins now."""
-        self.stage = stage
+        self.stage, self.done = stage, ""
         log.info("%s", stage)
         self.tick(force=True)
 
     def tick(self, force: bool = False) -> None:
-        """Refresh, where there is a terminal and it is time."""
-        if self.live is None or (not force and time.time() - self.drawn < EVERY):
-            return
-        self.drawn = time.time()
-        self.rows = self.facts()
-        self.live.update(self._picture(), refresh=True)
+        """Look at the leaderboard, where there is a terminal and it is time."""
+        if self.live is not None and (force or time.monotonic() - self.asked > EVERY):
+            self.asked = time.monotonic()
+            self.rows = self.facts()
 
     def progress(self, done: int, total: int) -> None:
         """Show how far decoding is."""
-        if self.live is not None and (time.time() - self.drawn > 0.2 or done == total):
-            self.drawn = time.time()
-            filled = round(30 * done / max(total, 1))
-            self.live.update(Text(f"decoding images {'█' * filled}{'░' * (30 - filled)} {done}/{total}"), refresh=True)
+        self.done = f" {done:,} of {total:,}"
 
     def _picture(self) -> RenderableType:
         used = self.now()
@@ -82,7 +79,7 @@ class Display:
             filled = min(30, round(30 * used / self.limit))
             bar = "█" * filled + "░" * (30 - filled)
             clock = f"{bar} {in_words(max(0.0, self.limit - used))} left of {in_words(self.limit)}"
-        head = Text(f"{clock}  ·  {self.stage}", style="bold")
+        head = Text(f"{clock}  ·  {self.stage}{self.done}", style="bold")
         if not self.rows:
             return head
         rungs = sorted({r["rung"] for r in self.rows if r["rung"] is not None})

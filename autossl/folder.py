@@ -109,6 +109,11 @@ class Folder:
         """Whether the images were decoded and described: before that, nothing here is worth keeping."""
         return self.data.is_file()
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether the study got past every refusal: its time is planned, and nothing of it was done before that."""
+        return "plan" in (read_json(self.state) or {})
+
     def make(self) -> None:
         """Create the folder and its parts."""
         with writable(self.root, "--out"):

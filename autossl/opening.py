@@ -94,7 +94,7 @@ def _refuse_others(folder: Folder) -> None:
 
 @contextmanager
 def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
-    """Hold the folder with these settings in it. Where a study is refused before it began, nothing of it is left.
+    """Hold the folder with these settings in it. Where a new study is refused before it is planned, nothing is left.
 
     The settings are written before the images are decoded, so that a run that is killed meanwhile can be resumed.
     """
@@ -102,16 +102,17 @@ def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
     try:
         folder.make()
         with only_process(folder):
+            new = not folder.has_begun
             try:
-                if folder.has_begun:
-                    compare(folder, config)
-                else:
+                if new:
                     write_toml(folder.config, config, COMMENT)
+                else:
+                    compare(folder, config)
                 yield
             except MachineStopped:
                 raise  # it can be resumed
-            except Exception:
-                if not folder.has_begun:
+            except Exception as fault:
+                if new and not (folder.is_planned if isinstance(fault, UserError) else folder.has_begun):
                     folder.clear()
                 raise
     except Exception:

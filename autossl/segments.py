@@ -77,19 +77,28 @@ def give_up(study: optuna.Study, gone: Callable[[FrozenTrial], bool], **facts: A
             finish(study, trial, TrialState.FAIL, None)
 
 
-def _silent(trial: FrozenTrial) -> bool:
-    lease = trial.user_attrs.get("lease") or (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-    return time.time() - float(lease) > STALE_SECONDS
+class Silence:
+    """Tells running trials whose lease has not changed for long, by the clock of whoever asks and no other."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, tuple[float | None, float]] = {}  # by trial: its lease, and when that was first seen
+
+    def __call__(self, trial: FrozenTrial) -> bool:
+        now, lease = time.monotonic(), trial.user_attrs.get("lease")
+        known = self._heard.get(trial.number)
+        if known is None or known[0] != lease:
+            self._heard[trial.number] = known = (lease, now)
+        return now - known[1] > STALE_SECONDS
 
 
-def requeue_lost(study: optuna.Study, everything: bool = False) -> None:
+def requeue_lost(study: optuna.Study, everything: bool = False, silent: Silence | None = None) -> None:
     """Give up trials whose worker fell silent, and queue lost segments again.
 
     `everything` gives up every running trial and takes up segments that time cut off: for the first process of a
     study, when no worker can be alive. A kill of the whole study says nothing of the segments that ran, unless it
     comes again and again in one that gets no further; a worker that died alone is tried twice more.
     """
-    give_up(study, lambda trial: everything or _silent(trial), killed=everything)
+    give_up(study, lambda trial: everything or (silent is not None and silent(trial)), killed=everything)
     for lost in _lost_segments(study.get_trials(deepcopy=False), ("lost", "out of time") if everything else ("lost",)):
         attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT} | _counted(lost.user_attrs)
         if attrs["retry"] <= RETRIES and attrs["kills"] < KILLS:

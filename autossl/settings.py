@@ -17,7 +17,7 @@ from autossl.encoder import Encoder, default_backbone, default_precision, dims_o
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml
 from autossl.keywords import DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
-from autossl.plan import check_limit
+from autossl.limits import check_limit
 from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking

@@ -19,6 +19,7 @@ from autossl.proxies import paired
 from autossl.resumable import Terms, Training
 from autossl.scheduler import Promote, Sample, Stop, Wait, next_step, search_end, search_left
 from autossl.segments import (
+    Silence,
     configuration,
     finish,
     leave_out_scores,
@@ -83,13 +84,13 @@ class Worker:
     ) -> None:
         self.context, self.number = context, number
         self.now, self.stopped, self.tick = now, stopped, tick
-        self.study = context.study
+        self.study, self.silent = context.study, Silence()
 
     def work(self) -> None:
         """Run segments until the scheduler stops."""
         while not self.stopped():
             with storage_faults():
-                requeue_lost(self.study)
+                requeue_lost(self.study, silent=self.silent)
                 trials = self._trials()
                 if any(t.state == TrialState.WAITING for t in trials):
                     self._segment(self._ask(trials))
@@ -143,19 +144,19 @@ class Worker:
         if self._is_double(trial):
             self._fail(trial, "double")
             return
-        trial.set_user_attr("lease", time.time())
+        trial.set_user_attr("lease", round(self.now(), 1))
         trial.set_user_attr("worker", self.number)
-        started = time.time()
+        started = self.now()
         try:
             training, score = self._train_and_score(trial, method, hyperparameters)
         except Cut:
-            self._fail(trial, "out of time", seconds=time.time() - started)
+            self._fail(trial, "out of time", seconds=self.now() - started)
         except Diverged as fault:
-            self._fail(trial, "nan", why=str(fault), seconds=time.time() - started)
+            self._fail(trial, "nan", why=str(fault), seconds=self.now() - started)
         except torch.OutOfMemoryError:
-            self._fail(trial, "out of memory", why="out of memory even in micro-batches", seconds=time.time() - started)
+            self._fail(trial, "out of memory", why="out of memory even in micro-batches", seconds=self.now() - started)
         else:
-            self._tell(trial, training, score, time.time() - started)
+            self._tell(trial, training, score, self.now() - started)
 
     def _introduce(self, trial: optuna.Trial, method: str) -> None:
         """Say which candidate this trial belongs to; the first trial of a candidate gets the next free number."""
@@ -202,14 +203,14 @@ class Worker:
     def _train(self, trial: optuna.Trial, training: Training) -> None:
         run, images = training.run, self.context.plan.rungs[int(trial.user_attrs["rung"])]
         end = search_end(entries(self._trials()), self.context.plan)
-        leased = time.time()
+        leased = self.now()
 
         def out_of_time() -> bool:
             nonlocal leased
             self.tick()
-            if time.time() - leased > LEASE_SECONDS:
-                leased = time.time()
-                trial.set_user_attr("lease", leased)
+            if self.now() - leased > LEASE_SECONDS:
+                leased = self.now()
+                trial.set_user_attr("lease", round(leased, 1))
                 trial.set_user_attr("headway", training.headway)
             return self.stopped() or (end is not None and self.now() >= end)
 
