@@ -207,11 +207,10 @@ def embed(encoder: str, data: str, output: str) -> None:
     import numpy as np
 
     from autossl import export as exported
-    from autossl.study import embed as embedded
 
     output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
-    z = embedded(exported.load(encoder), data)
+    z = exported.load(encoder).embed(data)
     np.save(output, z)
     click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 

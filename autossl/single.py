@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autossl import export, final
 from autossl.clock import seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
-from autossl.data import Fresh, known_digests, read_images
+from autossl.data import Fresh, known_digests
 from autossl.errors import UserError
 from autossl.folder import existing
 from autossl.journal import entries
@@ -57,7 +57,7 @@ def evaluate(
     else:
         found = _labelled(model, data, labels=labels, label_column=label_column, patient_column=patient_column)
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
-    scores = model.logits(images)
+    scores = model.logits_stored(images)
     values = context.target.metrics(y, scores)
     draws = bootstrap(y, scores, groups, draws=1000)
     return {
@@ -70,11 +70,7 @@ def evaluate(
 
 def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:
     """The labelled ones of these images, as the model takes them; UserError if there are none."""
-    p = model.preprocessing
-    found = read_images(
-        data, image_size=p.image_size, channels=model.channels, scale=p.scale, dims=p.dims, window=p.window,
-        classes=model.classes, **columns,
-    )  # fmt: skip
+    found = model.read(data, classes=model.classes, **columns)
     kept = found.labels >= 0
     if not kept.any():
         raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")

@@ -12,7 +12,6 @@ from optuna.trial import FrozenTrial
 
 from autossl import export, leaderboard
 from autossl.clock import Clock
-from autossl.data import read_images
 from autossl.errors import UserError
 from autossl.export import Exported
 from autossl.folder import Folder, existing, read_json, read_toml
@@ -125,8 +124,8 @@ class Study:
         return export.load(self.folder.encoder)
 
     def embed(self, data: Any) -> NDArray[np.float32]:
-        """Embeddings (n, d) of images in any supported form."""
-        return embed(self.encoder(), data)
+        """Embeddings (n, d) of images in any supported form: `Exported.embed` of the best encoder."""
+        return self.encoder().embed(data)
 
     def export(self, path: str | Path, candidate: str = "best") -> Path:
         """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
@@ -159,12 +158,3 @@ class Study:
     def clock(self) -> Clock:
         """The study's clock."""
         return Clock(self.folder)
-
-
-def embed(encoder: Exported, data: Any) -> NDArray[np.float32]:
-    """Embeddings (n, d) of images in any supported form, brought to the encoder's size and scale."""
-    p = encoder.preprocessing
-    found = read_images(
-        data, image_size=p.image_size, channels=encoder.channels, scale=p.scale, dims=p.dims, window=p.window
-    )
-    return encoder.embed(found.images)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
+from autossl.data.given import Kind, open_given
 from autossl.data.images import Unreadable
 from autossl.data.open import open_images
 from autossl.data.store import DIGEST_BYTES, brought_to, digest, stretch
@@ -35,33 +36,42 @@ def read_images(
     *,
     dims: int = 2,
     window: str = KEPT,
+    depth: str = "",
+    floats: bool = False,
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
 ) -> Fresh:
     """Any supported form of data as (n, s, s, channels) or (n, s, s, s, channels), s = image_size, in memory.
 
-    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`. `scale` is
-    the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched to `classes`
-    by name. UserError for an unreadable image, other channels, or a class that the study has not.
+    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`; `depth` and
+    `floats` say what its pixels were (`Kind`). `scale` is the pixel value that means 1.0 to the encoder; 8-bit images
+    are stretched to it. Labels are matched to `classes` by name. UserError for an unreadable image, other channels or
+    values, or a class that the study has not.
     """
-    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column, window=window)
+    source = open_given(data, Kind(dims, window, depth, floats)) if labels is None else None
+    if source is None:
+        source = open_images(
+            data, labels=labels, label_column=label_column, patient_column=patient_column, window=window
+        )
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
     dtype = np.uint8 if scale == 255 else np.uint16
     images = np.empty((source.n, *[image_size] * dims, channels), dtype=dtype)
     digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
-    clipped = 0
+    clipped = grey = 0
     for row in range(source.n):
         read = _read(source, row)
         digests[row] = digest(read)
         image, over = _scaled(brought_to(image_size, source, row, read), int(source.white[row]), scale, source.place)
         images[row] = _channels(image, channels, source, row)
-        clipped += over
+        clipped, grey = clipped + over, grey + (image.shape[-1] < channels)
     notes = list(source.notes)
     if clipped:
         notes.append(f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped")
+    if grey:
+        notes.append(f"{grey} grey images became colour images of three equal channels, as the encoder takes them")
     return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes), digests)
 
 
