@@ -83,18 +83,26 @@ def _tested(test: Mapping[str, Any]) -> list[str]:
     metrics, gaps = (*METRICS, "accuracy"), test["differences"]
     lines = [
         f"On {test['images']} labelled images that no training and no choice has seen; heads were fitted on "
-        f"{test['labels']} labels. Brackets are 95 % intervals, differences ({METRICS[test['metric']]}) are paired.",
+        f"{test['labels']} labels. {_intervals(test)}ifferences ({METRICS[test['metric']]}) are paired.",
         "",
         f"| network | {' | '.join(METRICS.get(name, name) for name in metrics)} | winner minus this |",
         "|---" * (len(metrics) + 2) + "|",
     ]
     for name, found in test["entrants"].items():
         cells = [_score(found[metric], found["interval"].get(metric)) for metric in metrics]
-        gap = (
-            f"{gaps[name]['value']:+.3f} [{gaps[name]['low']:+.3f}, {gaps[name]['high']:+.3f}]" if name in gaps else ""
-        )
+        gap = _signed(gaps[name]) if name in gaps else ""
         lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} | {gap} |")
     return lines
+
+
+def _intervals(test: Mapping[str, Any]) -> str:
+    if few := test.get("few"):
+        return f"There are no intervals, for {few}: the scores cannot be measured. D"
+    return "Brackets are 95 % intervals, d"
+
+
+def _signed(gap: Mapping[str, float]) -> str:
+    return f"{gap['value']:+.3f}" + (f" [{gap['low']:+.3f}, {gap['high']:+.3f}]" if "low" in gap else "")
 
 
 def _score(value: float, ends: Sequence[float] | None) -> str:

@@ -3,6 +3,11 @@
 # Everything heavy is imported inside the commands: torch takes seconds, and `autossl --help` must answer at once.
 
 import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import click
 from autossl.edge import Edge
 from autossl.errors import UserError
 from autossl.folder import check_output
-from autossl.options import search_options
+from autossl.options import OF_RUNNING, search_options
 
 
 @click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +65,8 @@ def _closing(root: Path) -> None:
     study = Study(root)
     if study.result:
         click.echo(headline(study.result, study.config))
+        for sentence in study.remarks:
+            click.echo(sentence)
     click.echo(f"encoder: {root}/encoder   report: {root}/report.html")
 
 
@@ -105,13 +112,14 @@ def leaderboard(run: str, form: str | None) -> None:
     from autossl.leaderboard import as_csv, as_table
     from autossl.study import Study
 
-    rows = Study(run).leaderboard()
+    study = Study(run)
+    rows = study.leaderboard()
     if form == "csv":
         click.echo(as_csv(rows), nl=False)
     elif form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        Console().print(as_table(rows))
+        Console().print(as_table(rows, note=study.caution))
 
 
 @main.command()
@@ -217,33 +225,60 @@ def embed(encoder: str, data: str, output: str) -> None:
 
 @main.command()
 @click.argument("data")
-@click.option("--task", default="classification", show_default=True, help="What the encoder is for.")
-@click.option("--label-column", help="Column of a CSV that holds the label.")
-@click.option("--patient-column", help="Column of a CSV that holds the patient id.")
 @click.option("--views", is_flag=True, help="Draw a few images and views of them by strength.")
-@click.option("--modality", default="auto", show_default=True, help="With --views: microscopy, xray, ...")
 @click.option(
     "--out", default="views.png", show_default=True, type=click.Path(), help="With --views: the PNG to write."
 )
-def inspect(
-    data: str, task: str, label_column: str | None, patient_column: str | None, views: bool, modality: str, out: str
-) -> None:
-    """Say what DATA holds and what a study would make of it."""
-    from autossl.data import open_data
-    from autossl.doctor import describe
-    from autossl.targets import target_class
+def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str | None, **options: Any) -> None:
+    """Say what DATA holds and whether a search on it would start, by the very checks of search.
 
-    target_class(task)  # refuses one that there is not
+    Every image is decoded once, as a search does, and nothing of it is kept. Ends with exit code 2 where a search
+    would not start.
+    """
+    from autossl import opening
+    from autossl.inspection import inspected
+    from autossl.settings import Asked
+
+    asked = Asked(**options)
+    asked.check()
     if views:
         check_output(Path(out), "--out")
-    source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
-    for name, found in describe(source):
-        click.echo(f"{name:15} {found}")
+    source = opening.opened(data, asked, unlabeled, labels)
     if views:
         from autossl.sheet import write_sheet
 
-        write_sheet(source, modality, Path(out))
+        write_sheet(source, asked.modality, Path(out))
         click.echo(f"{'views':15} {out}")
+    try:
+        with _progress(source.n) as progress:
+            for name, found in inspected(source, asked, data, unlabeled, labels, progress):
+                _row(name, found)
+    except UserError as fault:
+        click.echo(f"a search would not start: because {fault}")
+        click.get_current_context().exit(fault.exit_code)
+    click.echo("a search would start: yes")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far decoding is."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    with click.progressbar(length=total, label="decoding images", file=sys.stderr) as bar:
+        yield lambda done, total: bar.update(done - bar.pos)
+
+
+def _row(name: str, found: str) -> None:
+    """Print a row of what was found; on a terminal within its width."""
+    wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    text = f"{name:15} {found}"
+    if wide > 40 and name.strip():
+        text = textwrap.fill(text, wide, subsequent_indent=" " * 16, break_on_hyphens=False)
+    click.echo(text)
+
+
+inspect.params[1:1] = [option for option in search.params if option.name not in {"data", "quiet", *OF_RUNNING}]
 
 
 @main.command()

@@ -18,14 +18,24 @@ COMMENT = "The settings of this AutoSSL study, resolved."
 
 def look(data: Any, asked: Asked, unlabeled: Any, labels: Any) -> tuple[Source, dict[str, Any]]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
-    source = open_data(
+    source = opened(data, asked, unlabeled, labels)
+    return source, settled(source, asked, data, unlabeled, labels)
+
+
+def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any) -> Source:
+    """The data as they are asked for, not decoded."""
+    return open_data(
         data, task=asked.task, unlabeled=unlabeled, labels=labels,
         label_column=asked.label_column, patient_column=asked.patient_column,
         ct=asked.modality == CT,
     )  # fmt: skip
+
+
+def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> dict[str, Any]:
+    """Every setting of a study on this source; UserError where it cannot be searched."""
     check_enough(source, asked.max_labels)
     given = {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
-    return source, resolve(asked, source, given)
+    return resolve(asked, source, given)
 
 
 def look_again(folder: Folder, config: dict[str, Any]) -> Source:

@@ -5,6 +5,11 @@ from typing import Any
 
 import click
 
+# how a search runs, where and how long: all other options say what it makes of the data, and inspect takes them too
+OF_RUNNING = frozenset(
+    {"adaptation", "time_limit", "max_candidates", "out", "storage", "workers", "executor", "precision", "plan"}
+)
+
 
 def _number_or_auto(_: click.Context, __: click.Parameter, value: str) -> str | int:
     return int(value) if value.isdigit() else value

@@ -18,7 +18,7 @@ from autossl.found import Found, read
 from autossl.journal import entries
 from autossl.leaderboard import shortcuts
 from autossl.pretext import METHODS
-from autossl.verdict import BASELINES, NAMES, Verdict, headline, metric_name, verdict
+from autossl.verdict import BASELINES, NAMES, Verdict, detectable, headline, metric_name, noisy, remarks, verdict
 
 __all__ = ["headline", "write_report"]
 
@@ -52,6 +52,9 @@ def _facts(found: Found) -> dict[str, Any]:
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
         "verdict": verdict(result, found.config) if result else _so_far(found),
+        "remarks": remarks(result) if result else [],
+        "caution": _caution(found),
+        "detectable": _detectable(found),
         "metric": metric_name(result["test"]) if result else "",
         "found": found,
         "settings": _without_folders(found.config),
@@ -72,6 +75,22 @@ def _facts(found: Found) -> dict[str, Any]:
         "versions": _versions(found.folder),
         "figures": figures(found),
     }
+
+
+def _caution(found: Found) -> str:
+    """What the order of the leaderboard is worth; empty where labels are many or not known."""
+    parts = found.data.get("parts")
+    scored = {row["candidate"] for row in found.rows if row["paradigm"] != "baseline"}
+    return noisy(parts["probe"]["labels"], len(scored)) if parts and scored else ""
+
+
+def _detectable(found: Found) -> str:
+    """What the test part can show at all."""
+    parts, least = found.data.get("parts"), found.state.get("detectable")
+    if not parts or not least:
+        return ""
+    told = detectable(parts["test"]["labels"], "volumes" if found.data.get("unit") == "voxels" else "images", least)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _so_far(found: Found) -> Verdict:

@@ -113,8 +113,12 @@ class Asked:
         if self.device == "auto" or self.device == "cpu":
             return
         if not self.device.startswith("cuda") or not torch.cuda.is_available():
-            found = "no such device is here" if self.device.startswith("cuda") else f"found {self.device!r}"
-            raise UserError(f"a device was wanted (auto, cpu, cuda), but {found}; give --device auto")
+            if self.device.startswith("cuda"):
+                raise UserError(
+                    f"a CUDA GPU that torch can use was wanted for --device {self.device}, found none on this machine; "
+                    "give --device cpu or auto"
+                )
+            raise UserError(f"a device was wanted (auto, cpu, cuda), found {self.device!r}; give --device auto")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
