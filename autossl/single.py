@@ -16,6 +16,7 @@ from autossl.folder import existing
 from autossl.journal import entries
 from autossl.proxies import bootstrap, interval
 from autossl.scheduler import best, order
+from autossl.verdict import few_tested
 
 
 def train_on(run: str | Path, candidate: int | None, time_limit: str, output: Path) -> Path:
@@ -43,7 +44,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of the adapted model with 95 % intervals: on the study's test part (counted) or on other images.
 
-    Intervals are over patients where the images have any. "warning" says that images are the study's own.
+    Intervals are over patients where the images have any, and left out where a class has too few of them to measure
+    anything ("not measurable"). "warning" says that images are the study's own.
     """
     context = open_context(existing(run))
     if not context.folder.model.is_dir():
@@ -54,18 +56,30 @@ def evaluate(
         rows = context.rows(TEST, labelled=True)
         images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
         warning: dict[str, str] = {}
+        patients = context.data.has_patients
     else:
         found = _labelled(model, data, labels=labels, label_column=label_column, patient_column=patient_column)
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
+        patients = groups is not None
     scores = model.logits_stored(images)
     values = context.target.metrics(y, scores)
-    draws = bootstrap(y, scores, groups, draws=1000)
+    few = _few(context, y, groups, patients)
+    draws = {} if few else bootstrap(y, scores, groups, draws=1000)
     return {
         **warning,
+        **({"not measurable": few} if few else {}),
         "images": len(y),
         **{name: round(value, 4) for name, value in values.items()},
         "interval": {name: [round(float(v), 4) for v in interval(found)] for name, found in draws.items()},
     }
+
+
+def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None, patients: bool) -> str:
+    """Which of the classes that are there have too few patients to measure anything; empty where none has."""
+    units = np.arange(len(y)) if groups is None else groups
+    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+    there = {name: count for name, count in held.items() if count}
+    return few_tested(there, "patient" if patients else "image", "this set")
 
 
 def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:

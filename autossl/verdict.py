@@ -79,25 +79,25 @@ def few_patients(counts: Mapping[str, Mapping[str, int]], unit: str) -> tuple[st
     `counts` holds by the name of a part ("probe", "test") and class how many patients have a label there; `unit` is
     the word for a patient ("patient", or "image" where there are no ids).
     """
-    judged = _scarce("probe", counts.get("probe", {}), LEAST_JUDGED, unit)
-    tested = _scarce("test", counts.get("test", {}), LEAST_TESTED, unit)
+    judged = _scarce("the probe part", counts.get("probe", {}), LEAST_JUDGED, unit)
+    tested = _scarce("the test part", counts.get("test", {}), LEAST_TESTED, unit)
     return (
         *([f"{judged}: this class cannot be judged by {unit}s"] if judged else []),
         *([f"{tested}: what is tested there cannot be measured"] if tested else []),
     )
 
 
-def few_tested(counts: Mapping[str, int], unit: str) -> str:
-    """What is said of a test part with so many patients of each class; empty where they are enough."""
-    return _scarce("test", counts, LEAST_TESTED, unit)
+def few_tested(counts: Mapping[str, int], unit: str, where: str = "the test part") -> str:
+    """What is said of labelled images with so many patients of each class; empty where they are enough to test on."""
+    return _scarce(where, counts, LEAST_TESTED, unit)
 
 
-def _scarce(part: str, counts: Mapping[str, int], least: int, unit: str) -> str:
+def _scarce(where: str, counts: Mapping[str, int], least: int, unit: str) -> str:
     few = [f"{count or 'no'} {unit}{'' if count == 1 else 's'} of class {name!r}" for name, count in counts.items()
            if count < least]  # fmt: skip
     if len(few) > MOST_NAMED:
         few = [*few[:MOST_NAMED], f"as few of {len(few) - MOST_NAMED} more"]
-    return f"the {part} part has {_joined(few)}" if few else ""
+    return f"{where} has {_joined(few)}" if few else ""
 
 
 def _unmeasured(result: dict[str, Any], few: str) -> str:
