@@ -3,11 +3,6 @@
 # Everything heavy is imported inside the commands: torch takes seconds, and `autossl --help` must answer at once.
 
 import json
-import shutil
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +231,7 @@ def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str
     would not start.
     """
     from autossl import opening
-    from autossl.inspection import inspected
+    from autossl.inspection import inspected, line, progress_bar
     from autossl.settings import Asked
 
     asked = Asked(**options)
@@ -250,32 +245,13 @@ def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str
         write_sheet(source, asked.modality, Path(out))
         click.echo(f"{'views':15} {out}")
     try:
-        with _progress(source.n) as progress:
+        with progress_bar(source.n) as progress:
             for name, found in inspected(source, asked, data, unlabeled, labels, progress):
-                _row(name, found)
+                click.echo(line(name, found))
     except UserError as fault:
         click.echo(f"a search would not start: because {fault}")
         click.get_current_context().exit(fault.exit_code)
     click.echo("a search would start: yes")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how far decoding is."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    with click.progressbar(length=total, label="decoding images", file=sys.stderr) as bar:
-        yield lambda done, total: bar.update(done - bar.pos)
-
-
-def _row(name: str, found: str) -> None:
-    """Print a row of what was found; on a terminal within its width."""
-    wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    text = f"{name:15} {found}"
-    if wide > 40 and name.strip():
-        text = textwrap.fill(text, wide, subsequent_indent=" " * 16, break_on_hyphens=False)
-    click.echo(text)
 
 
 inspect.params[1:1] = [option for option in search.params if option.name not in {"data", "quiet", *OF_RUNNING}]

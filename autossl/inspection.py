@@ -1,10 +1,15 @@
 """What data hold and whether a search on them would start, by the very checks of a search; nothing is kept."""
 
+import shutil
+import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,3 +137,22 @@ def _spacing(source: Source) -> Iterator[Row]:
     if source.spacing is None or (source.spacing == 1).all():
         return
     yield "voxels", " x ".join(f"{side:.3g}" for side in np.median(source.spacing, axis=0)) + " mm in the median"
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far decoding is."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    with click.progressbar(length=total, label="decoding images", file=sys.stderr) as bar:
+        yield lambda done, total: bar.update(done - bar.pos)
+
+
+def line(name: str, found: str) -> str:
+    """A row as it is printed; on a terminal within its width."""
+    wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    text = f"{name:15} {found}"
+    if wide > 40 and name.strip():
+        return textwrap.fill(text, wide, subsequent_indent=" " * 16, break_on_hyphens=False)
+    return text
