@@ -231,7 +231,7 @@ def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str
     would not start.
     """
     from autossl import opening
-    from autossl.inspection import inspected, line, progress_bar
+    from autossl.inspection import inspected, line, progress
     from autossl.settings import Asked
 
     asked = Asked(**options)
@@ -245,9 +245,8 @@ def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str
         write_sheet(source, asked.modality, Path(out))
         click.echo(f"{'views':15} {out}")
     try:
-        with progress_bar(source.n) as progress:
-            for name, found in inspected(source, asked, data, unlabeled, labels, progress):
-                click.echo(line(name, found))
+        for name, found in inspected(source, asked, data, unlabeled, labels, progress):
+            click.echo(line(name, found))
     except UserError as fault:
         click.echo(f"a search would not start: because {fault}")
         click.get_current_context().exit(fault.exit_code)

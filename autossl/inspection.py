@@ -5,7 +5,6 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +138,10 @@ def _spacing(source: Source) -> Iterator[Row]:
     yield "voxels", " x ".join(f"{side:.3g}" for side in np.median(source.spacing, axis=0)) + " mm in the median"
 
 
-@contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int, int], None]]:
+def progress(done: int, total: int) -> None:
     """Show on a terminal how far decoding is."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    with click.progressbar(length=total, label="decoding images", file=sys.stderr) as bar:
-        yield lambda done, total: bar.update(done - bar.pos)
+    if sys.stderr.isatty():
+        click.echo(f"\rdecoding images {done:,}/{total:,}", nl=done == total, err=True)
 
 
 def line(name: str, found: str) -> str:
