@@ -12,7 +12,7 @@ from autossl.edge import Edge
 from autossl.errors import UserError
 from autossl.folder import check_output, replace_file
 from autossl.keywords import path_of
-from autossl.options import search_options
+from autossl.options import OF_RUNNING, search_options
 from autossl.printable import one_line
 
 
@@ -67,6 +67,8 @@ def _closing(root: Path) -> None:
     study = Study(root)
     if study.result:
         _say(headline(study.result, study.config))
+        for sentence in study.remarks:
+            _say(sentence)
     _say(f"encoder: {root}/encoder   report: {root}/report.html")
 
 
@@ -112,13 +114,14 @@ def leaderboard(run: str, form: str | None) -> None:
     from autossl.leaderboard import as_csv, as_table
     from autossl.study import Study
 
-    rows = Study(run).leaderboard()
+    study = Study(run)
+    rows = study.leaderboard()
     if form == "csv":
         click.echo(as_csv(rows), nl=False)
     elif form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        Console().print(as_table(rows))
+        Console().print(as_table(rows, note=study.caution))
 
 
 @main.command()
@@ -211,45 +214,51 @@ def embed(encoder: str, data: str, output: str) -> None:
     import numpy as np
 
     from autossl import export as exported
-    from autossl.study import embed as embedded
 
     output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
-    z = embedded(exported.load(encoder), data)
+    z = exported.load(encoder).embed(data)
     replace_file(Path(output), lambda file: np.save(file, z))
     _say(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 
 
 @main.command()
 @click.argument("data")
-@click.option("--task", default="classification", show_default=True, help="What the encoder is for.")
-@click.option("--label-column", help="Column of a CSV that holds the label.")
-@click.option("--patient-column", help="Column of a CSV that holds the patient id.")
 @click.option("--views", is_flag=True, help="Draw a few images and views of them by strength.")
-@click.option("--modality", default="auto", show_default=True, help="With --views: microscopy, xray, ...")
 @click.option(
     "--out", default="views.png", show_default=True, type=click.Path(), help="With --views: the PNG to write."
 )
-def inspect(
-    data: str, task: str, label_column: str | None, patient_column: str | None, views: bool, modality: str, out: str
-) -> None:
-    """Say what DATA holds and what a study would make of it."""
-    from autossl.data import open_data
-    from autossl.doctor import describe
+def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str | None, **options: Any) -> None:
+    """Say what DATA holds and whether a search on it would start, by the very checks of search.
+
+    Every image is decoded once, as a search does, and nothing of it is kept. Ends with exit code 2 where a search
+    would not start.
+    """
+    from autossl import opening
+    from autossl.inspection import inspected, line, progress
     from autossl.settings import Asked
 
-    Asked(task=task, label_column=label_column, patient_column=patient_column, modality=modality).check()
+    asked = Asked(**options)
+    asked.check()
     data = path_of(data, "the data")
     if views:
         check_output(Path(out), "--out")
-    source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
-    for name, found in describe(source):
-        _say(f"{name:15} {found}")
+    source = opening.opened(data, asked, unlabeled, labels)
     if views:
         from autossl.sheet import write_sheet
 
-        write_sheet(source, modality, Path(out))
-        click.echo(f"{'views':15} {out}")
+        write_sheet(source, asked.modality, Path(out))
+        _say(f"{'views':15} {out}")
+    try:
+        for name, found in inspected(source, asked, data, unlabeled, labels, progress):
+            click.echo(line(name, one_line(found)))
+    except UserError as fault:
+        _say(f"a search would not start: because {fault}")
+        click.get_current_context().exit(fault.exit_code)
+    click.echo("a search would start: yes")
+
+
+inspect.params[1:1] = [option for option in search.params if option.name not in {"data", "quiet", *OF_RUNNING}]
 
 
 @main.command()

@@ -12,11 +12,11 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from autossl.data import KEPT, PROBE, SELECTION, TEST, Data
+from autossl.card import Preprocessing
+from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.encoder import Encoder, channels_last, dims_of
 from autossl.errors import UserError
-from autossl.export import Preprocessing
 from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
 from autossl.plan import Plan
@@ -121,8 +121,10 @@ class Context:
     def preprocessing(self) -> Preprocessing:
         """From stored pixels to the encoder's input."""
         data = self.data
-        window = data.record.get("window", KEPT)
-        return Preprocessing(self.config["image_size"], data.scale, data.mean, data.std, data.dims, window)
+        window, depth = data.record.get("window", KEPT), data.images.dtype.name
+        floats = any(note.startswith(FLOATS) for note in data.notes)
+        size = self.config["image_size"]
+        return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
 
     def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """What a model card and metrics.json say of a result."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from autossl import baselines, opening, trilinear
+from autossl import baselines, opening, trilinear, verdict
 from autossl.calibrate import Counts, costs, measure, needs
 from autossl.clock import Clock, in_words, seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
@@ -107,6 +107,8 @@ def _decode(source: Source, folder: Folder, config: dict[str, Any], run: "Clocke
     run.display.say("opening the images")
     with machine_faults():
         opening.decode(source, folder, config, run.display.progress)
+    for note in (read_json(folder.data) or {}).get("notes", ()):
+        log.info("data: %s", note)
 
 
 @dataclass
@@ -228,11 +230,7 @@ def _detectable(context: Context) -> float:
     """What difference the labelled patients of the test part can show at all, in balanced accuracy."""
     rows = context.rows(TEST, labelled=True)
     found = detectable_difference(context.data.labels[rows], context.groups(rows))
-    log.info(
-        "the %d test images can show a difference of about %.3f in balanced accuracy, hardly a smaller one",
-        len(rows),
-        found,
-    )
+    log.info("%s", verdict.detectable(len(rows), "images" if context.data.dims == 2 else "volumes", found))
     return round(found, 4)
 
 
@@ -244,6 +242,8 @@ def _tell_plan(context: Context, plan: Plan) -> None:
         log.info("plan: candidates start from the given weights, training on the labels alone from scratch")
     for sentence in plan.planned_away:
         log.info("plan: %s", sentence)
+    if caution := verdict.noisy(len(context.scored_rows)):
+        log.info("plan: %s", caution)
     study = context.study
     facts = {
         "1 dataset": context.data.name,

@@ -1,6 +1,7 @@
 """A timm or MONAI backbone as an encoder: pooled embedding and feature pyramid from one forward pass."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -167,6 +168,20 @@ def channels_last(module: nn.Module, dims: int) -> None:
     for weights in module.parameters():
         if weights.ndim == dims + 2:
             weights.data = weights.data.contiguous(memory_format=LAYOUTS[dims])
+
+
+def check_device(device: str) -> None:
+    """UserError for a device that is not here."""
+    if device in ("auto", "cpu"):
+        return
+    found = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
+    if found is None:
+        raise UserError(f"a device was wanted (auto, cpu, cuda), found {device!r}; give --device auto")
+    if int(found[1] or 0) >= (count := torch.cuda.device_count()):
+        raise UserError(
+            f"a CUDA GPU that torch can use was wanted for --device {device}, found {count or 'none'} on this machine; "
+            "give --device cpu or auto"
+        )
 
 
 def default_precision(device: str, dims: int = 2) -> str:

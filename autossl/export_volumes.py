@@ -62,19 +62,34 @@ def read_head(root: Path) -> nn.Linear:
     return layer
 
 
-def usage(encoder: Encoder, classes: int) -> list[str]:
-    """Lines of a model card: how AutoSSL and how MONAI alone load the network."""
+def network_lines(encoder: Encoder) -> list[str]:
+    """Lines that load the network by MONAI alone."""
     module, _, cls = VOLUMES[encoder.name].place.rpartition(".")
-    last = {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
-    lines = [
-        "import autossl, json",
+    return [
+        "import json",
+        "from pathlib import Path",
         f"from {module} import {cls}",
         "from safetensors.torch import load_file",
         "",
-        'encoder = autossl.load("PATH")                             # encoder.embed(volumes) starts from voxels',
-        f'network = {cls}(**json.load(open("PATH/config.json"))["monai_args"]).eval()   # the same network in MONAI',
+        'config = json.loads(Path("PATH/config.json").read_text())',
+        f'network = {cls}(**config["monai_args"]).eval()                      # the same network in MONAI',
         'network.load_state_dict(load_file("PATH/model.safetensors"))',
-        f"embedding = {last}                         # of standardised volumes x (b, c, d, h, w)",
+    ]
+
+
+def called(encoder: Encoder) -> str:
+    """What the network is called with for the embeddings of standardised volumes x (b, c, d, h, w)."""
+    cls = VOLUMES[encoder.name].place.rpartition(".")[2]
+    return {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
+
+
+def usage(encoder: Encoder, classes: int) -> list[str]:
+    """Lines of a model card: how AutoSSL and how MONAI alone load the network."""
+    lines = [
+        "import autossl",
+        *network_lines(encoder),
+        'encoder = autossl.load("PATH")          # encoder.embed(DATA): paths, folders or arrays of any size',
+        f"embedding = {called(encoder)}                         # of standardised volumes x (b, c, d, h, w)",
     ]
     if classes:
         lines.append(f'head = load_file("PATH/{HEAD}")                    # logits: embedding @ weight.T + bias')

@@ -75,9 +75,9 @@ def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
     return [f"shortcut? candidate {r['candidate']} ({r['method']}): {r['shortcut']}" for r in found if r["shortcut"]]
 
 
-def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None) -> Table:
-    """The rows as a table for a terminal; it fits into 80 columns."""
-    caption = Text("\n".join(map(one_line, shortcuts(found[:most]))))
+def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None, note: str = "") -> Table:
+    """The rows as a table for a terminal, with a note below; it fits into 80 columns."""
+    caption = Text("\n".join([*map(one_line, shortcuts(found[:most])), *([note] if note else [])]))
     table = Table(
         title=title or None, title_justify="left", header_style="bold", caption=caption or None, caption_justify="left",
         box=SIMPLE_HEAD, padding=0, pad_edge=False,

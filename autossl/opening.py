@@ -21,17 +21,27 @@ COMMENT = "The settings of this AutoSSL study, resolved."
 
 def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, dict[str, Any]]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
-    data, unlabeled = path_in(data, "the data"), path_in(unlabeled, "--unlabeled")
-    labels = path_in(labels, "--labels")
+    source = opened(data, asked, unlabeled, labels, patients)
+    return source, settled(source, asked, data, unlabeled, labels)
+
+
+def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
+    """The data as they are asked for, not decoded."""
     source = open_data(
-        data, task=asked.task, unlabeled=unlabeled, labels=labels, patients=patients,
+        path_in(data, "the data"), task=asked.task, unlabeled=path_in(unlabeled, "--unlabeled"),
+        labels=path_in(labels, "--labels"), patients=patients,
         label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
         ct=asked.modality == CT,
     )  # fmt: skip
     _check_names(source)
+    return source
+
+
+def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> dict[str, Any]:
+    """Every setting of a study on this source; UserError where it cannot be searched."""
     check_enough(source, asked.max_labels)
     given = {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
-    return source, resolve(asked, source, given)
+    return resolve(asked, source, given)
 
 
 def _check_names(source: Source) -> None:

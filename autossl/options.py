@@ -5,6 +5,11 @@ from typing import Any
 
 import click
 
+# how a search runs, where and how long: all other options say what it makes of the data, and inspect takes them too
+OF_RUNNING = frozenset(
+    {"adaptation", "time_limit", "max_candidates", "out", "storage", "workers", "executor", "precision", "plan"}
+)
+
 
 def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command every keyword of `autossl.search` as an option."""

@@ -13,7 +13,7 @@ import torch
 
 from autossl.clock import seconds
 from autossl.data import CT, Source, default_image_size, positions
-from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
+from autossl.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml
 from autossl.keywords import DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
@@ -122,16 +122,6 @@ class Asked:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def check_device(device: str) -> None:
-    """UserError for a device that is not here."""
-    if device in ("auto", "cpu"):
-        return
-    found = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
-    if found is None or int(found[1] or 0) >= torch.cuda.device_count():
-        what = f"found {device!r}" if found is None else "no such device is here"
-        raise UserError(f"a device was wanted (auto, cpu, cuda), but {what}; give --device auto")
 
 
 def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:

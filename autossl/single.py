@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autossl import export, final
 from autossl.clock import seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
-from autossl.data import Fresh, known_digests, read_images
+from autossl.data import Fresh, known_digests
 from autossl.errors import UserError
 from autossl.folder import check_folder, existing
 from autossl.journal import entries
@@ -18,6 +18,7 @@ from autossl.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.proxies import bootstrap, interval
 from autossl.resumable import Terms
 from autossl.scheduler import best, order
+from autossl.verdict import few_tested
 
 NUMBER = optional(whole(0, wanted="the number of a candidate", remedy="see autossl leaderboard"))
 
@@ -49,7 +50,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of the adapted model with 95 % intervals: on the study's test part (counted) or on other images.
 
-    Intervals are over patients where the images have any. "warning" says that images are the study's own.
+    Intervals are over patients where the images have any, and left out where a class has too few of them to measure
+    anything ("not measurable"). "warning" says that images are the study's own.
     """
     folder = existing(run)
     if not folder.model.is_dir():
@@ -62,6 +64,7 @@ def evaluate(
         rows = context.rows(TEST, labelled=True)
         images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
         warning: dict[str, str] = {}
+        patients = context.data.has_patients
     else:
         found = _labelled(
             model,
@@ -72,24 +75,31 @@ def evaluate(
             missing=context.config.get("missing"),
         )
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
-    scores = model.logits(images)
+        patients = groups is not None
+    scores = model.logits_stored(images)
     values = context.target.metrics(y, scores)
-    draws = bootstrap(y, scores, groups, draws=1000)
+    few = _few(context, y, groups, patients)
+    draws = {} if few else bootstrap(y, scores, groups, draws=1000)
     return {
         **warning,
+        **({"not measurable": few} if few else {}),
         "images": len(y),
         **{name: round(value, 4) for name, value in values.items()},
         "interval": {name: [round(float(v), 4) for v in interval(found)] for name, found in draws.items()},
     }
 
 
+def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None, patients: bool) -> str:
+    """Which of the classes that are there have too few patients to measure anything; empty where none has."""
+    units = np.arange(len(y)) if groups is None else groups
+    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+    there = {name: count for name, count in held.items() if count}
+    return few_tested(there, "patient" if patients else "image", "this set")
+
+
 def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:
     """The labelled ones of these images, as the model takes them; UserError if there are none."""
-    p = model.preprocessing
-    found = read_images(
-        data, image_size=p.image_size, channels=model.channels, scale=p.scale, dims=p.dims, window=p.window,
-        classes=model.classes, **columns,
-    )  # fmt: skip
+    found = model.read(data, classes=model.classes, **columns)
     kept = found.labels >= 0
     if not kept.any():
         raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")

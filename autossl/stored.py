@@ -148,9 +148,17 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
             mean=_some(number(-math.inf)),
             std=_some(number(0)),
             window=TEXT,
+            depth=_typed("a text", str),
+            floats=FLAG,
         ),
     },
-    "data.json": {"fingerprint": TEXT, "images": counted(1), "name": TEXT},
+    "data.json": {
+        "fingerprint": TEXT,
+        "images": counted(1),
+        "name": TEXT,
+        "parts": _each(_with(labels=counted(0))),
+        "notes": _all(TEXT),
+    },
 }
 
 

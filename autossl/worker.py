@@ -279,7 +279,8 @@ class Worker:
             trial.set_user_attr(name, value)
         finish(self.study, trial, TrialState.FAIL, None)
         if reason != "double":
-            log.info("candidate %s: %s", trial.user_attrs.get("candidate"), reason)
+            cut = "cut off by the stop" if self.stopped() else "cut off by the end of the search"
+            log.info("candidate %s: %s", trial.user_attrs.get("candidate"), cut if reason == "out of time" else reason)
 
     def _paired(self, a: int, b: int, rung: int) -> tuple[float, float]:
         """Difference of two candidates' aligned scores at a rung, on the same patients, with its standard error."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from autossl import export
+from autossl.card import Preprocessing
 from autossl.encoder import Encoder
-from autossl.export import Preprocessing
 from autossl.folder import Folder, read_json, read_toml, write_json, write_toml
 from autossl.plan import Plan
 from autossl.pretext import METHODS

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import autossl
 from autossl import export
+from autossl.card import Preprocessing
 from autossl.cli import main
 from autossl.dashboard import open_server
 from autossl.encoder import Encoder
 from autossl.errors import UserError
-from autossl.export import Preprocessing
 from autossl.folder import Folder, read_toml, write_toml
 from tests.test_report import finished
 

@@ -22,12 +22,12 @@ import torch
 from PIL import EpsImagePlugin, Image
 
 from autossl import charts, export
+from autossl.card import Preprocessing, card
 from autossl.context import open_context
 from autossl.dashboard import open_server
 from autossl.data import images, read_images
 from autossl.encoder import Encoder
 from autossl.errors import UserError
-from autossl.export import Preprocessing
 from autossl.folder import Folder, existing, write_toml
 from autossl.journal import open_storage, open_study
 from autossl.links import refuse_links
@@ -112,7 +112,7 @@ def test_names_of_classes_and_data_do_nothing_in_a_card() -> None:
     encoder = Encoder("test_resnet", 1, 16)
     name = "![x](http://evil.example/x)<script>\x1b[2J"
     facts = {"data": {"name": name, "notes": [name]}, "candidate": {name: {name: name}}, "start": {"weights": name}}
-    text = export.card(encoder, Preprocessing(16, 255.0, (0.5,), (0.3,)), facts, (name, "plain_class", "b c"))
+    text = card(encoder, Preprocessing(16, 255.0, (0.5,), (0.3,)), facts, (name, "plain_class", "b c"))
     for part in ("<script>", "![", "\x1b", "://evil"):
         assert part not in text
     assert "plain_class, b c" in text

@@ -209,10 +209,11 @@ def several(sets: Ints, values: NDArray[np.integer], count: int, ignore: int | N
 
 
 def duplicate_notes(found: Duplicates, dropped: int) -> tuple[str, ...]:
-    """What is said about duplicates."""
-    if not found.sets:
-        return ()
-    notes = [f"{found.images:,} images are exact duplicates, in {plural(found.sets, 'set')} that each stay in one part"]
+    """What is said about duplicates, and about images that left a part for them or for their patient."""
+    notes = []
+    if found.sets:
+        sets = plural(found.sets, "set")
+        notes.append(f"{found.images:,} images are exact duplicates, in {sets} that each stay in one part")
     if len(found.contradicting):
         notes.append(
             f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: outside the test "

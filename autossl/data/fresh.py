@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
 from autossl.data.found import canonical
+from autossl.data.given import Kind, open_given
 from autossl.data.images import OtherChannels, Unreadable
 from autossl.data.labels import missing_words
 from autossl.data.open import open_images
@@ -37,6 +38,8 @@ def read_images(
     *,
     dims: int = 2,
     window: str = KEPT,
+    depth: str = "",
+    floats: bool = False,
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
@@ -44,14 +47,17 @@ def read_images(
 ) -> Fresh:
     """Any supported form of data as (n, s, s, channels) or (n, s, s, s, channels), s = image_size, in memory.
 
-    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`. `scale` is
-    the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched to `classes`
-    by name. UserError for an unreadable image, other channels, or a class that the study has not.
+    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`; `depth` and
+    `floats` say what its pixels were (`Kind`). `scale` is the pixel value that means 1.0 to the encoder; 8-bit images
+    are stretched to it. Labels are matched to `classes` by name. UserError for an unreadable image, other channels or
+    values, or a class that the study has not.
     """
-    source = open_images(
-        data, labels=labels, label_column=label_column, patient_column=patient_column,
-        missing=_missing(missing, classes), read=bool(classes), window=window, channels=channels,
-    )  # fmt: skip
+    source = open_given(data, Kind(dims, window, depth, floats), channels) if labels is None else None
+    if source is None:
+        source = open_images(
+            data, labels=labels, label_column=label_column, patient_column=patient_column,
+            missing=_missing(missing, classes), read=bool(classes), window=window, channels=channels,
+        )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")

@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from autossl.data import forms
 from autossl.data.dataset import Pixels
@@ -135,6 +135,12 @@ def from_pillow(image: Image.Image) -> NDArray[Any]:
     return np.asarray(image) if image.mode in DEEP else shallow(image)
 
 
+def upright(pixels: NDArray[Any], image: Image.Image) -> NDArray[Any]:
+    """The pixels (h, w[, c]) of a Pillow image, turned as its orientation tag says."""
+    turn = image.getexif().get(ExifTags.Base.Orientation, 1)  # a TIFF has none any more: Pillow has turned it
+    return _turn(pixels, turn) if isinstance(turn, int) and 1 <= turn <= 8 else pixels
+
+
 def _transparent() -> Unreadable:
     return Unreadable("it is partly transparent: put it on a background")
 
@@ -178,10 +184,10 @@ def _join_bytes(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.u
     return np.asarray(high.astype(np.uint16) * np.uint16(256) + low, dtype=np.uint16)
 
 
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
+def _turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation."""
     if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
     return pixels[::rows, ::columns]

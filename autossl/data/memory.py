@@ -38,7 +38,7 @@ def _given(values: Any, n: int, what: str) -> Values | None:
     if isinstance(values, np.ma.MaskedArray):
         values = values.tolist()  # None where masked
     if hasattr(values, "__array__"):
-        values = _array(values, place)
+        values = as_array(values, place)
         if values.dtype != object:
             return column(values, n, what, place)
     listed = [_scalar(value, f"entry {row} of {place}") for row, value in enumerate(values)]
@@ -96,7 +96,7 @@ def _get(dataset: Any, row: int, place: str) -> Any:
 
 def _item(image: Any, place: str) -> NDArray[Any]:
     """(h, w, c) or (d, h, w, c) from an array, a Pillow image, a tensor (c, h, w) or anything (c, d, h, w)."""
-    array = _array(image, place)
+    array = as_array(image, place)
     if array.dtype == object or (array.ndim == 0 and array.dtype.kind not in "biuf"):
         raise UserError(f"an image was wanted, found {type(image).__name__} as {place}; give (image, label)")
     if array.ndim not in (2, 3, 4):
@@ -111,7 +111,7 @@ def _item(image: Any, place: str) -> NDArray[Any]:
     return array if has_channels(array.shape, place) else array[..., None]
 
 
-def _array(thing: Any, place: str) -> NDArray[Any]:
+def as_array(thing: Any, place: str) -> NDArray[Any]:
     """Anything that is an array in some package; UserError where NumPy cannot hold it."""
     try:
         torch = sys.modules.get("torch")
@@ -135,7 +135,7 @@ def _scalar(value: Any, place: str) -> Any:
     """One label: a number, a text, None; of an array its one value."""
     if value is None or isinstance(value, str | bytes | int | float):
         return value
-    array = _array(value, place)
+    array = as_array(value, place)
     if array.size != 1:
         raise UserError(
             f"one label per image was wanted, found {array.size} in {place}; "

@@ -25,6 +25,7 @@ from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, look
 from autossl.errors import UserError
 
 Columns = tuple[NDArray[Any], ...]
+FLOATS = "pixels were floats"  # how the note on them begins
 
 
 def make_source(
@@ -186,7 +187,7 @@ def _depth_note(values: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
     if values.dtype.kind != "f":
         return ()
     steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
-    return (f"pixels were floats in [0, 1] and are kept in steps of {steps}",)
+    return (f"{FLOATS} in [0, 1] and are kept in steps of {steps}",)
 
 
 def _from_files(
