@@ -133,6 +133,6 @@ SPOILS = {
 def _others() -> Iterator[Case]:
     """Words that are no commands, and lists."""
     for args in ((), ("",), ("serach",), ("list",), ("list", "everything"), ("doctor", "x"), ("status",), ("embed", "a"), ("--task",), ("\udce4",)):
-        yield Case(f"autossl {' '.join(args)!a}", command(*args), expect=EITHER)
+        yield Case(f"autossl {args!a}", command(*args), expect=EITHER)
     for data in ("sample:", "sample:x", "medmnist:", "medmnist:x", "medmnist:../x", "http://127.0.0.1:9/x.npz", "s3://a/b", "x.dcm", "x.zip"):
         yield Case(f"inspect {data}", command("inspect", data), lambda here: (here / "x.dcm").touch(), REFUSED)
