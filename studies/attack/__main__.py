@@ -1,4 +1,4 @@
-"""Attack AutoSSL: `python -m studies.attack`. Writes result.md and result.json beside this file, or where --result says."""
+"""Attack AutoSSL: `python -m studies.attack`. It writes result.md and result.json here, or where --result says."""
 
 import argparse
 import importlib
@@ -16,7 +16,8 @@ from studies.attack.case import Case, Outcome
 from studies.attack.table import write_result
 
 CAMPAIGNS = {  # module, cases at a time
-    "npz": 2, "tables": 2, "options": 2, "commands": 2, "calls": 2, "values": 2, "fuzz": 2, "hostile": 2, "privacy": 1,
+    "npz": 2, "tables": 2, "folders": 2, "options": 2, "commands": 2, "calls": 2, "values": 2, "fuzz": 2, "hostile": 2,
+    "privacy": 1,
     "kills": 2, "clock": 2, "disk": 2, "limits": 1,
 }  # fmt: skip
 HERE = Path(__file__).parent
@@ -48,7 +49,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", help="cases whose name is, or begins with, this")
     parser.add_argument("--share", type=float, default=1.0, help="this share of the cases, evenly taken")
     parser.add_argument("--seed", type=int, default=0, help="of what is random in the cases")
-    parser.add_argument("--resume", action="store_true", help="keep the outcomes of an earlier call that was broken off")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the outcomes of an earlier call that was broken off"
+    )
     parser.add_argument("--work", default="runs/attack", help="folder for what comes and goes")
     parser.add_argument("--result", help="folder for result.md and result.json")
     parser.add_argument("--lanes", type=int, default=2, help="cases at a time, at most")
@@ -96,7 +99,7 @@ def in_lanes(cases: Sequence[Case], lanes: int, folder: Path, path: Path) -> Non
         while waiting or running:
             while waiting and len(running) < lanes:
                 case = waiting.pop()
-                running[forked(lambda case=case: append(path, run_case(case, folder / safe(case.name))))] = case  # type: ignore[misc]
+                running[forked(lambda case=case: append(path, run_case(case, folder / safe(case.name))))] = case
             child, status = os.wait()
             case = running.pop(child)
             if status:

@@ -31,7 +31,7 @@ lr = { low = 1e-4, high = 1e-2, log = true }
 batch_size = 64
 """
 QUICK = ("--time-limit", "none", "--max-candidates", "1", "--backbone", "test_resnet", "--adaptation", "frozen")
-Make = Callable[[Path], None]
+Make = Callable[[Path], object]
 
 
 def command(*args: str) -> Callable[[], None]:
@@ -71,7 +71,9 @@ def textures(n: int = 60, size: int = 16, classes: int = 2) -> tuple[NDArray[np.
     """Grey images (n, size, size) of striped classes, and their labels."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) % classes
-    stripes = np.sin(np.arange(size)[None, :, None] * (0.5 + 0.6 * labels[:, None, None]) + rng.uniform(0, 6, (n, 1, 1)))
+    stripes = np.sin(
+        np.arange(size)[None, :, None] * (0.5 + 0.6 * labels[:, None, None]) + rng.uniform(0, 6, (n, 1, 1))
+    )
     noisy = 127 + 60 * stripes + rng.normal(0, 90, (n, size, size))
     return np.clip(noisy, 0, 255).astype(np.uint8), labels
 
@@ -103,7 +105,7 @@ def environment(here: Path, **more: str) -> dict[str, str]:
     paths = os.pathsep.join([str(TRAPS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {
         **os.environ, "HOME": str(home), "TMPDIR": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths,
-        "ATTACK_LOG": str(log), "ATTACK_ROOTS": str(here.parent), **more,
+        "ATTACK_LOG": str(log), "ATTACK_ROOTS": os.pathsep.join([str(here.parent), os.environ["MPLCONFIGDIR"]]), **more,
     }  # fmt: skip
 
 
@@ -111,7 +113,8 @@ def start(here: Path, *args: str, **more: str) -> subprocess.Popen[bytes]:
     """`autossl ARGS` as a real process in `here`, the first of a group of its own; what it says goes to files there."""
     with open(here.parent / ".out", "ab") as out, open(here.parent / ".err", "wb") as err:
         return subprocess.Popen(
-            [*MAIN, *args], cwd=here, env=environment(here, **more), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            [*MAIN, *args], cwd=here, env=environment(here, **more), stdin=subprocess.DEVNULL, stdout=out,
+            stderr=err,
             start_new_session=True,
         )  # fmt: skip
 

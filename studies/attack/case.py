@@ -36,7 +36,7 @@ class Case:
 
     name: str
     act: Callable[[], None] | None = None
-    make: Callable[[Path], None] = nothing
+    make: Callable[[Path], object] = nothing
     expect: str = EITHER
     until: str = BEGUN
     seconds: float = 25.0  # from which on it hangs

@@ -16,7 +16,11 @@ JUMPS = {"an hour forward": 3600.0, "a minute back": -60.0, "a day back": -86400
 
 def cases(_: int) -> Sequence[Case]:
     """Jumps of time.time by sitecustomize, and of the system's calls by libfaketime where that is."""
-    found = [Case(f"{name}, {workers} worker", drive=lambda here, s=shift, w=workers: drive(here, s, w)) for name, shift in JUMPS.items() for workers in ((1, 2) if shift == -60 else (1,))]  # type: ignore[misc]
+    found = [
+        Case(f"{name}, {workers} worker", drive=lambda here, s=shift, w=workers: drive(here, s, w))
+        for name, shift in JUMPS.items()
+        for workers in ((1, 2) if shift == -60 else (1,))
+    ]
     return [*found, Case("libfaketime, a minute back", drive=faked)]
 
 
@@ -26,7 +30,12 @@ def faked(here: Path) -> Outcome:
     if library is None:
         return Outcome("", skipped="libfaketime is not here")
     (here / "shift").write_text("+0\n")
-    more = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(here / "shift"), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    more = {
+        "LD_PRELOAD": library,
+        "FAKETIME_TIMESTAMP_FILE": str(here / "shift"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
     return drive(here, -60.0, 1, more)
 
 
@@ -40,7 +49,18 @@ def drive(here: Path, shift: float, workers: int, more: dict[str, str] | None = 
     data(here)
     jump = more if more is not None else {"ATTACK_CLOCK": f"{time.monotonic()}:{AFTER}:{shift}"}
     started = time.monotonic()
-    search = ("search", "x.npz", "--time-limit", f"{limit:.0f}s", "--backbone", "test_resnet", "--space", "s.toml", "--out", "out")
+    search = (
+        "search",
+        "x.npz",
+        "--time-limit",
+        f"{limit:.0f}s",
+        "--backbone",
+        "test_resnet",
+        "--space",
+        "s.toml",
+        "--out",
+        "out",
+    )
     process = start(here, *search, "--workers", str(workers), **jump)
     if more is not None:
         time.sleep(AFTER)
@@ -57,7 +77,9 @@ def judged(code: int | None, wall: float, limit: float, words: str) -> Faults:
     """A limit is kept within 3 %, and at least half of the time is used."""
     found: Faults = []
     if code != 0:
-        found.append(("hang" if code is None else "exit 1" if code == 1 else "other", f"ended with {code}: {words[-200:]}"))
+        found.append(
+            ("hang" if code is None else "exit 1" if code == 1 else "other", f"ended with {code}: {words[-200:]}")
+        )
     if wall > 1.03 * limit:
         found.append(("overrun", f"{wall:.1f} s with a limit of {limit:.0f} s"))
     if code == 0 and wall < 0.5 * limit:

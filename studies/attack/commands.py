@@ -1,4 +1,4 @@
-"""Bad input, fourth part: the commands beside search, given odd studies, encoders, paths and numbers."""
+"""Bad input, fifth part: the commands beside search, given odd studies, encoders, paths and numbers."""
 
 import itertools
 import os
@@ -12,9 +12,26 @@ from studies.attack.case import EITHER, ENDED, REFUSED, Case
 from studies.attack.study import STUDY, prepare
 
 __all__ = ["cases", "prepare"]
-PLACES = ("", ".", "/", "/dev/null", "/dev/null/x", "/proc/x", "gone", "a" * 300, "b/" * 2000, "\udce4", "\x1b[31m", "a\nb", "x.npz", "fifo", "closed")
+PLACES = (
+    "",
+    ".",
+    "/",
+    "/dev/null",
+    "/dev/null/x",
+    "/proc/x",
+    "gone",
+    "a" * 300,
+    "b/" * 2000,
+    "\udce4",
+    "\x1b[31m",
+    "a\nb",
+    "x.npz",
+    "fifo",
+    "closed",
+)
 READERS: dict[str, tuple[str, ...]] = {
-    "status": (), "leaderboard": (), "report": (), "resume": ("--quiet",), "stop": (), "evaluate": (), "export": ("copy",),
+    "status": (), "leaderboard": (), "report": (), "resume": ("--quiet",), "stop": (), "evaluate": (),
+    "export": ("copy",),
     "train": ("-o", "enc", "--time-limit", "5s"), "embed": ("x.npz", "-o", "z.npy"), "dashboard": ("--port", "1"),
 }  # fmt: skip
 WRITES = ("run", "copy", "enc", "z.npy", "s.html", "views.png", "out")
@@ -57,7 +74,12 @@ def _places() -> Iterator[Case]:
             ("views to", ("inspect", "x.npz", "--views", "--out", place)),
             ("train to", ("train", "run", "--time-limit", "5s", "-o", place)),
         ):
-            free = (*WRITES, ".npy", *(p for p in PLACES if p and "/" not in p and p not in ("x.npz", ".")), *(f"{p}.npy" for p in PLACES))
+            free = (
+                *WRITES,
+                ".npy",
+                *(p for p in PLACES if p and "/" not in p and p not in ("x.npz", ".")),
+                *(f"{p}.npy" for p in PLACES),
+            )
             yield Case(f"{name} {place[:12]!a}", command(*args), whole, writes=(*free, "b"), plain=True, until=ENDED)
 
 
@@ -66,7 +88,8 @@ def _options() -> Iterator[Case]:
     whole = with_study(lambda run: None)
     odd = ("", "-1", "²", "1e9", "nan", "99", "a" * 300, "\x1b[31m")
     options = {
-        "resume": "--time-limit", "train": "--candidate", "train ": "--time-limit", "export": "--candidate", "dashboard": "--port",
+        "resume": "--time-limit", "train": "--candidate", "train ": "--time-limit", "export": "--candidate",
+        "dashboard": "--port",
         "evaluate": "--labels", "evaluate ": "--label-column", "inspect": "--task", "inspect ": "--modality",
     }  # fmt: skip
     for (name, option), word in itertools.product(options.items(), odd):
@@ -74,20 +97,35 @@ def _options() -> Iterator[Case]:
             continue
         first = "x.npz" if name.strip() == "inspect" else "run"
         more = READERS.get(name.strip(), ("--views",))
-        yield Case(f"{name.strip()} {option} {word[:9]!a}", command(name.strip(), first, *more, option, word), whole, writes=WRITES)
+        yield Case(
+            f"{name.strip()} {option} {word[:9]!a}",
+            command(name.strip(), first, *more, option, word),
+            whole,
+            writes=WRITES,
+        )
 
 
 def _damaged(seed: int) -> Iterator[Case]:
     """A study of which one file is cut, emptied, replaced, noise or gone."""
-    names = ("config.toml", "data.json", "state.json", "clock.json", "study.journal", "encoder/config.json", "encoder/model.safetensors",
-             "model/config.json", "cache/data.npz", "cache/images.npy", "cache/images.npz", "artifacts/test.npz", "autossl.log", "lock")  # fmt: skip
+    names = (
+        "config.toml", "data.json", "state.json", "clock.json", "study.journal", "encoder/config.json",
+        "encoder/model.safetensors", "model/config.json", "cache/data.npz", "cache/images.npy", "cache/images.npz",
+        "artifacts/test.npz", "autossl.log", "lock",
+    )  # fmt: skip
     for name, (how, spoil) in itertools.product(names, SPOILS.items()):
         readers = ("status", "resume", "embed") if name.startswith(("c", "s", "e")) else ("report", "evaluate")
         for reader in readers:
             if reader == "embed" and not name.startswith("enc"):
                 continue
-            make = with_study(lambda run, n=name, s=spoil, r=seed: s(run / n, random.Random(r)))  # type: ignore[misc]
-            yield Case(f"{reader}, {name} {how}", command(reader, "run", *READERS[reader]), make, writes=WRITES, until=ENDED, codes=(0, 2, 3))
+            make = with_study(lambda run, n=name, s=spoil, r=seed: s(run / n, random.Random(r)))
+            yield Case(
+                f"{reader}, {name} {how}",
+                command(reader, "run", *READERS[reader]),
+                make,
+                writes=WRITES,
+                until=ENDED,
+                codes=(0, 2, 3),
+            )
 
 
 def _cut(path: Path, _: random.Random) -> None:
@@ -125,14 +163,36 @@ def _fifo(path: Path, _: random.Random) -> None:
 
 
 SPOILS = {
-    "cut": _cut, "noisy": _noise, "gone": _gone, "empty": _put(b""), "of nothing": _put(b"{}"), "a list": _put(b"[]"), "null": _put(b"null\n"),
+    "cut": _cut, "noisy": _noise, "gone": _gone, "empty": _put(b""), "of nothing": _put(b"{}"),
+    "a list": _put(b"[]"), "null": _put(b"null\n"),
     "of bytes": _put(bytes(range(256))), "a folder": _folder, "a fifo": _fifo,
 }  # fmt: skip
 
 
 def _others() -> Iterator[Case]:
     """Words that are no commands, and lists."""
-    for args in ((), ("",), ("serach",), ("list",), ("list", "everything"), ("doctor", "x"), ("status",), ("embed", "a"), ("--task",), ("\udce4",)):
+    for args in (
+        (),
+        ("",),
+        ("serach",),
+        ("list",),
+        ("list", "everything"),
+        ("doctor", "x"),
+        ("status",),
+        ("embed", "a"),
+        ("--task",),
+        ("\udce4",),
+    ):
         yield Case(f"autossl {args!a}", command(*args), expect=EITHER)
-    for data in ("sample:", "sample:x", "medmnist:", "medmnist:x", "medmnist:../x", "http://127.0.0.1:9/x.npz", "s3://a/b", "x.dcm", "x.zip"):
+    for data in (
+        "sample:",
+        "sample:x",
+        "medmnist:",
+        "medmnist:x",
+        "medmnist:../x",
+        "http://127.0.0.1:9/x.npz",
+        "s3://a/b",
+        "x.dcm",
+        "x.zip",
+    ):
         yield Case(f"inspect {data}", command("inspect", data), lambda here: (here / "x.dcm").touch(), REFUSED)

@@ -15,7 +15,7 @@ PLENTY, REMOUNT, DETACH = "size=1g", 32, 2
 
 def cases(_: int) -> Sequence[Case]:
     """Disks on which a study fills up at its start, in decoding, in a checkpoint, in an export, hardly."""
-    return [Case(f"a disk of {size} KiB", drive=lambda here, s=size: drive(here, s)) for size in SIZES]  # type: ignore[misc]
+    return [Case(f"a disk of {size} KiB", drive=lambda here, s=size: drive(here, s)) for size in SIZES]
 
 
 def mount(place: Path, options: str, flags: int = 0) -> bool:
@@ -42,7 +42,9 @@ def _search(here: Path, disk: Path) -> Faults:
     code = ended(start(here, *search), 300)
     words, faults = said(here), Faults()
     if code not in (0, MACHINE, USER):
-        faults.append(("hang" if code is None else "exit 1" if code == 1 else "other", f"ended with {code}: {words[-200:]}"))
+        faults.append(
+            ("hang" if code is None else "exit 1" if code == 1 else "other", f"ended with {code}: {words[-200:]}")
+        )
     if code in (MACHINE, USER) and len(words.splitlines()) != 1:
         faults.append(("lines", f"{len(words.splitlines())} lines: {words[-200:]!r}"))
     if "Traceback" in words:

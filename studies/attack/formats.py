@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def tiff(
     """(h, w) grey or (h, w, 3) RGB of any number type: byte order, separate planes, WhiteIsZero, deflate, strips."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    order = ">" if big else "<"
+    order: Literal[">", "<"] = ">" if big else "<"
     stored = pixels.astype(pixels.dtype.newbyteorder(order)) if pixels.dtype.itemsize > 1 else pixels
     planes = [stored[:, :, c] for c in range(channels)] if planar and channels > 1 else [stored]
     rows = -(-height // strips)

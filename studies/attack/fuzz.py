@@ -20,7 +20,22 @@ from studies.attack.case import Case, Faults, Outcome
 
 BATCH, SECONDS, MEMORY = 50, 10, 2 << 30
 COUNTS = {"png": 800, "jpeg": 800, "tiff": 1200, "others": 800, "nifti": 500, "niftigz": 300, "npz": 1000, "csv": 600}
-WORDS = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xff\xff", b"\xff\xff\xff\x7f", b"-1", b"1e999", b"\0\0\0\0", b"%s", b"(" * 40, b"'", b'"', b"\n")
+WORDS = (
+    b"\0",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"-1",
+    b"1e999",
+    b"\0\0\0\0",
+    b"%s",
+    b"(" * 40,
+    b"'",
+    b'"',
+    b"\n",
+)
 Seeds = dict[str, bytes]
 
 
@@ -30,7 +45,7 @@ def cases(seed: int) -> Sequence[Case]:
     for kind, count in COUNTS.items():
         for first in range(0, count, BATCH):
             numbers = range(first, min(first + BATCH, count))
-            found.append(Case(f"{kind} {first:05}", drive=lambda here, k=kind, n=numbers: batch(here, k, n, seed)))  # type: ignore[misc]
+            found.append(Case(f"{kind} {first:05}", drive=lambda here, k=kind, n=numbers: batch(here, k, n, seed)))
     return found
 
 
@@ -84,7 +99,7 @@ def _child(here: Path, kind: str, numbers: Sequence[int], seed: int, seeds: Seed
 
 
 def mutant(seeds: Seeds, rng: random.Random) -> tuple[str, bytes]:
-    """One seed file with a few changes: bytes, words, pieces gone, doubled, exchanged with another file; packed again."""
+    """One seed file with a few changes: bytes, words, pieces gone, doubled, from another file; packed again."""
     name = rng.choice(sorted(seeds))
     data = seeds[name]
     packed = name.endswith(".gz") and rng.random() < 0.7
@@ -166,30 +181,55 @@ def _saved(suffix: str, mode: str, **options: object) -> bytes:
 def _png() -> Seeds:
     grey = textures(1, 24)[0][0]
     deep = grey.astype(np.uint16) * 200
-    found = {"g8.png": formats.png(grey), "g16.png": formats.png(deep), "c16.png": formats.png(np.stack([deep] * 3, 2)), "a8.png": formats.png(grey, 6, 9)}
+    found = {
+        "g8.png": formats.png(grey),
+        "g16.png": formats.png(deep),
+        "c16.png": formats.png(np.stack([deep] * 3, 2)),
+        "a8.png": formats.png(grey, 6, 9),
+    }
     return found | {f"{mode}.png": _saved("PNG", mode) for mode in ("1", "P", "LA", "RGBA")}
 
 
 def _jpeg() -> Seeds:
     turned = b"Exif\0\0" + formats.exif(6)
-    found = {f"{mode}{p}.jpg": _saved("JPEG", mode, progressive=p, exif=turned) for mode in ("L", "RGB", "CMYK") for p in (False, True)}
+    found = {
+        f"{mode}{p}.jpg": _saved("JPEG", mode, progressive=p, exif=turned)
+        for mode in ("L", "RGB", "CMYK")
+        for p in (False, True)
+    }
     return found | {"odd.jpg": _saved("JPEG", "L", exif=b"Exif\0\0" + formats.exif(6, 4))}
 
 
 def _tiff() -> Seeds:
     grey = textures(1, 24)[0][0]
     found: Seeds = {}
-    for at, pixels in enumerate((grey, grey.astype(np.uint16) * 99, np.stack([grey.astype(np.uint16) * 99] * 3, 2), (grey / 255).astype(np.float32))):
+    for at, pixels in enumerate(
+        (
+            grey,
+            grey.astype(np.uint16) * 99,
+            np.stack([grey.astype(np.uint16) * 99] * 3, 2),
+            (grey / 255).astype(np.float32),
+        )
+    ):
         for big in (False, True):
             found[f"{at}{big}.tif"] = formats.tiff(pixels, big, orientation=5, strips=2)
             found[f"{at}{big}p.tif"] = formats.tiff(pixels, big, planar=True, packed=True, inverted=at == 1)
-    return found | {f"{c}.tif": _saved("TIFF", "RGB", compression=c) for c in ("tiff_lzw", "packbits", "jpeg", "tiff_deflate")}
+    return found | {
+        f"{c}.tif": _saved("TIFF", "RGB", compression=c) for c in ("tiff_lzw", "packbits", "jpeg", "tiff_deflate")
+    }
 
 
 def _others() -> Seeds:
     grey = textures(1, 24)[0][0]
-    found = {f"x.{kind.lower()}": _saved(kind, "RGB") for kind in ("BMP", "GIF", "WebP")} | {"x.jp2": _saved("JPEG2000", "RGB"), "w.webp": _saved("WebP", "RGB", lossless=True)}
-    return found | {"b.pgm": formats.pnm(grey), "t.pgm": formats.pnm(grey, text=True), "d.ppm": formats.pnm(np.stack([grey.astype(np.uint16) * 9] * 3, 2), 4000)}
+    found = {f"x.{kind.lower()}": _saved(kind, "RGB") for kind in ("BMP", "GIF", "WebP")} | {
+        "x.jp2": _saved("JPEG2000", "RGB"),
+        "w.webp": _saved("WebP", "RGB", lossless=True),
+    }
+    return found | {
+        "b.pgm": formats.pnm(grey),
+        "t.pgm": formats.pnm(grey, text=True),
+        "d.ppm": formats.pnm(np.stack([grey.astype(np.uint16) * 9] * 3, 2), 4000),
+    }
 
 
 def _nifti() -> Seeds:
@@ -216,7 +256,13 @@ def _npz() -> Seeds:
     for name, save in (("stored", np.savez), ("packed", np.savez_compressed)):
         for at, values in enumerate((labels, text, labels.astype("S1"), labels[:, None])):
             buffer = io.BytesIO()
-            save(buffer, images=images, labels=values, patients=np.arange(24) // 2, split=np.array(["train", "test"])[labels])
+            save(
+                buffer,
+                images=images,
+                labels=values,
+                patients=np.arange(24) // 2,
+                split=np.array(["train", "test"])[labels],
+            )
             found[f"{name}{at}.npz"] = buffer.getvalue()
     return found
 
@@ -224,7 +270,20 @@ def _npz() -> Seeds:
 def _csv() -> Seeds:
     rows = [f"{row}.png,{'ab'[row % 2]},p{row // 2},{row % 3},{'train' if row % 4 else 'test'}" for row in range(24)]
     text = "image,label,patient,slice,split\n" + "\n".join(rows) + "\n"
-    return {"comma.csv": text.encode(), "semicolon.csv": text.replace(",", ";").encode(), "bom.csv": b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()}
+    return {
+        "comma.csv": text.encode(),
+        "semicolon.csv": text.replace(",", ";").encode(),
+        "bom.csv": b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(),
+    }
 
 
-SEEDS: dict[str, Callable[[], Seeds]] = {"png": _png, "jpeg": _jpeg, "tiff": _tiff, "others": _others, "nifti": _nifti, "niftigz": _packed, "npz": _npz, "csv": _csv}
+SEEDS: dict[str, Callable[[], Seeds]] = {
+    "png": _png,
+    "jpeg": _jpeg,
+    "tiff": _tiff,
+    "others": _others,
+    "nifti": _nifti,
+    "niftigz": _packed,
+    "npz": _npz,
+    "csv": _csv,
+}

@@ -17,8 +17,10 @@ from studies.attack.study import FULL, STUDY, data, prepare, result, scored
 __all__ = ["cases", "prepare"]
 SEARCH = ("search", "x.npz", *FULL, "--space", "s.toml", "--out", "out")
 STAGES = {  # what the log says when a stage begins, and seconds in which to strike
-    "import": ("", 4.0), "decoding": ("opening the images", 0.5), "calibrating": ("measuring what", 0.4), "search": ("searching", 2.0),
-    "baseline": ("training on the labels alone", 10.0), "finalists": ("scoring the finalists", 0.5), "final training": ("on, with a falling", 2.5),
+    "import": ("", 4.0), "decoding": ("opening the images", 0.5), "calibrating": ("measuring what", 0.4),
+    "search": ("searching", 2.0),
+    "baseline": ("training on the labels alone", 10.0), "finalists": ("scoring the finalists", 0.5),
+    "final training": ("on, with a falling", 2.5),
     "test": ("testing once", 0.3), "report": ("writing the report", 0.8),
 }  # fmt: skip
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT}
@@ -32,13 +34,22 @@ def cases(seed: int) -> Sequence[Case]:
         plans[f"KILL of the group in {stage}"] = ([(stage, "KILL", True)], 1)
     for stage in ("search", "baseline", "final training"):
         plans[f"KILL of the parent in {stage}"] = ([(stage, "KILL", False)], 1)
-    plans["TERM in search, INT in the final training"] = ([("search", "TERM", False), ("final training", "INT", False)], 1)
-    plans["INT in the baseline, TERM of the group in the test"] = ([("baseline", "INT", False), ("test", "TERM", True)], 1)
+    plans["TERM in search, INT in the final training"] = (
+        [("search", "TERM", False), ("final training", "INT", False)],
+        1,
+    )
+    plans["INT in the baseline, TERM of the group in the test"] = (
+        [("baseline", "INT", False), ("test", "TERM", True)],
+        1,
+    )
     for stage in ("import", "search"):
         plans[f"KILL of the parent of two workers in {stage}"] = ([("search", "KILL", False)], 2)
-    plans["four kills of one study"] = ([(stage, "KILL", True) for stage in ("import", "search", "baseline", "final training")], 1)
+    plans["four kills of one study"] = (
+        [(stage, "KILL", True) for stage in ("import", "search", "baseline", "final training")],
+        1,
+    )
     return [
-        Case(name, drive=lambda here, p=plan, n=name: drive(here, p[0], p[1], random.Random(f"{seed} {n}")))  # type: ignore[misc]
+        Case(name, drive=lambda here, p=plan, n=name: drive(here, p[0], p[1], random.Random(f"{seed} {n}")))
         for name, plan in plans.items()
     ]
 
@@ -62,7 +73,12 @@ def drive(here: Path, blows: Sequence[tuple[str, str, bool]], workers: int, rng:
         known = now
     code = ended(start(here, *SEARCH, "--workers", str(workers)), PATIENCE)
     if code != 0:
-        faults.append(("hang" if code is None else "exit 1" if code == 1 else "other", f"resume ended with {code}: {said(here)[-200:]}"))
+        faults.append(
+            (
+                "hang" if code is None else "exit 1" if code == 1 else "other",
+                f"resume ended with {code}: {said(here)[-200:]}",
+            )
+        )
         return Outcome("", [*faults, *watched(here)], said=said(here)[-600:])
     faults += [*_lost(known, scored(here / "out")), *_whole(here), *orphans(here), *watched(here)]
     if workers == 1:
@@ -70,7 +86,9 @@ def drive(here: Path, blows: Sequence[tuple[str, str, bool]], workers: int, rng:
     return Outcome("", faults, said=f"{struck} of {len(blows)} blows fell")
 
 
-def strike(process: "subprocess.Popen[bytes]", out: Path, stage: str, sent: int, group: bool, rng: random.Random) -> bool:
+def strike(
+    process: "subprocess.Popen[bytes]", out: Path, stage: str, sent: int, group: bool, rng: random.Random
+) -> bool:
     """Send a signal to the parent or its group at a random time in a stage; False where the study ended before."""
     sign, within = STAGES[stage]
     if sign:

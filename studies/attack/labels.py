@@ -4,7 +4,7 @@ import csv
 import itertools
 import random
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,37 @@ import numpy as np
 from studies.attack import formats
 from studies.attack.acts import call
 from studies.attack.case import EITHER, ENDED, FINE, Case, Faults
+from studies.attack.pixels import silent
 
-NAMES = ("a", "B", "benign", "NA", "none", "null", "nan", "-1", "N/A", "0", "1", "10", "ä", "tumor (left)", "True", "no")
-EMPTY = ("na", "nan", "none", "null", "n/a", "<na>", "", "-1", "-1.0")  # words of a table that may mean that there is none
+NAMES = (
+    "a",
+    "B",
+    "benign",
+    "NA",
+    "none",
+    "null",
+    "nan",
+    "-1",
+    "N/A",
+    "0",
+    "1",
+    "10",
+    "ä",
+    "tumor (left)",
+    "True",
+    "no",
+)
+EMPTY = (
+    "na",
+    "nan",
+    "none",
+    "null",
+    "n/a",
+    "<na>",
+    "",
+    "-1",
+    "-1.0",
+)  # words of a table that may mean that there is none
 PROBE, SELECTION, TEST, DROPPED = range(4)
 
 
@@ -33,19 +61,44 @@ def label_cases(seed: int) -> Iterator[Case]:
     """Random tables, folders and npz, and pairs of ids that are one patient."""
     for number in range(60):
         rows = table(random.Random(1000 * seed + number))
-        yield Case(f"study {number}", call(lambda r=rows: compare(r, "d/m.csv")), lambda here, r=rows: write(here, r), FINE if number % 2 else EITHER, until=ENDED, writes=("out",), check=silent)  # type: ignore[misc]
+        yield Case(
+            f"study {number}",
+            call(lambda r=rows: compare(r, "d/m.csv")),
+            lambda here, r=rows: write(here, r),
+            FINE if number % 2 else EITHER,
+            until=ENDED,
+            writes=("out",),
+            check=silent,
+        )
     for number, names in enumerate(itertools.combinations(NAMES, 3)):
         if number % 9 == seed % 9:
-            yield Case(f"class folders {', '.join(names)}", call(lambda n=names: classes(n)), lambda here, n=names: folders(here, n), EITHER, until=ENDED, writes=("out",), check=silent)  # type: ignore[misc]
-    same = {"3 and 3.0": ("{0}", "{0}.0"), "007 and 7": ("00{0}", "{0}"), "p7 and P7": ("p{0}", "P{0}"), "composed": ("é{0}", "e\u0301{0}"), "spaces": ("p{0}", " p{0} ")}
+            yield Case(
+                f"class folders {', '.join(names)}",
+                call(lambda n=names: classes(n)),
+                lambda here, n=names: folders(here, n),
+                EITHER,
+                until=ENDED,
+                writes=("out",),
+                check=silent,
+            )
+    same = {
+        "3 and 3.0": ("{0}", "{0}.0"),
+        "007 and 7": ("00{0}", "{0}"),
+        "p7 and P7": ("p{0}", "P{0}"),
+        "composed": ("é{0}", "e\u0301{0}"),
+        "spaces": ("p{0}", " p{0} "),
+    }
     for name, forms in same.items():
         for form in ("one table", "--unlabeled"):
-            yield Case(f"patients {name}, {form}", call(lambda f=form: joined(f)), lambda here, f=forms, w=form: write_joined(here, f, w), EITHER, until=ENDED, writes=("out",), check=lambda here, n=name: one_patient(here, n))  # type: ignore[misc]
-
-
-def silent(here: Path) -> Faults:
-    found = here / "changed"
-    return [("silent", found.read_text())] if found.exists() else []
+            yield Case(
+                f"patients {name}, {form}",
+                call(lambda f=form: joined(f)),
+                lambda here, f=forms, w=form: write_joined(here, f, w),
+                EITHER,
+                until=ENDED,
+                writes=("out",),
+                check=lambda here, n=name: one_patient(here, n),
+            )
 
 
 def image(row: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
@@ -54,7 +107,7 @@ def image(row: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
 
 def table(rng: random.Random) -> list[Row]:
     """A random study: some patients with many images, some labels missing, with or without official parts."""
-    names = rng.sample(NAMES[:3] + ("ä", "10", "9", "grade 2"), rng.randint(2, 4))
+    names = rng.sample((*NAMES[:3], "ä", "10", "9", "grade 2"), rng.randint(2, 4))
     ids = rng.sample([f"{prefix}{n}" for prefix in ("", "P-", "é") for n in range(40)], rng.randint(24, 60))
     official = rng.choice([(), ("train", "test"), ("train", "val", "test"), ("train", "val")])
     part_of = {patient: rng.choice(official) if official else "" for patient in ids}
@@ -102,7 +155,9 @@ def compare(rows: Sequence[Row], data: str) -> None:
         Path("changed").write_text(sentence)
 
 
-def _patients(rows: Sequence[Row], groups: dict[str, set[int]], part: "np.ndarray[tuple[int, ...], np.dtype[np.int8]]") -> str:
+def _patients(
+    rows: Sequence[Row], groups: dict[str, set[int]], part: "np.ndarray[tuple[int, ...], np.dtype[np.int8]]"
+) -> str:
     """A sentence where a patient has several groups, two patients one, or a patient is in two parts."""
     if any(len(found) > 1 for found in groups.values()):
         return "images of one patient are in two groups"
@@ -160,9 +215,10 @@ def one_patient(here: Path, name: str) -> Faults:
         return []
     count, _, notes = found.read_text().partition("\n")
     words = unicodedata.normalize("NFC", notes)
-    if int(count) == 20 or (name in ("007 and 7", "p7 and P7") and "patient" in words and any(w in words for w in ("alike", "differ", "same"))):
+    if int(count) == 20 or (
+        name in ("007 and 7", "p7 and P7")
+        and "patient" in words
+        and any(w in words for w in ("alike", "differ", "same"))
+    ):
         return []
     return [("silent", f"{count} patients instead of 20, and no note")]
-
-
-Check = Callable[[Path], Faults]

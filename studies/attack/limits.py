@@ -23,10 +23,12 @@ REAL = Path(__file__).parents[2] / ".." / "shared" / "data"
 def cases(_: int) -> Sequence[Case]:
     """Limits that are met, that are too short, and that are just named."""
     runs = {
-        "sample:cells, 90 s": ("sample:cells", 90.0), "sample:cells, 30 s": ("sample:cells", 30.0), "textures, 60 s": ("x.npz", 60.0), "textures, two workers, 75 s": ("x.npz --workers 2", 75.0),
-        "600 files of 64 px, 30 s": ("files 600 64", 30.0), "200 files of 500 px, 40 s": ("files 200 500", 40.0), "pbc_blood_28, 90 s": ("pbc_blood_28.npz", 90.0),
+        "sample:cells, 90 s": ("sample:cells", 90.0), "sample:cells, 30 s": ("sample:cells", 30.0),
+        "textures, 60 s": ("x.npz", 60.0), "textures, two workers, 75 s": ("x.npz --workers 2", 75.0),
+        "600 files of 64 px, 30 s": ("files 600 64", 30.0), "200 files of 500 px, 40 s": ("files 200 500", 40.0),
+        "pbc_blood_28, 90 s": ("pbc_blood_28.npz", 90.0),
     }  # fmt: skip
-    return [Case(name, drive=lambda here, d=what, s=limit: drive(here, d, s)) for name, (what, limit) in runs.items()]  # type: ignore[misc]
+    return [Case(name, drive=lambda here, d=what, s=limit: drive(here, d, s)) for name, (what, limit) in runs.items()]
 
 
 def drive(here: Path, what: str, limit: float) -> Outcome:
@@ -47,7 +49,10 @@ def followed(here: Path, given: Sequence[str], limit: float) -> Outcome:
     faults, told = Faults(), ""
     for turn in range(2):
         started = time.monotonic()
-        code = ended(start(here, "search", *given, "--time-limit", f"{limit:.0f}s", "--quiet", "--out", f"out{turn}"), 2 * limit + 60)
+        code = ended(
+            start(here, "search", *given, "--time-limit", f"{limit:.0f}s", "--quiet", "--out", f"out{turn}"),
+            2 * limit + 60,
+        )
         wall, words = time.monotonic() - started, said(here)
         told += f"{limit:.0f} s: {wall:.1f} s, exit {code}; "
         named = re.search(r"at least (\d+) ?s", words)

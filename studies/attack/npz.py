@@ -55,7 +55,8 @@ def _images() -> Made:
     rng = np.random.default_rng(0)
     types = {
         "bool": FINE, "uint8": FINE, "uint16": FINE, ">u2": FINE, "int8": EITHER, "int16": EITHER, "int64": FINE,
-        "uint64": FINE, "float16": REFUSED, "float32": REFUSED, "float64": REFUSED, "complex64": REFUSED, "S3": REFUSED,
+        "uint64": FINE, "float16": REFUSED, "float32": REFUSED, "float64": REFUSED, "complex64": REFUSED,
+        "S3": REFUSED,
         "U3": REFUSED, "M8[s]": REFUSED, "m8[s]": REFUSED, "V2": REFUSED,
     }  # fmt: skip
     for kind, expect in types.items():
@@ -86,22 +87,42 @@ def _columns() -> Made:
     """Labels, patients, slices and splits of all types and lengths."""
     text = np.array(["ä", "b"])
     columns: dict[str, tuple[str, Any]] = {
-        "float": (FINE, LABELS.astype(float)), "fractions": (REFUSED, LABELS + 0.5), "nan": (EITHER, np.where(LABELS, 1.0, np.nan)),
+        "float": (FINE, LABELS.astype(float)), "fractions": (REFUSED, LABELS + 0.5),
+        "nan": (EITHER, np.where(LABELS, 1.0, np.nan)),
         "inf": (REFUSED, np.where(LABELS, 1.0, np.inf)), "bool": (FINE, LABELS > 0), "text": (FINE, text[LABELS]),
-        "bytes": (FINE, np.array([b"a", b"b"])[LABELS]), "bytes of no text": (REFUSED, np.array([b"\xff\xe4", b"\xff\xf6"])[LABELS]),
+        "bytes": (FINE, np.array([b"a", b"b"])[LABELS]),
+        "bytes of no text": (REFUSED, np.array([b"\xff\xe4", b"\xff\xf6"])[LABELS]),
         "beyond unicode": (REFUSED, np.array([0x110000, 0x41], np.uint32).view("<U1")[LABELS]),
-        "surrogates": (REFUSED, np.array(["\ud800", "b"])[LABELS]), "control": (EITHER, np.array(["\x1b[31m", "\x7f"])[LABELS]),
+        "surrogates": (REFUSED, np.array(["\ud800", "b"])[LABELS]),
+        "control": (EITHER, np.array(["\x1b[31m", "\x7f"])[LABELS]),
         "newline": (EITHER, np.array(["a\nb", "c"])[LABELS]), "one hot": (REFUSED, np.eye(2)[LABELS]),
-        "too few": (REFUSED, LABELS[:-1]), "too many": (REFUSED, np.append(LABELS, 0)), "one": (REFUSED, LABELS[:1]),
-        "none at all": (REFUSED, LABELS[:0]), "a scalar": (REFUSED, np.array(1)), "objects": (REFUSED, np.array([{}, None] * 30)),
-        "complex": (REFUSED, LABELS + 0j), "dates": (EITHER, LABELS.astype("M8[D]")), "one class": (REFUSED, LABELS * 0),
-        "all different": (REFUSED, np.arange(60)), "huge": (EITHER, LABELS * 10**18), "empty text": (REFUSED, np.array([""] * 60)),
+        "too few": (REFUSED, LABELS[:-1]), "too many": (REFUSED, np.append(LABELS, 0)),
+        "one": (REFUSED, LABELS[:1]),
+        "none at all": (REFUSED, LABELS[:0]), "a scalar": (REFUSED, np.array(1)),
+        "objects": (REFUSED, np.array([{}, None] * 30)),
+        "complex": (REFUSED, LABELS + 0j), "dates": (EITHER, LABELS.astype("M8[D]")),
+        "one class": (REFUSED, LABELS * 0),
+        "all different": (REFUSED, np.arange(60)), "huge": (EITHER, LABELS * 10**18),
+        "empty text": (REFUSED, np.array([""] * 60)),
         "long": (EITHER, np.array(["a" * 5000, "b"])[LABELS]), "structured": (REFUSED, np.zeros(60, [("a", "i4")])),
         "cube": (REFUSED, LABELS.reshape(60, 1, 1, 1)),
     }  # fmt: skip
     for name, (expect, values) in columns.items():
-        yield f"labels: {name}", EITHER if name in ("cube", "structured", "complex") else expect, _save({"labels": values})
-        if name in ("too few", "too many", "one", "a scalar", "objects", "beyond unicode", "surrogates", "bytes of no text"):
+        yield (
+            f"labels: {name}",
+            EITHER if name in ("cube", "structured", "complex") else expect,
+            _save({"labels": values}),
+        )
+        if name in (
+            "too few",
+            "too many",
+            "one",
+            "a scalar",
+            "objects",
+            "beyond unicode",
+            "surrogates",
+            "bytes of no text",
+        ):
             for key in ("patients", "slices", "split"):
                 yield f"{key}: {name}", EITHER if key == "slices" else REFUSED, _save({key: values})
         elif name in ("inf", "complex", "dates", "structured", "cube", "fractions"):
@@ -130,20 +151,30 @@ def _headers() -> Made:
     """Members whose .npy header lies or is none."""
     whole = _npy("(60, 16, 16)", body=IMAGES.tobytes())
     heads = {
-        "no array": b"hello", "empty": b"", "magic only": b"\x93NUMPY", "half a header": whole[:40], "half its data": whole[:9000],
-        "more data": whole + b"\0" * 99, "10^12 values": _npy("(1000000, 1000, 1000)"), "10^30 values": _npy("(" + "1" + "0" * 30 + ",)"),
-        "minus": _npy("(-60, 16, 16)"), "shape None": _npy("None"), "shape text": _npy("'abc'"), "shape float": _npy("(60.0, 16, 16)"),
-        "shape true": _npy("(True, 16, 16)"), "no bracket": _npy("(60, 16"), "deep": _npy("(" * 3000), "indented": _npy("\n    (1,)\n  x"),
-        "type none": _npy("(60, 16, 16)", "None"), "type odd": _npy("(60, 16, 16)", "'qq'"), "type list": _npy("(60,)", "[('a', 'u1')]"),
+        "no array": b"hello", "empty": b"", "magic only": b"\x93NUMPY", "half a header": whole[:40],
+        "half its data": whole[:9000],
+        "more data": whole + b"\0" * 99, "10^12 values": _npy("(1000000, 1000, 1000)"),
+        "10^30 values": _npy("(" + "1" + "0" * 30 + ",)"),
+        "minus": _npy("(-60, 16, 16)"), "shape None": _npy("None"), "shape text": _npy("'abc'"),
+        "shape float": _npy("(60.0, 16, 16)"),
+        "shape true": _npy("(True, 16, 16)"), "no bracket": _npy("(60, 16"), "deep": _npy("(" * 3000),
+        "indented": _npy("\n    (1,)\n  x"),
+        "type none": _npy("(60, 16, 16)", "None"), "type odd": _npy("(60, 16, 16)", "'qq'"),
+        "type list": _npy("(60,)", "[('a', 'u1')]"),
         "type object": _npy("(60,)", "'|O'", body=b"\x80\x04N."), "order text": _npy("(60, 16, 16)", order="'no'"),
         "nulls": _npy("(60, 16, 16)\0\0"), "version 9": b"\x93NUMPY\x09\x00" + whole[8:], "bytes": _npy("\xff\xfe"),
-        "code": _npy("(__import__('os').system('touch RAN-CODE'),)"), "twice": whole[:20] + whole, "long header": _npy("(1,)" + " " * 60000),
+        "code": _npy("(__import__('os').system('touch RAN-CODE'),)"), "twice": whole[:20] + whole,
+        "long header": _npy("(1,)" + " " * 60000),
     }  # fmt: skip
     for name, member in heads.items():
         expect = EITHER if name in ("more data", "order text") else REFUSED
         yield f"header: {name}", expect, lambda here, m=member: _zip(here, {"images.npy": m, "labels.npy": _labels()})
         if name in ("no array", "deep", "10^30 values", "minus"):
-            yield f"labels' header: {name}", REFUSED, lambda here, m=member: _zip(here, {"images.npy": whole, "labels.npy": m})
+            yield (
+                f"labels' header: {name}",
+                REFUSED,
+                lambda here, m=member: _zip(here, {"images.npy": whole, "labels.npy": m}),
+            )
             yield f"alone: {name}", REFUSED, lambda here, m=member: (here / PATH).write_bytes(m)
 
 
@@ -173,7 +204,11 @@ def _archives(seed: int) -> Made:
     yield "no npy", REFUSED, lambda here: _zip(here, {"a.txt": b"x", "images": b"y"})
     yield "an empty archive", REFUSED, lambda here: _zip(here, {})
     yield "a member that leads out", EITHER, lambda here: _zip(here, {**whole, "../../out.npy": _labels()})
-    yield "a pickle", REFUSED, lambda here: (here / PATH).write_bytes(b"\x80\x04cposix\nsystem\n(S'touch RAN-CODE'\ntR.")
+    yield (
+        "a pickle",
+        REFUSED,
+        lambda here: (here / PATH).write_bytes(b"\x80\x04cposix\nsystem\n(S'touch RAN-CODE'\ntR."),
+    )
     yield "a picture", REFUSED, lambda here: (here / PATH).write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 99)
 
 
@@ -221,7 +256,17 @@ def _twice(here: Path, members: dict[str, bytes]) -> None:
 
 
 def _names() -> Made:
-    for name in ("a b.npz", "-x.npz", "ä.npz", "x.NPZ", "sample:x.npz", "\udce4.npz", "a\nb.npz", "a\x7fb.npz", "a\x1b[31m.npz"):
+    for name in (
+        "a b.npz",
+        "-x.npz",
+        "ä.npz",
+        "x.NPZ",
+        "sample:x.npz",
+        "\udce4.npz",
+        "a\nb.npz",
+        "a\x7fb.npz",
+        "a\x1b[31m.npz",
+    ):
         yield f"a file called {name!a}", EITHER, lambda here, n=name: _called(here, n)
 
 

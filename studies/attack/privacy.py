@@ -28,17 +28,23 @@ def cases(_: int) -> Sequence[Case]:
     """A whole study, one of two workers, studies that end early, and faults."""
     runs: dict[str, tuple[tuple[str, ...], ...]] = {
         "a whole study, and every command on it": (
-            SEARCH, ("evaluate", "out"), ("evaluate", "out", "--data", "m.csv"), ("embed", "out", "m.csv", "-o", "z.npy"), ("leaderboard", "out"),
-            ("status", "out", "--json"), ("report", "out", "-o", "r.html"), ("export", "out", "copy"), ("inspect", "m.csv", "--views"), ("stop", "out"),
+            SEARCH, ("evaluate", "out"), ("evaluate", "out", "--data", "m.csv"),
+            ("embed", "out", "m.csv", "-o", "z.npy"), ("leaderboard", "out"),
+            ("status", "out", "--json"), ("report", "out", "-o", "r.html"), ("export", "out", "copy"),
+            ("inspect", "m.csv", "--views"), ("stop", "out"),
         ),
         "two workers": ((*SEARCH, "--workers", "2"),),
-        "labels are patients": ((*SEARCH, "--label-column", "patient"), ("inspect", "m.csv", "--label-column", "patient")),
+        "labels are patients": (
+            (*SEARCH, "--label-column", "patient"), ("inspect", "m.csv", "--label-column", "patient"),
+        ),
         "labels are files": ((*SEARCH, "--label-column", "image"),),
         "a broken table": (("search", "broken.csv", *FULL, "--out", "out"), ("inspect", "broken.csv")),
         "a name too long": (("search", "long.csv", *FULL, "--out", "out"), ("inspect", "long.csv")),
-        "more images that are broken": ((*SEARCH, "--unlabeled", f"{SUB}3"), ("embed", "gone", f"{SUB}3", "-o", "z.npy")),
+        "more images that are broken": (
+            (*SEARCH, "--unlabeled", f"{SUB}3"), ("embed", "gone", f"{SUB}3", "-o", "z.npy"),
+        ),
     }  # fmt: skip
-    return [Case(name, drive=lambda here, c=commands: drive(here, c)) for name, commands in runs.items()]  # type: ignore[misc]
+    return [Case(name, drive=lambda here, c=commands: drive(here, c)) for name, commands in runs.items()]
 
 
 def write(here: Path) -> None:
@@ -56,7 +62,11 @@ def write(here: Path) -> None:
     (here / f"{SUB}3").mkdir()
     (here / f"{SUB}3" / f"{FILE}999.png").write_bytes(b"no image")
     (here / "s.toml").write_text(SPACE)
-    for name, more in (("m.csv", []), ("broken.csv", [[f"{FILE}x"]]), ("long.csv", [[f"{SUB}0/{FILE}{'x' * 300}.png", "a", f"{PATIENT}999"]])):
+    for name, more in (
+        ("m.csv", []),
+        ("broken.csv", [[f"{FILE}x"]]),
+        ("long.csv", [[f"{SUB}0/{FILE}{'x' * 300}.png", "a", f"{PATIENT}999"]]),
+    ):
         with open(here / name, "w", newline="") as file:
             csv.writer(file).writerows([*rows, *more])
 
@@ -71,7 +81,9 @@ def drive(here: Path, commands: Sequence[tuple[str, ...]]) -> Outcome:
         code = ended(start(here, *args), 300)
         sayings.append(said(here))
         if code in (1, None) or "Traceback" in said(here):
-            faults.append(("exit 1" if code == 1 else "hang" if code is None else "traceback", f"{args[0]}: {said(here)[-200:]}"))
+            faults.append(
+                ("exit 1" if code == 1 else "hang" if code is None else "traceback", f"{args[0]}: {said(here)[-200:]}")
+            )
         if PATIENT in said(here):
             faults.append(("other", f"stderr of {args[0]} holds the id of a patient: {said(here)[-200:]}"))
     for path in sorted(path for path in here.rglob("*") if path.is_file() and path not in given):
@@ -103,7 +115,12 @@ def unpacked(data: bytes) -> Iterator[bytes]:
                     yield archive.read(member)
         except zipfile.BadZipFile:
             return
-    for magic, unpack in ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress), (b"x\x9c", zlib.decompress)):
+    for magic, unpack in (
+        (b"\x1f\x8b", gzip.decompress),
+        (b"BZh", bz2.decompress),
+        (b"\xfd7zXZ", lzma.decompress),
+        (b"x\x9c", zlib.decompress),
+    ):
         if data.startswith(magic):
             try:
                 yield unpack(data)
@@ -114,14 +131,19 @@ def unpacked(data: bytes) -> Iterator[bytes]:
 def _needles() -> dict[str, list[bytes]]:
     found = {}
     for word in (PATIENT, FILE, SUB):
-        coded = [word.lower().encode(codec) for codec in CODECS] + [word.lower()[::-1].encode(), word.encode().hex().encode()]
+        coded = [word.lower().encode(codec) for codec in CODECS] + [
+            word.lower()[::-1].encode(),
+            word.encode().hex().encode(),
+        ]
         for shift in range(3):  # the three ways in which base64 may cut it
             text = base64.b64encode(b"\0" * shift + word.encode() + b"\0" * 3)
             coded.append(text[2 * (shift > 0) + 2 * (shift > 1) : len(word) * 4 // 3 - 3].lower())
         found[word] = coded
     ids = [f"{PATIENT}{number:03}".encode() for number in range(0, N // 2, 4)]  # a few tell enough
     hashed = [hashlib.new(name, one).digest() for name in DIGESTS for one in ids]
-    found["a digest of an id"] = [part.lower() for digest in hashed for part in (digest[:16], digest.hex()[:24].encode())]
+    found["a digest of an id"] = [
+        part.lower() for digest in hashed for part in (digest[:16], digest.hex()[:24].encode())
+    ]
     return found
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from studies.attack.case import API, BEGUN, SCORED, Case, Outcome, Seen, judge
@@ -87,20 +88,19 @@ def _wait(child: int, limit: float, reached: Callable[[], bool]) -> tuple[int | 
 
 
 def _end(group: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _reached(until: str, here: Path) -> bool:
-    pattern = {BEGUN: "study.journal", SCORED: "artifacts/c*.npz"}.get(until)
-    if pattern is None:
-        return False
-    try:
-        return any(found.stat().st_size > 0 for base in ("out", "runs/*") for found in here.glob(f"{base}/{pattern}"))
-    except OSError:
-        return False
+    """Whether a study below `here`, but for one that was put there in run/, has its first trial or score."""
+    for folder, below, names in os.walk(here):
+        below[:] = [name for name in below if (folder, name) != (str(here), "run")]
+        if until == BEGUN and "study.journal" in names and os.path.getsize(os.path.join(folder, "study.journal")):
+            return True
+        if until == SCORED and folder.endswith("/artifacts") and any(name.startswith("c") for name in names):
+            return True
+    return False
 
 
 def _child(case: Case, root: Path, out: Path, err: Path, log: Path) -> None:
@@ -115,7 +115,7 @@ def _child(case: Case, root: Path, out: Path, err: Path, log: Path) -> None:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        watch(str(log), (str(root),))
+        watch(str(log), (str(root), os.environ["MPLCONFIGDIR"]))
         if case.plain:
             drop_capabilities()
         assert case.act is not None

@@ -7,7 +7,17 @@ from typing import Any
 
 from studies.attack.acts import SPACE, ended, good_npz, said, start, textures
 
-FULL = ("--time-limit", "none", "--max-candidates", "2", "--backbone", "test_resnet", "--adaptation", "frozen", "--quiet")
+FULL = (
+    "--time-limit",
+    "none",
+    "--max-candidates",
+    "2",
+    "--backbone",
+    "test_resnet",
+    "--adaptation",
+    "frozen",
+    "--quiet",
+)
 
 
 class _Study:

@@ -10,7 +10,18 @@ from typing import Any
 
 from studies.attack.case import Outcome
 
-LIBRARIES = ("autossl-imaging", "torch", "timm", "optuna", "numpy", "pillow", "nibabel", "click", "safetensors", "numba")
+LIBRARIES = (
+    "autossl-imaging",
+    "torch",
+    "timm",
+    "optuna",
+    "numpy",
+    "pillow",
+    "nibabel",
+    "click",
+    "safetensors",
+    "numba",
+)
 COLUMNS = {
     "exits of 1": ("exit 1",), "tracebacks": ("traceback",), "hangs": ("hang", "crash"), "two lines": ("lines",),
     "silent": ("silent",), "files outside": ("outside",), "connections": ("connection",), "code run": ("code",),
@@ -66,7 +77,12 @@ def _described(about: Mapping[str, Any]) -> str:
 def _listed(bad: Sequence[tuple[str, Outcome]]) -> list[str]:
     if not bad:
         return ["Nothing was unexpected."]
-    lines = ["## Not as expected", "", "Each repeats by `python -m studies.attack --campaign CAMPAIGN --only NAME`.", ""]
+    lines = [
+        "## Not as expected",
+        "",
+        "Each repeats by `python -m studies.attack --campaign CAMPAIGN --only NAME`.",
+        "",
+    ]
     for campaign, outcome in bad:
         for kind, sentence in outcome.faults[:4]:
             lines.append(f"- {campaign} `{outcome.name}`: **{kind}** {plain(sentence)[:240]}")

@@ -34,28 +34,28 @@ def watch(log: str, roots: tuple[str, ...]) -> None:
         ours = any(real == root or real.startswith(root + "/") for root in inside)
         return not ours and "__pycache__" not in real and not real.startswith(FREE)
 
-    def made(path: object) -> None:
-        if outside(path):
-            tell("outside", path)
-
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open":
-            if isinstance(args[2], int) and args[2] & WRITES:
-                made(args[0])
-        elif event in MADE:
-            made(args[1] if event in ("os.rename", "os.symlink", "os.link") else args[0])
-        elif event == "sqlite3.connect":
-            if args[0] not in (":memory:", b":memory:"):
-                made(args[0])
-        elif event == "os.system":
+        for path in written(event, args):
+            if outside(path):
+                tell("outside", path)
+        if event == "os.system":
             tell("code", args[0])
-        elif event in TALK:
-            if event == "socket.connect" and isinstance(args[1], str | bytes):
-                return  # a socket of this machine's file system
-            tell("connection", (event, *args[1:]) if event.startswith("socket.c") else (event, *args))
+        if event in TALK and not (event == "socket.connect" and isinstance(args[1], str | bytes)):  # a socket file
+            tell("connection", (event, *args[1:]) if event == "socket.connect" else (event, *args))
             raise Refused("no network in an attack")
 
     sys.addaudithook(hook)
+
+
+def written(event: str, args: tuple[Any, ...]) -> tuple[object, ...]:
+    """The paths that an event writes to."""
+    if event == "open":
+        return (args[0],) if isinstance(args[2], int) and args[2] & WRITES else ()
+    if event in ("os.rename", "os.symlink", "os.link"):
+        return (args[1],)
+    if event == "sqlite3.connect":
+        return () if args[0] in (":memory:", b":memory:") else (args[0],)
+    return (args[0],) if event in MADE else ()
 
 
 def shift_clock(zero: float, after: float, shift: float) -> None:
