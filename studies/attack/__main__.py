@@ -32,11 +32,10 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     os.environ.update(OMP_NUM_THREADS="1", MPLCONFIGDIR=str(work / "matplotlib"), COLUMNS="120")
     load()
-    chosen = asked.campaign or list(CAMPAIGNS)
     outcomes = {}
-    for name in chosen:
+    for name, share in asked.campaign or [(name, asked.share) for name in CAMPAIGNS]:
         started = time.monotonic()
-        outcomes[name] = run(name, asked, work)
+        outcomes[name] = run(name, asked, share or asked.share, work)
         print(f"{name}: {sum(o.tried for o in outcomes[name])} tried, {time.monotonic() - started:.0f} s", flush=True)
     text, bad = write_result(outcomes, Path(asked.result) if asked.result else HERE, save=not asked.only)
     print(text)
@@ -45,7 +44,9 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m studies.attack", description="Attack AutoSSL, and count.")
-    parser.add_argument("--campaign", action="append", choices=list(CAMPAIGNS), help="only this one; may be repeated")
+    parser.add_argument(
+        "--campaign", action="append", type=campaign, help="only NAME, or a share: NAME=0.1; may be repeated"
+    )
     parser.add_argument("--only", action="append", help="cases whose name is, or begins with, this")
     parser.add_argument("--share", type=float, default=1.0, help="this share of the cases, evenly taken")
     parser.add_argument("--seed", type=int, default=0, help="of what is random in the cases")
@@ -58,6 +59,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def campaign(text: str) -> tuple[str, float]:
+    """NAME or NAME=SHARE; a share of 0 is that of --share."""
+    name, _, share = text.partition("=")
+    if name not in CAMPAIGNS:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(CAMPAIGNS)} was wanted, found {name!r}")
+    return name, float(share or 0)
+
+
 def load() -> None:
     """Import AutoSSL once, for all forks; one thread, because forks take no other threads along."""
     for module in ("autossl.cli", "autossl.api", "autossl.controller", "autossl.doctor", "autossl.single", "optuna"):
@@ -67,7 +76,7 @@ def load() -> None:
     torch.set_num_threads(1)
 
 
-def run(name: str, asked: argparse.Namespace, work: Path) -> list[Outcome]:
+def run(name: str, asked: argparse.Namespace, share: float, work: Path) -> list[Outcome]:
     """All cases of a campaign; what an earlier call has done is not done again."""
     path = work / f"{name}.jsonl"
     done = [Outcome(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
@@ -75,7 +84,7 @@ def run(name: str, asked: argparse.Namespace, work: Path) -> list[Outcome]:
     cases: Sequence[Case] = importlib.import_module(f"studies.attack.{name}").cases(asked.seed)
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), f"a name twice in {name}: {max(names, key=names.count)}"
-    step = max(1, round(1 / asked.share))
+    step = max(1, round(1 / share))
     wanted = [case for at, case in enumerate(cases) if at % step == 0] if not asked.only else list(cases)
     if asked.only:
         wanted = [case for case in wanted if any(case.name.startswith(only) for only in asked.only)]

@@ -102,10 +102,10 @@ def environment(here: Path, **more: str) -> dict[str, str]:
     """Of a real process: watched, one thread, a home of its own."""
     home, log = here.parent / "home", here.parent / ".log"
     home.mkdir(exist_ok=True)
-    paths = os.pathsep.join([str(TRAPS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    roots = os.pathsep.join([str(here.parent), os.environ.get("MPLCONFIGDIR", str(home))])
     return {
-        **os.environ, "HOME": str(home), "TMPDIR": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths,
-        "ATTACK_LOG": str(log), "ATTACK_ROOTS": os.pathsep.join([str(here.parent), os.environ["MPLCONFIGDIR"]]), **more,
+        **os.environ, "HOME": str(home), "TMPDIR": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAPS),
+        "ATTACK_LOG": str(log), "ATTACK_ROOTS": roots, **more,
     }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Case:
     expect: str = EITHER
     until: str = BEGUN
     seconds: float = 25.0  # from which on it hangs
-    writes: tuple[str, ...] = ("out", "runs")  # where an accepted case may write, in its folder
+    writes: tuple[str, ...] = ("out", "runs", "changed", "groups")  # where an accepted case may write, in its folder
     check: Callable[[Path], Faults] = clean  # what else may be wrong when it is over
     plain: bool = False  # without root's right to read and write everything
     drive: "Callable[[Path], Outcome] | None" = None

@@ -21,7 +21,7 @@ def cases(_: int) -> Sequence[Case]:
 def mount(place: Path, options: str, flags: int = 0) -> bool:
     """Mount a file system in memory; False where that is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    return libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", flags, options.encode()) == 0
+    return bool(libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", flags, options.encode()) == 0)
 
 
 def drive(here: Path, size: int) -> Outcome:

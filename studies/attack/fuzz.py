@@ -9,6 +9,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -101,9 +102,8 @@ def _child(here: Path, kind: str, numbers: Sequence[int], seed: int, seeds: Seed
 def mutant(seeds: Seeds, rng: random.Random) -> tuple[str, bytes]:
     """One seed file with a few changes: bytes, words, pieces gone, doubled, from another file; packed again."""
     name = rng.choice(sorted(seeds))
-    data = seeds[name]
     packed = name.endswith(".gz") and rng.random() < 0.7
-    data = bytearray(gzip.decompress(data) if packed else data)
+    data = bytearray(gzip.decompress(seeds[name]) if packed else seeds[name])
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
         _change(data, rng, seeds)
     return name, gzip.compress(bytes(data), 1) if packed else bytes(data)
@@ -171,10 +171,10 @@ def read_csv(_: str, data: bytes) -> None:
 READERS: dict[str, Callable[[str, bytes], None]] = {"npz": read_npz, "csv": read_csv}
 
 
-def _saved(suffix: str, mode: str, **options: object) -> bytes:
+def _saved(suffix: str, mode: str, **options: Any) -> bytes:
     image = Image.fromarray(textures(1, 24)[0][0]).convert(mode)
     buffer = io.BytesIO()
-    image.save(buffer, suffix, **options)  # type: ignore[arg-type]
+    image.save(buffer, suffix, **options)
     return buffer.getvalue()
 
 
@@ -245,7 +245,8 @@ def _volumes() -> Iterator[tuple[str, bytes]]:
 
     cube = np.random.default_rng(0).integers(0, 200, (10, 12, 14))
     for kind in ("uint8", "int16", ">i2", "float32"):
-        for make in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        forms: tuple[Any, ...] = (nibabel.Nifti1Image, nibabel.Nifti2Image)
+        for make in forms:
             yield f"{make.__name__}-{kind[-2:]}{kind[0] == '>'}", make(cube.astype(kind), np.eye(4)).to_bytes()
 
 

@@ -29,9 +29,9 @@ def cases(_: int) -> Sequence[Case]:
         for reader in READ:
             args = (reader, "run", *READERS[reader]) if reader != "leaderboard" else (reader, "run", "--csv")
             found.append(_case(f"{reader}: {name}", command(*args), with_study(change)))
-    for name, change in _encoders().items():
+    for name, crafted in _encoders().items():
         for reader in ("embed", "load", "evaluate"):
-            found.append(_case(f"{reader}: encoder with {name}", _reading(reader), _with_encoder(change)))
+            found.append(_case(f"{reader}: encoder with {name}", _reading(reader), _with_encoder(crafted)))
     return [*found, *_data()]
 
 

@@ -67,7 +67,7 @@ def label_cases(seed: int) -> Iterator[Case]:
             lambda here, r=rows: write(here, r),
             FINE if number % 2 else EITHER,
             until=ENDED,
-            writes=("out",),
+            writes=("out", "changed", "groups"),
             check=silent,
         )
     for number, names in enumerate(itertools.combinations(NAMES, 3)):
@@ -78,7 +78,7 @@ def label_cases(seed: int) -> Iterator[Case]:
                 lambda here, n=names: folders(here, n),
                 EITHER,
                 until=ENDED,
-                writes=("out",),
+                writes=("out", "changed", "groups"),
                 check=silent,
             )
     same = {
@@ -96,7 +96,7 @@ def label_cases(seed: int) -> Iterator[Case]:
                 lambda here, f=forms, w=form: write_joined(here, f, w),
                 EITHER,
                 until=ENDED,
-                writes=("out",),
+                writes=("out", "changed", "groups"),
                 check=lambda here, n=name: one_patient(here, n),
             )
 

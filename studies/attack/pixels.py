@@ -54,7 +54,7 @@ def _mixed(seed: int) -> Iterator[Case]:
             EITHER,
             until=ENDED,
             check=silent,
-            writes=("out",),
+            writes=("out", "changed"),
         )
 
 
@@ -130,6 +130,8 @@ def _volumes(seed: int) -> Iterator[Case]:
     """NIfTI of types, axes and byte orders; values that are kept must be those that were written."""
     import nibabel
 
+    image: Any = nibabel.Nifti1Image
+
     for kind, ending, flip in itertools.product(
         ("uint8", "int16", "uint16", ">i2", "float32"), (".nii", ".nii.gz"), (1, -1)
     ):
@@ -138,7 +140,7 @@ def _volumes(seed: int) -> Iterator[Case]:
             for row, volume in enumerate(_cubes(seed)):
                 folder = here / "d" / "ab"[row % 2]
                 folder.mkdir(parents=True, exist_ok=True)
-                nibabel.save(nibabel.Nifti1Image(volume.astype(k), np.diag([f, 1, 1, 1])), folder / f"{row:02}{e}")
+                nibabel.save(image(volume.astype(k), np.diag([f, 1, 1, 1])), folder / f"{row:02}{e}")
 
         yield Case(
             f"nifti {kind}{ending}, first axis {flip}",

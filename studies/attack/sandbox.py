@@ -112,10 +112,12 @@ def _child(case: Case, root: Path, out: Path, err: Path, log: Path) -> None:
         os.environ.update(HOME=str(root / "home"), TMPDIR=str(root / "tmp"), PWD=str(root / "here"))
         for stream, path in ((0, "/dev/null"), (1, out), (2, err)):
             os.dup2(os.open(path, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT, 0o666), stream)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        watch(str(log), (str(root), os.environ["MPLCONFIGDIR"]))
+        watch(str(log), (str(root), os.environ.get("MPLCONFIGDIR", str(root))))
         if case.plain:
             drop_capabilities()
         assert case.act is not None

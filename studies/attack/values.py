@@ -29,7 +29,8 @@ def _forms(seed: int) -> Iterator[Case]:
             shape = (SIDE, SIDE) if channels == 1 else (SIDE, SIDE, 3)
             images = truth(seed, kind, shape, top)
             for name, (suffix, write, expect) in _writers(kind, top).items():
-                yield _case(f"{name}, {kind} up to {top}, {channels} channels", images, suffix, write, expect)
+                own = top if "pnm" in name and name.endswith(str(top)) else 0
+                yield _case(f"{name}, {kind} up to {top}, {channels} channels", images, suffix, write, expect, top=own)
     for (kind, tops), turn in itertools.product(depths.items(), (*range(9), 9, 10, 255)):
         images = truth(seed, kind, (12, 20), tops[0])
         for name in ("png", "tiff", "tiff deflate"):
@@ -143,6 +144,7 @@ def _case(
     expect: str,
     stored: Sequence[Pixels] | None = None,
     near: int = 0,
+    top: int = 0,
 ) -> Case:
     """Files of `stored` in two class folders must be read as `images`."""
 
@@ -154,34 +156,34 @@ def _case(
 
     order = [*range(0, N, 2), *range(1, N, 2)]
     return Case(
-        name, call(lambda: compare("d", [images[row] for row in order], near)), make, expect, until=ENDED, check=silent
+        name,
+        call(lambda: compare("d", [images[row] for row in order], near, top)),
+        make,
+        expect,
+        until=ENDED,
+        check=silent,
     )
 
 
-def compare(data: str, images: Sequence[Pixels], near: int = 0, depth: int | None = None) -> None:
-    """Open the data as a study does; each image must be the one that was written, or a word of it refused."""
+def compare(data: str, images: Sequence[Pixels], near: int, top: int) -> None:
+    """Open the data as a study does; each image must be the one that was written, or a word of it refused.
+
+    Grey may come as three equal channels, and values may be stretched from a file's own white `top` to that of a type.
+    """
     from autossl.data.open import open_data
 
     source = open_data(data)
     for row, image in enumerate(images):
         try:
-            read = np.asarray(source.read(row))
+            read = np.asarray(source.read(row)).astype(float)
         except (ValueError, UserError) as fault:  # a file that is refused by name
             raise UserError(str(fault)) from None
-        wanted = image if image.ndim == 3 else image[:, :, None]
-        shape_of_grey = read.shape == wanted[:, :, :1].shape and (wanted == wanted[:, :, :1]).all()
-        if read.shape != wanted.shape and not shape_of_grey:
+        wanted = np.atleast_3d(image).astype(float)
+        if read.shape[:2] != wanted.shape[:2] or (read.shape[2] == 1 and (wanted != wanted[:, :, :1]).any()):
             return change(f"image {row} of {wanted.shape} became {read.shape}")
-        gap = np.abs(read.astype(float) - wanted[..., : read.shape[2]] * scaling(wanted, read, int(source.white[row])))
-        if gap.max() > near:
-            return change(f"image {row}: values differ by up to {gap.max():.0f}, {wanted.dtype} became {read.dtype}")
+        wanted = wanted if read.shape[2] >= wanted.shape[2] else wanted[:, :, :1]
+        stretched = [np.abs(read - wanted * white / top).max() - 1 for white in (255, 65535)] if top else []
+        gap = min([np.abs(read - wanted).max(), *stretched])
+        if gap > near:
+            return change(f"image {row}, {image.dtype}: values differ by up to {gap:.0f}")
     return None
-
-
-def scaling(wanted: Pixels, read: Pixels, white: int) -> float:
-    """1; where a file's own white was stretched to that of its type, by how much."""
-    return (
-        1.0
-        if white in (0, int(np.iinfo(wanted.dtype).max)) or read.dtype == wanted.dtype
-        else white / float(np.iinfo(wanted.dtype).max)
-    )
