@@ -53,14 +53,14 @@ ACTS: dict[str, tuple[Callable[[], object], str]] = {
 @pytest.mark.parametrize("name", ACTS)
 def test_the_attack_sees(tmp_path: Path, name: str) -> None:
     act, kind = ACTS[name]
-    outcome = run_case(Case(name, lambda: act() and None, seconds=1), tmp_path / "case")
+    outcome = run_case(Case(name, act, seconds=1), tmp_path / "case")
     assert kind in {found for found, _ in outcome.faults}, outcome
     assert not (tmp_path / "case").exists()
 
 
 def test_the_attack_sees_a_file_elsewhere_and_nonsense_taken(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    outcome = run_case(Case("x", lambda: elsewhere.write_text("x") and None), tmp_path / "case")
+    outcome = run_case(Case("x", lambda: elsewhere.write_text("x")), tmp_path / "case")
     assert [kind for kind, _ in outcome.faults] == ["outside"]
     assert [kind for kind, _ in run_case(Case("x", lambda: None, expect=REFUSED), tmp_path / "case").faults] == [
         "silent"
@@ -77,7 +77,7 @@ def test_permissions_hold_for_a_case_that_asks_for_it(tmp_path: Path) -> None:
         (here / "closed").write_text("x")
         (here / "closed").chmod(0)
 
-    outcome = run_case(Case("x", lambda: Path("closed").read_text() and None, make, plain=True), tmp_path / "case")
+    outcome = run_case(Case("x", lambda: Path("closed").read_text(), make, plain=True), tmp_path / "case")
     assert "PermissionError" in outcome.faults[0][1]
 
 

@@ -31,6 +31,7 @@ def main() -> int:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     os.environ.update(OMP_NUM_THREADS="1", MPLCONFIGDIR=str(work / "matplotlib"), COLUMNS="120")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "matplotlib")  # both are caches, which any program may have
     load()
     outcomes = {}
     for name, share in asked.campaign or [(name, asked.share) for name in CAMPAIGNS]:

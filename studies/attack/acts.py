@@ -104,7 +104,8 @@ def environment(here: Path, **more: str) -> dict[str, str]:
     home.mkdir(exist_ok=True)
     roots = os.pathsep.join([str(here.parent), os.environ.get("MPLCONFIGDIR", str(home))])
     return {
-        **os.environ, "HOME": str(home), "TMPDIR": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAPS),
+        **os.environ, "HOME": str(home), "TMPDIR": str(home), "TORCHINDUCTOR_CACHE_DIR": str(home),
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAPS),
         "ATTACK_LOG": str(log), "ATTACK_ROOTS": roots, **more,
     }  # fmt: skip
 

@@ -35,7 +35,7 @@ class Case:
     """
 
     name: str
-    act: Callable[[], None] | None = None
+    act: Callable[[], object] | None = None
     make: Callable[[Path], object] = nothing
     expect: str = EITHER
     until: str = BEGUN
