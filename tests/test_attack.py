@@ -22,7 +22,15 @@ from studies.attack.table import row, write_result
 from studies.attack.values import turned
 
 ROOT = Path(__file__).parents[1]
-SELECTION = {"npz": 0.06, "tables": 0.06, "folders": 0.06, "options": 0.03, "calls": 0.02, "values": 0.04, "fuzz": 0.05}
+SELECTION = {
+    "npz": 0.035,
+    "tables": 0.035,
+    "folders": 0.04,
+    "options": 0.015,
+    "calls": 0.015,
+    "values": 0.02,
+    "fuzz": 0.02,
+}
 
 
 def say(text: str, code: int) -> None:

@@ -16,7 +16,7 @@ from studies.attack.case import Case, Outcome
 from studies.attack.table import write_result
 
 CAMPAIGNS = {  # module, cases at a time
-    "npz": 2, "tables": 2, "folders": 2, "options": 2, "commands": 2, "calls": 2, "values": 2, "fuzz": 2, "hostile": 2,
+    "npz": 2, "tables": 2, "folders": 2, "options": 2, "commands": 2, "calls": 2, "methods": 2, "values": 2, "fuzz": 2, "hostile": 2,
     "privacy": 1,
     "kills": 2, "clock": 2, "disk": 2, "limits": 1,
 }  # fmt: skip
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     """Run the campaigns that were asked for; 1 if anything is not as expected."""
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended too
     work = Path(asked.work).resolve()
     if not asked.resume:
         shutil.rmtree(work, ignore_errors=True)
@@ -116,13 +117,15 @@ def in_lanes(cases: Sequence[Case], lanes: int, folder: Path, path: Path) -> Non
                 append(path, Outcome(case.name, [("other", f"the attack itself ended with {status}")]))
     finally:
         for child in running:
-            os.kill(child, signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)
 
 
 def forked(work: Callable[[], None]) -> int:
     child = os.fork()
     if child:
         return child
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         work()
         os._exit(0)

@@ -21,7 +21,7 @@ PLACES = (
     "/proc/x",
     "gone",
     "a" * 300,
-    "b/" * 2000,
+    "b/" * 1500,
     "\udce4",
     "\x1b[31m",
     "a\nb",
@@ -74,6 +74,8 @@ def _places() -> Iterator[Case]:
             ("views to", ("inspect", "x.npz", "--views", "--out", place)),
             ("train to", ("train", "run", "--time-limit", "5s", "-o", place)),
         ):
+            if place == "/" and name in ("embed of", "evaluate on"):
+                continue  # the images of a whole machine are no mistake that can be told at once
             free = (
                 *WRITES,
                 ".npy",
