@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from studies.attack.acts import die_with_parent
 from studies.attack.case import Case, Outcome
 from studies.attack.table import write_result
 
 CAMPAIGNS = {  # module, cases at a time
-    "npz": 2, "tables": 2, "folders": 2, "options": 2, "commands": 2, "calls": 2, "methods": 2, "values": 2, "fuzz": 2, "hostile": 2,
-    "privacy": 1,
-    "kills": 2, "clock": 2, "disk": 2, "limits": 1,
+    "npz": 2, "tables": 2, "folders": 2, "options": 2, "commands": 2, "calls": 2, "methods": 2, "values": 2, "fuzz": 2,
+    "hostile": 2, "privacy": 1, "kills": 2, "clock": 2, "disk": 2, "limits": 1,
 }  # fmt: skip
 HERE = Path(__file__).parent
 
@@ -126,6 +126,7 @@ def forked(work: Callable[[], None]) -> int:
         return child
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
     try:
         work()
         os._exit(0)

@@ -1,7 +1,9 @@
 """What cases do: commands and Python calls in this process, real processes, and the files that they are given."""
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -98,6 +100,11 @@ def noted(*words: str) -> Callable[[Path], Faults]:
     return check
 
 
+def die_with_parent() -> None:
+    """Let this process be killed when the one that started it ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def environment(here: Path, **more: str) -> dict[str, str]:
     """Of a real process: watched, one thread, a home of its own."""
     home, log = here.parent / "home", here.parent / ".log"
@@ -116,7 +123,7 @@ def start(here: Path, *args: str, **more: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*MAIN, *args], cwd=here, env=environment(here, **more), stdin=subprocess.DEVNULL, stdout=out,
             stderr=err,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
 
 

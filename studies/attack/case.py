@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 REFUSED, FINE, EITHER = "refused", "fine", "either"  # what may come of a case: exit 2, no refusal, one of both
-BEGUN, SCORED, ENDED = "begun", "scored", "ended"  # how far a search is let go: first trial, first score, its end
+BEGUN, SCORED, PLANNED, ENDED = "begun", "scored", "planned", "ended"  # how far a study is let go: PLANNED is of run/
 KINDS = (
     "exit 1", "traceback", "hang", "crash", "lines", "silent", "outside", "connection", "code", "overrun", "other",
 )  # fmt: skip

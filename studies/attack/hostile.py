@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from studies.attack.acts import Make, call, command, good_npz, search, textures
-from studies.attack.case import EITHER, ENDED, Case, Faults
+from studies.attack.case import EITHER, ENDED, PLANNED, Case, Faults
 from studies.attack.commands import READERS, with_study
 from studies.attack.crafted import ARGUMENTS, ESCAPE, NETWORKS, SCRIPT, configs, files, pickled
 from studies.attack.options import Runs
@@ -25,18 +25,20 @@ READ = ("status", "leaderboard", "report", "export", "embed", "evaluate", "train
 def cases(_: int) -> Sequence[Case]:
     """All changes of a study times all commands that read one; encoders; data."""
     found = []
-    for name, change in {**configs(), **files()}.items():
-        for reader in READ:
+    for at, (name, change) in enumerate({**configs(), **files()}.items()):
+        all_of_them = name.startswith(("model_args", "storage", "backbone", "a link"))
+        for reader in READ if all_of_them else [READ[(at + 3 * turn) % len(READ)] for turn in range(3)]:
             args = (reader, "run", *READERS[reader]) if reader != "leaderboard" else (reader, "run", "--csv")
             found.append(_case(f"{reader}: {name}", command(*args), with_study(change)))
     for name, crafted in _encoders().items():
-        for reader in ("embed", "load", "evaluate"):
+        for reader in ("embed", "load"):
             found.append(_case(f"{reader}: encoder with {name}", _reading(reader), _with_encoder(crafted)))
     return [*found, *_data()]
 
 
 def _case(name: str, act: Callable[[], None], make: Make) -> Case:
-    return Case(name, act, make, EITHER, until=ENDED, writes=WRITES, check=clean, codes=(0, 2, 3), seconds=60)
+    end = PLANNED if name.startswith("resume") else ENDED
+    return Case(name, act, make, EITHER, until=end, writes=WRITES, check=clean, codes=(0, 2, 3), seconds=60)
 
 
 def clean(here: Path) -> Faults:

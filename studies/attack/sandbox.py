@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from studies.attack.case import API, BEGUN, SCORED, Case, Outcome, Seen, judge
+from studies.attack.acts import die_with_parent
+from studies.attack.case import API, BEGUN, PLANNED, SCORED, Case, Outcome, Seen, judge
 from studies.attack.traps.sitecustomize import watch
 
 MEMORY = 3 << 30  # bytes that a case may take beyond those of its parent
@@ -93,7 +94,10 @@ def _end(group: int) -> None:
 
 
 def _reached(until: str, here: Path) -> bool:
-    """Whether a study below `here`, but for one that was put there in run/, has its first trial or score."""
+    """Whether a study below `here`, but for one that was put there in run/, is as far as it is let go."""
+    if until == PLANNED:
+        log = here / "run" / "autossl.log"
+        return log.is_file() and "plan:" in log.read_text(errors="replace")
     for folder, below, names in os.walk(here):
         below[:] = [name for name in below if (folder, name) != (str(here), "run")]
         if until == BEGUN and "study.journal" in names and os.path.getsize(os.path.join(folder, "study.journal")):
@@ -108,6 +112,7 @@ def _child(case: Case, root: Path, out: Path, err: Path, log: Path) -> None:
     code = API
     try:
         os.setpgid(0, 0)
+        die_with_parent()
         os.chdir(root / "here")
         os.environ.update(HOME=str(root / "home"), TMPDIR=str(root / "tmp"), PWD=str(root / "here"))
         for stream, path in ((0, "/dev/null"), (1, out), (2, err)):
