@@ -28,7 +28,7 @@ SELECTION = {
     "folders": 0.04,
     "options": 0.015,
     "calls": 0.015,
-    "values": 0.02,
+    "values": 0.012,
     "fuzz": 0.02,
 }
 
