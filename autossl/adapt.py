@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.baselines import fit
+from autossl.baselines import Fitted, fit
 from autossl.context import PROBE, SELECTION, Context
 from autossl.encoder import Encoder
 from autossl.proxies import Difference, paired
+from autossl.resumable import Terms
 from autossl.targets import Head
 
 FINETUNE = (3e-4, 0.6, 0.1)  # learning rate, smallest crop and jitter of a fine-tune
@@ -30,60 +31,60 @@ class Adapted:
     facts: dict[str, Any]
 
 
-def adapt(
-    context: Context,
-    encoder: Encoder,
-    head: Head,
-    seconds: float | None,
-    say: Callable[[str], None],
-    stopped: Callable[[], bool] = lambda: False,
-) -> Adapted:
-    """Adapt `encoder`, whose probe is `head`, within `seconds` (None: no limit) as the study's settings say.
+def adapt(context: Context, encoder: Encoder, head: Head, terms: Terms, say: Callable[[str], None]) -> Adapted:
+    """Adapt `encoder`, whose probe is `head`, on these terms as the study's settings say.
 
-    A fine-tune that `stopped` (asked at every step) cuts short is dropped.
+    A fine-tune that a stop cuts short is dropped. The one that is tried has its own checkpoint beside `terms.path`.
 
     Where they leave it open, a fine-tune on the probe part is compared with a probe on the selection part first, and
     the better of the two is taken.
     """
-    started = time.time()
+    began, spent = time.monotonic(), 0.0
     chosen, why = context.target.adaptation(
         context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
     )
     facts: dict[str, Any] = {"chosen": "frozen", "why": why}
     if chosen == "frozen":
         return Adapted(encoder, head, False, facts)
-    if seconds == 0:
+    if terms.left == 0:
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
     if chosen == "auto":
         say("trying a fine-tune on the selection part")
-        gap, scores = _tried(context, encoder, None if seconds is None else TRIAL * seconds, stopped)
+        gap, scores, spent = _tried(context, encoder, _half(terms))
         facts = {**facts, **scores, "why": _decided(gap, scores)}
         if gap is None or gap.value <= 0:
             return Adapted(encoder, head, False, facts)
     say("fine-tuning on the labels")
-    rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
-    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest, stopped)
+    rest = terms.after(time.monotonic() - began)
+    if terms.seconds is not None:
+        rest = replace(rest, seconds=terms.seconds - spent)
+    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest)
     if tuned is None:
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
-    return Adapted(*tuned, True, {**facts, "chosen": "finetune"})
+    return Adapted(tuned.encoder, tuned.head, True, {**facts, "chosen": "finetune"})
 
 
-def _tried(
-    context: Context, encoder: Encoder, seconds: float | None, stopped: Callable[[], bool]
-) -> tuple[Difference | None, dict[str, float]]:
-    """Fine-tuned minus frozen on the selection part, both fitted on the probe part, and the score of each."""
-    started = time.time()
+def _half(terms: Terms) -> Terms:
+    """What the fine-tune that is tried may use."""
+    path = terms.path and terms.path.with_name(f"{terms.path.stem}-tried{terms.path.suffix}")
+    seconds, rest = (None if given is None else TRIAL * given for given in (terms.seconds, terms.rest))
+    return replace(terms, seconds=seconds, rest=rest, path=path)
+
+
+def _tried(context: Context, encoder: Encoder, terms: Terms) -> tuple[Difference | None, dict[str, float], float]:
+    """Fine-tuned minus frozen on the selection part, both fitted on the probe part, the score of each, and seconds."""
+    began = time.monotonic()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
     head = context.target.fit_head(context.embed(encoder, rows), context.data.labels[rows], context.groups(rows))
     frozen = head.logits(context.embed(encoder, judged))
-    rest = None if seconds is None else max(0.0, seconds - (time.time() - started))
-    tuned = _tuned(context, encoder, head, rows, rest, stopped)
+    tuned = _tuned(context, encoder, head, rows, terms.after(time.monotonic() - began))
     if tuned is None:
-        return None, {}
-    finetuned = tuned[1].logits(context.embed(tuned[0], judged))
+        return None, {}, 0.0
+    finetuned = tuned.head.logits(context.embed(tuned.encoder, judged))
     y, target = context.data.labels[judged], context.target
     gap = paired(y, finetuned, frozen, context.groups(judged), target.metric, draws=400)
-    return gap, {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
+    scores = {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
+    return gap, scores, tuned.seconds
 
 
 def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
@@ -96,15 +97,8 @@ def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
     )
 
 
-def _tuned(
-    context: Context,
-    encoder: Encoder,
-    head: Head,
-    rows: NDArray[np.int64],
-    seconds: float | None,
-    stopped: Callable[[], bool],
-) -> tuple[Encoder, Head] | None:
+def _tuned(context: Context, encoder: Encoder, head: Head, rows: NDArray[np.int64], terms: Terms) -> Fitted | None:
     """A copy of the encoder and its head, trained on these labels; None without time for it."""
     copy = context.new_encoder(0)
     copy.load_state_dict(encoder.state_dict())
-    return fit(context, rows, copy, FINETUNE, seconds, stopped, head)
+    return fit(context, rows, copy, FINETUNE, terms, head)

@@ -1,8 +1,11 @@
 """The Python call: search, resume, load."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from autossl import controller, export
 from autossl.export import Exported
@@ -16,14 +19,16 @@ def search(
     *,
     unlabeled: Any = None,
     labels: Any = None,
+    patients: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    missing: str | list[str] | None = None,
     max_labels: int | None = None,
     metric: str = "auto",
     adaptation: str = "auto",
     weights: str | Path | None = None,
     start: str = "auto",
-    time_limit: str | float | None = "8h",
+    time_limit: str | float | timedelta | None = "8h",
     max_candidates: int | None = None,
     space: str | Path = "auto",
     methods: str | Sequence[str] = "all",
@@ -34,7 +39,7 @@ def search(
     storage: str | None = None,
     workers: int | str = "auto",
     executor: str = "local",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: str = "auto",
     plan: str | Path | None = None,
     seed: int = 0,
@@ -42,8 +47,10 @@ def search(
     """Search the self-supervised method that serves `data` and `task` best, train it, test it once, export it.
 
     `data` is a path (MedMNIST-layout .npz, folder of class folders, CSV manifest), "sample:cells", "medmnist:NAME",
-    an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label). `unlabeled` adds images without
-    labels. `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
+    an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label); both take `patients` (n,), the
+    patient ids that keep the images of one patient in one part. `unlabeled` adds images without labels. `missing`
+    ("none,unknown") names the labels that mean that there is none. `time_limit` ("45m", "8h", seconds, or None with
+    `max_candidates`) is hard and counts from this call.
     `weights` (safetensors or a torch state dict) are a baseline, and candidates start from them; from random weights
     with `start="random"`. Untrained encoder and supervised training always start from random ones.
     `precision` is that of training ("auto": bf16 where the device computes with it); embeddings are always fp32.
@@ -53,18 +60,18 @@ def search(
     Raises UserError for bad input, NoCandidate if nothing usable came out, MachineStopped if the disk or the storage
     failed (the study can be resumed).
     """
-    asked = Asked(
-        task=task, label_column=label_column, patient_column=patient_column, max_labels=max_labels, metric=metric,
-        adaptation=adaptation, weights=_text(weights), start=start, time_limit=time_limit,
-        max_candidates=max_candidates, space=str(space),
-        methods=methods if isinstance(methods, str) else tuple(methods), backbone=backbone, image_size=image_size,
-        modality=modality, out=_text(out), storage=storage, workers=workers, executor=executor, device=device,
-        precision=precision, plan=_text(plan), seed=seed,
+    given: dict[str, Any] = dict(
+        task=task, label_column=label_column, patient_column=patient_column, missing=missing, max_labels=max_labels,
+        metric=metric, adaptation=adaptation, weights=weights, start=start, time_limit=time_limit,
+        max_candidates=max_candidates, space=space, methods=methods, backbone=backbone, image_size=image_size,
+        modality=modality, out=out, storage=storage, workers=workers, executor=executor, device=device,
+        precision=precision, plan=plan, seed=seed,
     )  # fmt: skip
-    return Study(controller.start(data, asked, unlabeled=unlabeled, labels=labels).root)
+    folder = controller.start(data, Asked(**given), unlabeled=unlabeled, labels=labels, patients=patients)
+    return Study(folder.root)
 
 
-def resume(path: str | Path, time_limit: str | float | None = None) -> Study:
+def resume(path: str | Path, time_limit: str | float | timedelta | None = None) -> Study:
     """Go on with a killed study; `time_limit` "+1h" adds time, "2h" replaces the limit, also of a finished study."""
     return Study(controller.resume(path, time_limit).root)
 
@@ -76,7 +83,3 @@ def load(path: str | Path) -> Exported:
     Raises UserError if there is none at `path`.
     """
     return export.load(path)
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)

@@ -1,9 +1,8 @@
 """What self-supervision must beat: the untrained encoder, the user's own weights, and training on the labels alone."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,8 +14,9 @@ from autossl.context import PROBE, SELECTION, Context
 from autossl.encoder import Encoder, channels_last
 from autossl.pool import Pool
 from autossl.pretext.base import Pretext
+from autossl.resumable import Terms, Training
 from autossl.targets import Head
-from autossl.train import Run, Settings, settle_norms, train
+from autossl.train import Run, Settings, settle_norms
 from autossl.views import Views
 from autossl.volumes import views_for
 
@@ -27,6 +27,7 @@ SEARCHED = (  # the supervised baseline's own small search: learning rate, small
     (4e-3, 0.3, 0.4),
 )
 LABEL_PASSES = 40  # epochs over the labels without a time limit
+NIGHT = 10  # times these with one: a long night must not overfit for hours
 
 
 class Supervised(Pretext):
@@ -60,6 +61,14 @@ class Trained:
     seconds: float
 
 
+class Fitted(NamedTuple):
+    """A network fitted to labels, and the seconds that took, those before a kill included."""
+
+    encoder: Encoder
+    head: Head
+    seconds: float
+
+
 def untrained(context: Context) -> Encoder:
     """The study's architecture with its initial weights."""
     return context.new_encoder(UNTRAINED_SEED).eval()
@@ -70,33 +79,45 @@ def given(context: Context) -> Encoder:
     return context.given(context.new_encoder(UNTRAINED_SEED)).eval()
 
 
-def supervised(
-    context: Context, budget: float | None, stopped: Callable[[], bool], trials: int = len(SEARCHED)
-) -> Trained | None:
-    """Supervised training from scratch with its own small search, in at most `budget` seconds.
+def supervised(context: Context, terms: Terms, trials: int = len(SEARCHED)) -> Trained | None:
+    """Supervised training from scratch with its own small search, on these terms.
 
     Half of the time goes to the search on the probe part, judged on the selection part; the other half trains the
     best setting on every label outside the test part. None if time ran out before anything was trained, or a stop came
     before one run was whole: a baseline that was cut short would flatter what it is compared with.
+
+    Every run has its own checkpoint beside `terms.path`, at its end too, so that after a kill none is repeated.
     """
-    started = time.time()
+    began, spent = time.monotonic(), 0.0
     rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
-    found: list[tuple[float, int, tuple[Encoder, Head]]] = []
+    found: list[tuple[float, int, Fitted]] = []
     for index in range(trials if trials > 1 else 0):
-        share = None if budget is None else budget / 2 / trials
-        model = fit(context, rows, untrained(context), SEARCHED[index], share, stopped)
+        left = terms.after(time.monotonic() - began)
+        model = fit(context, rows, untrained(context), SEARCHED[index], _part(left, index, trials))
         if model is None:
             break
-        found.append((selection_value(context, *model), index, model))
+        spent += model.seconds
+        found.append((selection_value(context, model.encoder, model.head), index, model))
     value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
-    rest = None if budget is None else budget - (time.time() - started)
+    rest = terms.after(time.monotonic() - began)
+    if terms.seconds is not None:
+        rest = replace(rest, seconds=terms.seconds - spent)
     # where the search took all the time, or a stop came, its best network stands, trained on fewer labels
-    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest, stopped) or tried
+    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest) or tried
     if chosen is None:
         return None
+    spent += chosen.seconds if chosen is not tried else 0.0
     lr, crop, jitter = SEARCHED[best]
     settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(found)}
-    return Trained(*chosen, value, settings, time.time() - started)
+    return Trained(chosen.encoder, chosen.head, value, settings, spent)
+
+
+def _part(terms: Terms, index: int, trials: int) -> Terms:
+    """What one run of the small search may use: its share of half of all the time, and of half of the rest."""
+    path = terms.path and terms.path.with_name(f"{terms.path.stem}-{index}{terms.path.suffix}")
+    if terms.seconds is None or terms.left is None:
+        return replace(terms, path=path)
+    return replace(terms, seconds=terms.seconds / 2 / trials, rest=terms.left / 2 / (trials - index), path=path)
 
 
 def fit(
@@ -104,15 +125,34 @@ def fit(
     rows: NDArray[np.int64],
     encoder: Encoder,
     setting: tuple[float, float, float],
-    budget: float | None,
-    stopped: Callable[[], bool],
+    terms: Terms,
     head: Head | None = None,
-) -> tuple[Encoder, Head] | None:
-    """Train encoder and head on these labels for `budget` seconds (or a fixed number of epochs), rate falling to 0.
+) -> Fitted | None:
+    """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
 
-    With `head` the head starts from it: fine-tuning. None if not one step was made, or `stopped` (asked at every
-    step) cut it short.
+    With `head` the head starts from it: fine-tuning. None if not one step was made, or it was stopped before its end.
     """
+    run = _run(context, rows, encoder, setting, head)
+    training = Training(run, terms.path)
+    images = run.horizon if terms.left is None else NIGHT * run.horizon
+    if not training.to(images, terms, lambda seen, share: max(share, seen / images)) or run.step == 0:
+        return None
+    tuned = context.new_encoder(0)
+    tuned.load_state_dict(run.average)
+    settle_norms(tuned, run.pool, context.plain.standardise)
+    own = cast(Supervised, run.method).head
+    weights, bias = (values.detach().cpu().numpy() for values in (own.weight, own.bias))
+    return Fitted(tuned, Head(weights.T.copy(), bias.copy(), 0.0), training.spent)
+
+
+def _run(
+    context: Context,
+    rows: NDArray[np.int64],
+    encoder: Encoder,
+    setting: tuple[float, float, float],
+    head: Head | None,
+) -> Run:
+    """Training on labels before its first step."""
     lr, crop_min, jitter = setting
     data, classes = context.data, len(context.data.classes)
     labels = data.labels[rows]
@@ -129,32 +169,7 @@ def fit(
     # the labels ride where patients ride otherwise
     pool = Pool(data.images, rows, data.scale, context.device, data.labels)
     batch = max(16, min(128, len(rows) // 4))
-    horizon = LABEL_PASSES * len(rows)
-    run = Run(method, Settings(lr, 1e-2, batch), pool, context.seed, warmup=4 * batch, horizon=horizon)
-    _timed(run, horizon, budget, stopped)
-    if run.step == 0 or stopped():
-        return None
-    tuned = context.new_encoder(0)
-    tuned.load_state_dict(run.average)
-    settle_norms(tuned, pool, context.plain.standardise)
-    own = method.head
-    return tuned, Head(own.weight.detach().cpu().numpy().T.copy(), own.bias.detach().cpu().numpy().copy(), 0.0)
-
-
-def _timed(run: Run, horizon: int, budget: float | None, stopped: Callable[[], bool]) -> None:
-    if budget is None:
-        next(train(run, [horizon], out_of_time=stopped, anneal=lambda images: images / horizon))
-        return
-    started = time.time()
-    enough = 10 * horizon  # a long night must not overfit for hours
-
-    def progress(images: int) -> float:
-        return max((time.time() - started) / budget, images / enough)
-
-    def over() -> bool:
-        return stopped() or time.time() - started >= budget
-
-    next(train(run, [enough], out_of_time=over, anneal=progress))
+    return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
 
 
 def selection_value(context: Context, encoder: Encoder, head: Head) -> float:

@@ -38,6 +38,7 @@ VIEWS = 5  # views of each
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names of classes are data
+    "text.usetex": False,  # whatever a matplotlibrc in the current folder says: LaTeX is another program
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -262,8 +263,9 @@ def _shown(context: Context, method: str, hyperparameters: dict[str, Any], image
         torch.manual_seed(0)
         size, arguments = config["image_size"], config["model_args"]
         encoder = Watched(
-            config["backbone"], context.channels, size, model_args=arguments, upsample=config.get("upsample")
-        )
+            config["backbone"], context.channels, size, model_args=arguments, upsample=config.get("upsample"),
+            where=context.folder.config,
+        )  # fmt: skip
         pretext, _ = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
         encoder.__dict__["seen"] = []
         for number in range(VIEWS):

@@ -10,8 +10,10 @@ import click
 
 from autossl.edge import Edge
 from autossl.errors import UserError
-from autossl.folder import check_output
-from autossl.options import search_options
+from autossl.folder import check_output, replace_file
+from autossl.keywords import path_of
+from autossl.options import OF_RUNNING, search_options
+from autossl.printable import one_line
 
 
 @click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,14 +55,21 @@ def resume(run: str, time_limit: str | None, quiet: bool) -> None:
     _closing(folder.root)
 
 
+def _say(sentence: str, err: bool = False) -> None:
+    """Print a line in which names may come from files."""
+    click.echo(one_line(sentence), err=err)
+
+
 def _closing(root: Path) -> None:
     from autossl.report import headline
     from autossl.study import Study
 
     study = Study(root)
     if study.result:
-        click.echo(headline(study.result, study.config))
-    click.echo(f"encoder: {root}/encoder   report: {root}/report.html")
+        _say(headline(study.result, study.config))
+        for sentence in study.remarks:
+            _say(sentence)
+    _say(f"encoder: {root}/encoder   report: {root}/report.html")
 
 
 @main.command()
@@ -85,10 +94,10 @@ def status(run: str, watch: bool, as_json: bool) -> None:
                 score = f"{lead['score']:.3f} ± {lead['se']:.3f} at rung {lead['rung']}"
                 leader = f"candidate {lead['candidate']} ({lead['method']}), {score}"
             segments = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
-            click.echo(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
-            click.echo(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
+            _say(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
+            _say(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
             for sentence in found["shortcuts"]:
-                click.echo(sentence)
+                _say(sentence)
         if not watch or found["finished"]:
             return
         time.sleep(2)
@@ -105,13 +114,14 @@ def leaderboard(run: str, form: str | None) -> None:
     from autossl.leaderboard import as_csv, as_table
     from autossl.study import Study
 
-    rows = Study(run).leaderboard()
+    study = Study(run)
+    rows = study.leaderboard()
     if form == "csv":
         click.echo(as_csv(rows), nl=False)
     elif form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        Console().print(as_table(rows))
+        Console().print(as_table(rows, note=study.caution))
 
 
 @main.command()
@@ -126,10 +136,10 @@ def stop(run: str) -> None:
 
     folder = existing(run)
     if (read_json(folder.state) or {}).get("finished"):
-        click.echo(f"{run} is finished, there is nothing to stop")
+        _say(f"{run} is finished, there is nothing to stop")
         return
     folder.stop.touch()
-    click.echo(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
+    _say(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
 
 
 @main.command()
@@ -139,10 +149,7 @@ def report(run: str, output: str | None) -> None:
     """Write the report of RUN, one self-contained HTML file."""
     from autossl.study import Study
 
-    study = Study(run)
-    if output is not None:
-        check_output(Path(output), "--output")
-    click.echo(str(study.report(output)))
+    _say(str(Study(run).report(output)))
 
 
 @main.command()
@@ -153,14 +160,14 @@ def export(run: str, path: str, candidate: str) -> None:
     """Copy an encoder of RUN to PATH, in the form that timm and autossl.load read."""
     from autossl.study import Study
 
-    click.echo(str(Study(run).export(path, candidate)))
+    _say(str(Study(run).export(path, candidate)))
 
 
 @main.command()
 @click.argument("run", type=click.Path())
-@click.option("--port", default=8080, show_default=True, help="Port on this machine.")
+@click.option("--port", default="8080", show_default=True, help="Port on this machine.")
 @click.option("--read-write", is_flag=True, help="Let visitors change and delete.")
-def dashboard(run: str, port: int, read_write: bool) -> None:
+def dashboard(run: str, port: str, read_write: bool) -> None:
     """Open Optuna's dashboard on RUN, on 127.0.0.1 only; works while it runs."""
     from autossl.dashboard import serve
     from autossl.folder import existing
@@ -170,14 +177,14 @@ def dashboard(run: str, port: int, read_write: bool) -> None:
 
 @main.command()
 @click.argument("run", type=click.Path())
-@click.option("--candidate", type=int, help="Number in the leaderboard.  [default: the best]")
+@click.option("--candidate", help="Number in the leaderboard.  [default: the best]")
 @click.option("--time-limit", default="1h", show_default=True, help="How long to train on.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder for the encoder.")
-def train(run: str, candidate: int | None, time_limit: str, output: str) -> None:
+def train(run: str, candidate: str | None, time_limit: str, output: str) -> None:
     """Train one candidate of RUN on, with a falling learning rate, and export its encoder."""
     from autossl.single import train_on
 
-    click.echo(str(train_on(run, candidate, time_limit, Path(output))))
+    _say(str(train_on(run, candidate, time_limit, output)))
 
 
 @main.command()
@@ -194,7 +201,7 @@ def evaluate(
 
     found = score(run, data, labels, label_column, patient_column)
     if "warning" in found:
-        click.echo(f"warning: {found['warning']}", err=True)
+        _say(f"warning: {found['warning']}", err=True)
     click.echo(json.dumps(found, indent=1))
 
 
@@ -207,44 +214,51 @@ def embed(encoder: str, data: str, output: str) -> None:
     import numpy as np
 
     from autossl import export as exported
-    from autossl.study import embed as embedded
 
     output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
-    z = embedded(exported.load(encoder), data)
-    np.save(output, z)
-    click.echo(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
+    z = exported.load(encoder).embed(data)
+    replace_file(Path(output), lambda file: np.save(file, z))
+    _say(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 
 
 @main.command()
 @click.argument("data")
-@click.option("--task", default="classification", show_default=True, help="What the encoder is for.")
-@click.option("--label-column", help="Column of a CSV that holds the label.")
-@click.option("--patient-column", help="Column of a CSV that holds the patient id.")
 @click.option("--views", is_flag=True, help="Draw a few images and views of them by strength.")
-@click.option("--modality", default="auto", show_default=True, help="With --views: microscopy, xray, ...")
 @click.option(
     "--out", default="views.png", show_default=True, type=click.Path(), help="With --views: the PNG to write."
 )
-def inspect(
-    data: str, task: str, label_column: str | None, patient_column: str | None, views: bool, modality: str, out: str
-) -> None:
-    """Say what DATA holds and what a study would make of it."""
-    from autossl.data import open_data
-    from autossl.doctor import describe
-    from autossl.targets import target_class
+def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str | None, **options: Any) -> None:
+    """Say what DATA holds and whether a search on it would start, by the very checks of search.
 
-    target_class(task)  # refuses one that there is not
+    Every image is decoded once, as a search does, and nothing of it is kept. Ends with exit code 2 where a search
+    would not start.
+    """
+    from autossl import opening
+    from autossl.inspection import inspected, line, progress
+    from autossl.settings import Asked
+
+    asked = Asked(**options)
+    asked.check()
+    data = path_of(data, "the data")
     if views:
         check_output(Path(out), "--out")
-    source = open_data(data, task=task, label_column=label_column, patient_column=patient_column)
-    for name, found in describe(source):
-        click.echo(f"{name:15} {found}")
+    source = opening.opened(data, asked, unlabeled, labels)
     if views:
         from autossl.sheet import write_sheet
 
-        write_sheet(source, modality, Path(out))
-        click.echo(f"{'views':15} {out}")
+        write_sheet(source, asked.modality, Path(out))
+        _say(f"{'views':15} {out}")
+    try:
+        for name, found in inspected(source, asked, data, unlabeled, labels, progress):
+            click.echo(line(name, one_line(found)))
+    except UserError as fault:
+        _say(f"a search would not start: because {fault}")
+        click.get_current_context().exit(fault.exit_code)
+    click.echo("a search would start: yes")
+
+
+inspect.params[1:1] = [option for option in search.params if option.name not in {"data", "quiet", *OF_RUNNING}]
 
 
 @main.command()

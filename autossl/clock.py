@@ -1,57 +1,76 @@
-"""The study's clock: seconds since the process started, summed over the runs of a study."""
+"""The study's clock: seconds since the process started, summed over the runs of a study.
+
+Within a run it is the machine's monotonic clock, which all its processes share: it does not jump when the date is set,
+and stands still while the machine sleeps. Dates are for people only.
+"""
 
 import os
 import re
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from autossl.errors import UserError
+from autossl.errors import MachineStopped, UserError
 from autossl.folder import Folder, read_json, write_json
 
-_IMPORTED = time.time()
+_IMPORTED = time.monotonic()
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-STAMP_SECONDS = 5.0
+STAMP_SECONDS = 1.0  # a run that is killed used up to so many more than are written down
 
 
 def process_started() -> float:
-    """When this process started, in seconds since the epoch; on systems without /proc, when this was imported."""
+    """When this process started, by `time.monotonic`; on systems without /proc, when this was imported."""
     try:
-        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
-        uptime = float(Path("/proc/uptime").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
+        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])  # since the machine started
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (AttributeError, OSError, ValueError, IndexError):
         return _IMPORTED
-    age = uptime - ticks / os.sysconf("SC_CLK_TCK")
-    return min(time.time() - age, _IMPORTED)
+    return min(time.monotonic() - age, _IMPORTED)
 
 
 class Clock:
-    """Counts what all runs of a study have used; `stamp` keeps it on disk, so that a killed run counts too.
+    """Counts what all runs of a study have used, and keeps it on disk, so that a run that is killed counts too.
 
-    A run counts from `started` (seconds since the epoch): the process start for a command, now for a Python call.
+    A run counts from `started` (by `time.monotonic`): the process start for a command, now for a Python call.
     """
 
     def __init__(self, folder: Folder, started: float | None = None) -> None:
         self.folder = folder
-        self.started = time.time() if started is None else started
-        stored = read_json(folder.clock) or {"runs": []}
-        self.earlier = [run for run in stored["runs"] if run["started"] != self.started]
-        self.stamped = 0.0
+        self.started = time.monotonic() if started is None else started
+        self.date = round(time.time() - (time.monotonic() - self.started), 2)  # of the start, seconds since the epoch
+        self.earlier = (read_json(folder.clock) or {"runs": []})["runs"]
+        self._writing, self._over = threading.Lock(), threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True, name="clock")
 
     def now(self) -> float:
         """Seconds used by this and all earlier runs."""
-        return float(sum(run["seconds"] for run in self.earlier)) + time.time() - self.started
+        return float(sum(run["seconds"] for run in self.earlier)) + time.monotonic() - self.started
 
-    def stamp(self, force: bool = False) -> None:
-        """Write the time used, at most every few seconds."""
-        if not force and time.time() - self.stamped < STAMP_SECONDS:
-            return
-        self.stamped = time.time()
-        this = {"started": self.started, "seconds": round(self.stamped - self.started, 2)}
-        write_json(self.folder.clock, {"runs": [*self.earlier, this]})
+    def begin(self) -> None:
+        """Write the time used now and every second, whatever this process is at."""
+        self.stamp()
+        self._keeper.start()
 
-    def forget(self) -> None:
-        """Count the runs before this one only."""
-        write_json(self.folder.clock, {"runs": self.earlier})
+    def end(self, counts: bool = True) -> None:
+        """Write the time used for the last time; a run that does not count leaves the runs before it."""
+        self._over.set()
+        self._keeper.join()
+        if counts:
+            self.stamp()
+        else:
+            write_json(self.folder.clock, {"runs": self.earlier})
+
+    def stamp(self) -> None:
+        """Write the time used."""
+        with self._writing:
+            this = {"started": self.date, "seconds": round(time.monotonic() - self.started, 2)}
+            write_json(self.folder.clock, {"runs": [*self.earlier, this]})
+
+    def _keep(self) -> None:
+        while not self._over.wait(STAMP_SECONDS):
+            with suppress(OSError, MachineStopped):  # a full disk is said where the study itself writes
+                self.stamp()
 
 
 def seconds(limit: str | float | int | None) -> float | None:
@@ -76,10 +95,19 @@ def _parse(limit: str) -> float:
 
 
 def in_words(value: float) -> str:
-    """Seconds as "1 h 20 min", "3 min 5 s" or "42 s"."""
-    total = round(value)
-    hours, rest = divmod(total, 3600)
-    minutes, secs = divmod(rest, 60)
+    """Seconds as "1 h 20 min", "3 min 5 s", "3 min" or "42 s"."""
+    hours, minutes, secs = _parts(round(value))
     if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {secs} s" if minutes else f"{secs} s"
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return " ".join(f"{count} {unit}" for count, unit in ((minutes, "min"), (secs, "s")) if count) or "0 s"
+
+
+def as_option(value: int) -> str:
+    """Seconds as an option says them: "1h5m", "17m", "2m10s"."""
+    return "".join(f"{count}{unit}" for count, unit in zip(_parts(value), "hms", strict=True) if count)
+
+
+def _parts(total: int) -> tuple[int, int, int]:
+    """Hours, minutes and seconds."""
+    minutes, secs = divmod(total, 60)
+    return *divmod(minutes, 60), secs

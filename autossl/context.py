@@ -12,10 +12,11 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from autossl.data import KEPT, PROBE, SELECTION, TEST, Data
+from autossl.card import Preprocessing
+from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.encoder import Encoder, channels_last, dims_of
-from autossl.export import Preprocessing
+from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
 from autossl.plan import Plan
@@ -52,7 +53,7 @@ class Context:
 
     @cached_property
     def study(self) -> optuna.Study:
-        return open_study(self.folder, self.config["study_name"], self.config.get("storage"))
+        return open_study(self.folder, self.config["study_name"])
 
     @cached_property
     def target(self) -> Classification:
@@ -97,18 +98,7 @@ class Context:
 
     def new_encoder(self, seed: int) -> Encoder:
         """An untrained encoder of the study's architecture; the same seed gives the same weights."""
-        torch.manual_seed(seed)
-        config = self.config
-        encoder = Encoder(
-            config["backbone"],
-            self.channels,
-            config["image_size"],
-            model_args=config["model_args"],
-            upsample=config["upsample"],
-        )
-        encoder.low_precision = config["precision"] == "bf16"
-        channels_last(encoder, encoder.dims)
-        return encoder.to(self.device)
+        return new_encoder(self.config, self.channels, self.device, seed, self.folder.config)
 
     @property
     def starts_from_weights(self) -> bool:
@@ -132,8 +122,10 @@ class Context:
     def preprocessing(self) -> Preprocessing:
         """From stored pixels to the encoder's input."""
         data = self.data
-        window = data.record.get("window", KEPT)
-        return Preprocessing(self.config["image_size"], data.scale, data.mean, data.std, data.dims, window)
+        window, depth = data.record.get("window", KEPT), data.images.dtype.name
+        floats = any(note.startswith(FLOATS) for note in data.notes)
+        size = self.config["image_size"]
+        return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
 
     def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """What a model card and metrics.json say of a result."""
@@ -221,10 +213,40 @@ class Context:
         return replace(score, seconds=time.perf_counter() - started)
 
 
+def new_encoder(
+    config: Mapping[str, Any], channels: int, device: torch.device, seed: int, where: str | Path = ""
+) -> Encoder:
+    """An untrained encoder as the settings of a study, which stand in the file `where`, want it."""
+    torch.manual_seed(seed)
+    encoder = Encoder(
+        config["backbone"],
+        channels,
+        config["image_size"],
+        model_args=config["model_args"],
+        upsample=config["upsample"],
+        where=where,
+    )
+    encoder.low_precision = config["precision"] == "bf16"
+    channels_last(encoder, encoder.dims)
+    return encoder.to(device)
+
+
 def open_context(folder: Folder, device: str | None = None) -> Context:
     """Open a study from its folder; the images come from its cache."""
     config = read_toml(folder.config)
-    return Context(folder, config, load_data(folder.cache), torch.device(device or config["device"]))
+    return Context(folder, config, _decoded(folder), torch.device(device or config["device"]))
 
 
-__all__ = ["PROBE", "SELECTION", "TEST", "Context", "open_context"]
+def _decoded(folder: Folder) -> Data:
+    try:
+        return load_data(folder.cache)
+    except UserError:
+        raise
+    except Exception as fault:  # of NumPy, zipfile and json, on files that are cut or changed
+        raise UserError(
+            f"decoded images were wanted, but those in {folder.cache} are damaged ({type(fault).__name__}); "
+            "remove that folder and give the same autossl search again"
+        ) from None
+
+
+__all__ = ["PROBE", "SELECTION", "TEST", "Context", "new_encoder", "open_context"]

@@ -1,17 +1,20 @@
 """Optuna's dashboard on a study: on this machine only, and read-only unless asked otherwise."""
 
+import re
 from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from autossl.errors import UserError
-from autossl.folder import Folder, read_toml
+from autossl.folder import Folder
 from autossl.journal import open_storage
+from autossl.keywords import whole
 
 HOST = "127.0.0.1"  # the dashboard asks nobody for a password
-LOCAL = (HOST, "localhost")
+LOCAL = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.ASCII)  # what a Host may be; a tunnel has another port
 READING = ("GET", "HEAD")
+UNFRAMED = ("X-Frame-Options", "DENY")  # else a page elsewhere could lay itself over the buttons
 
 Start = Callable[..., Any]
 App = Callable[[dict[str, Any], Start], Iterable[bytes]]
@@ -23,6 +26,12 @@ class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def server_bind(self) -> None:
+        """Without the name of this address, for which the class above asks the network."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, int(self.server_address[1])
+        self.setup_environ()
+
 
 class Quiet(WSGIRequestHandler):
     """A handler that does not print a line for every poll of the page."""
@@ -31,12 +40,15 @@ class Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
-def serve(folder: Folder, port: int = 8080, read_only: bool = True) -> None:
+PORT = whole(0, 65535, wanted="a free port between 1024 and 65535", remedy="give another with --port")
+
+
+def serve(folder: Folder, port: int | str = 8080, read_only: bool = True) -> None:
     """Serve Optuna's dashboard on the study in `folder` until Ctrl-C; the study may be at work.
 
     Raises UserError if the extra is not installed, the study has no trials to show yet, or the port is taken.
     """
-    with open_server(folder, port, read_only) as server:
+    with open_server(folder, PORT.take("--port", port), read_only) as server:
         number = server.server_port
         print(f"Optuna's dashboard: http://{HOST}:{number}/   (Ctrl-C ends it)")
         print(f"from another machine: ssh -L {number}:{HOST}:{number} USER@HERE, then open it there", flush=True)
@@ -68,25 +80,39 @@ def _application(folder: Folder) -> App:
             "the dashboard was wanted, but optuna-dashboard is not installed; "
             "pip install 'autossl-imaging[dashboard]', or use autossl report"
         ) from None
-    url = read_toml(folder.config).get("storage") if folder.config.is_file() else None
-    if url is None and not folder.journal.is_file():
+    if not folder.journal.is_file():
         raise UserError(
             f"a study was wanted, found none at {folder.root} (no study.journal); start one with autossl search"
         )
-    app: App = wsgi(open_storage(folder, url))
+    app: App = wsgi(open_storage(folder))
     return app
 
 
 def only_here(app: App) -> App:
-    """The same application, refusing requests that name another host: a web page elsewhere must not read the study."""
+    """The same application, refusing what a web page elsewhere can make a browser ask for.
+
+    Requests must name this machine, or such a page could read the study under a name of its own; those that may change
+    something must also come from a page of this server, which browsers say in Origin.
+    """
 
     def guarded(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        if environ.get("HTTP_HOST", HOST).rsplit(":", 1)[0] in LOCAL:
-            return app(environ, start)
-        start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"this dashboard answers at {HOST} and localhost only\n".encode()]
+        host = environ.get("HTTP_HOST", "")
+        if not LOCAL.fullmatch(host):
+            return _refused(start, f"this dashboard answers at {HOST} and localhost only")
+        if environ["REQUEST_METHOD"] not in READING and environ.get("HTTP_ORIGIN") != f"http://{host}":
+            return _refused(start, f"changes are taken from pages of this dashboard only (Origin: http://{host})")
+
+        def unframed(status: str, headers: list[tuple[str, str]], *fault: Any) -> Any:
+            return start(status, [*headers, UNFRAMED], *fault)
+
+        return app(environ, unframed)
 
     return guarded
+
+
+def _refused(start: Start, sentence: str) -> Iterable[bytes]:
+    start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+    return [f"{sentence}\n".encode()]
 
 
 def reading_only(app: App) -> App:

@@ -1,4 +1,4 @@
-"""What this machine has, what there is to choose from, and what a data set looks like before a study."""
+"""What this machine has, and what there is to choose from."""
 
 import os
 import platform
@@ -7,16 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numba
-import numpy as np
 import timm
 import torch
-from numpy.typing import NDArray
 
-from autossl.data import Source, default_image_size, positions
-from autossl.encoder import default_backbone, dims_of, fit_to_size
+from autossl.encoder import dims_of
 from autossl.presets import modalities
 from autossl.pretext import METHODS
+from autossl.proxies.compiled import numba
 from autossl.space import Range, read_space, shipped_spaces
 from autossl.targets import TARGETS
 from autossl.volume_networks import VOLUMES
@@ -52,65 +49,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def describe(source: Source, seed: int = 0) -> list[tuple[str, str]]:
-    """Rows of (what, found) about a data set, read from headers and columns."""
-    labelled = source.labels >= 0
-    counts = np.bincount(source.labels[labelled], minlength=len(source.classes))
-    sizes, frequency = np.unique(source.sizes, axis=0, return_counts=True)
-    common = sizes[int(np.argmax(frequency))]
-    size = default_image_size(source)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = default_backbone(size, device, source.dims)
-    model_args, upsample = fit_to_size(backbone, source.channels, size)
-    splits = {0: "train", 1: "validation", 2: "test", -1: "no split"}
-    parts = ", ".join(
-        f"{name} {int((source.split == code).sum())}" for code, name in splits.items() if (source.split == code).any()
-    )
-    return [
-        (
-            "images" if source.dims == 2 else "volumes",
-            f"{source.n}, {source.channels} channel(s), most often {_size(common)}",
-        ),
-        *_spacing(source),
-        *([("unreadable", f"{bad} by their headers")] if (bad := int((source.sizes[:, 0] == 0).sum())) else []),
-        ("labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"),
-        ("classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))),
-        ("patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"),
-        *_slices(source),
-        ("official split", parts),
-        (
-            "would train",
-            f"{backbone} at {size} {'px' if source.dims == 2 else 'voxels'} a side"
-            + (f" with {model_args}" if model_args else "")
-            + (f", input enlarged {upsample} x" if upsample > 1 else ""),
-        ),
-        *(("note", note) for note in source.notes),
-    ]
-
-
-def _slices(source: Source) -> list[tuple[str, str]]:
-    """How many images lie in stacks of slices."""
-    if (along := positions(source)) is None:
-        return []
-    assert source.groups is not None
-    known = np.isfinite(along)
-    return [("slices", f"{int(known.sum())} in {len(np.unique(source.groups[known]))} stacks, one for each patient")]
-
-
-def _size(sides: NDArray[np.int64]) -> str:
-    """Width x height in pixels, or depth x height x width in voxels."""
-    if len(sides) == 2:
-        return f"{sides[1]} x {sides[0]} px"
-    return " x ".join(map(str, sides)) + " voxels"
-
-
-def _spacing(source: Source) -> list[tuple[str, str]]:
-    """The usual distance of voxels, where there are any and they have one."""
-    if source.spacing is None or (source.spacing == 1).all():
-        return []
-    return [("voxels", " x ".join(f"{side:.3g}" for side in np.median(source.spacing, axis=0)) + " mm in the median")]
 
 
 def methods() -> list[dict[str, Any]]:

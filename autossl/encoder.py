@@ -1,25 +1,24 @@
 """A timm or MONAI backbone as an encoder: pooled embedding and feature pyramid from one forward pass."""
 
 import math
+import re
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.errors import UserError
+from autossl.networks import REFUSED, create
 from autossl.small_maps import serve_small_maps
 from autossl.volume_networks import VOLUMES
-from autossl.volume_networks import build as build_volume_network
 
 PATCHES = range(16, 1, -1)
 MIN_TOKENS = 4  # patches a side below which a transformer sees too little
 TOKENS = 8  # patches a side that are aimed at where an image is smaller than a transformer was made for
 PLENTY = 6  # patches a side with which a transformer for images is left as it is
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
-# what libraries raise at keywords and sizes that a network cannot take
-REFUSED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 ALIKE = 0.99  # correlation above which a pooled embedding is the mean of the last map
 LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
@@ -39,7 +38,7 @@ class Encoder(nn.Module):
     and the only thing that the library would have to be told besides `model_args`. With `low_precision` the backbone
     computes in bf16 while it is trained; what it gives is fp32, and in evaluation nothing changes.
 
-    Raises UserError if the backbone is unknown or its library refuses `model_args`.
+    Raises UserError, naming the file `where` they come from, if the backbone is unknown or `model_args` are refused.
     """
 
     def __init__(
@@ -50,14 +49,16 @@ class Encoder(nn.Module):
         *,
         model_args: dict[str, Any] | None = None,
         upsample: int | None = None,
+        where: str | Path = "",
     ) -> None:
         super().__init__()
         self.name, self.channels, self.image_size = backbone, channels, image_size
-        self.model_args = dict(model_args or {})
         self.upsample = upsample or 1
         self.low_precision = False
+        given = {} if model_args is None else model_args
+        self.backbone = create(backbone, channels, image_size, given, upsample=self.upsample, where=where)
+        self.model_args = dict(given)
         self.dims = dims_of(backbone)
-        self.backbone = _create(backbone, channels, image_size * self.upsample, self.model_args)
         serve_small_maps(self.backbone)
         with torch.no_grad():
             was = self.training
@@ -169,23 +170,18 @@ def channels_last(module: nn.Module, dims: int) -> None:
             weights.data = weights.data.contiguous(memory_format=LAYOUTS[dims])
 
 
-def _create(backbone: str, channels: int, side: int, model_args: dict[str, Any]) -> nn.Module:
-    if backbone in VOLUMES:
-        return build_volume_network(backbone, channels, side, model_args)
-    if not timm.is_model(backbone):
-        close = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5]) or "resnet10t, resnet18, vit_small_patch16_224"
+def check_device(device: str) -> None:
+    """UserError for a device that is not here."""
+    if device in ("auto", "cpu"):
+        return
+    found = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
+    if found is None:
+        raise UserError(f"a device was wanted (auto, cpu, cuda), found {device!r}; give --device auto")
+    if int(found[1] or 0) >= (count := torch.cuda.device_count()):
         raise UserError(
-            f"a backbone that timm knows was wanted, but timm has no {backbone!r}; "
-            f"similar names: {close}; for volumes {', '.join(VOLUMES)} (autossl list backbones shows all)"
+            f"a CUDA GPU that torch can use was wanted for --device {device}, found {count or 'none'} on this machine; "
+            "give --device cpu or auto"
         )
-    try:
-        return timm.create_model(backbone, num_classes=0, in_chans=channels, **model_args)
-    except REFUSED as fault:
-        raise UserError(f"timm cannot build {backbone!r} with {model_args}: {_line(fault)}; choose others") from fault
-
-
-def _line(fault: Exception) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0][:160]
 
 
 def default_precision(device: str, dims: int = 2) -> str:
@@ -209,7 +205,7 @@ def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str
     from `config.json`; a fixed up-sampling of the input comes last. Raises UserError if nothing serves.
     """
     if backbone not in VOLUMES or not VOLUMES[backbone].sized:
-        _create(backbone, channels, image_size, {})  # what cannot be built at all says why
+        create(backbone, channels, image_size, {})  # what cannot be built at all says why
     model_args = _keywords(backbone, channels, image_size)
     if model_args is not None:
         return model_args, 1

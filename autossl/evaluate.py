@@ -11,6 +11,7 @@ from autossl.context import PROBE, SELECTION, TEST, Context
 from autossl.encoder import Encoder
 from autossl.proxies import bootstrap, interval, paired
 from autossl.targets import Head
+from autossl.verdict import few_tested
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
 ADAPTED = "winner, fine-tuned"  # the entrant that model/ holds when the adaptation is fine-tuning
@@ -53,7 +54,8 @@ class Outcome:
     def _record(self, context: Context, name: str, scores: Floats, rows: NDArray[np.int64]) -> None:
         y, groups, target = context.data.labels[rows], context.groups(rows), context.target
         values = target.metrics(y, scores)
-        draws = bootstrap(y, scores, groups, draws=1000)
+        self._few(context, y, groups)
+        draws = {} if "few" in self.facts else bootstrap(y, scores, groups, draws=1000)
         intervals = {metric: [round(float(v), 5) for v in interval(found)] for metric, found in draws.items()}
         self.facts["entrants"][name] = {**{k: round(v, 5) for k, v in values.items()}, "interval": intervals}
         self.scores[name] = scores
@@ -63,23 +65,20 @@ class Outcome:
         if name != "winner":
             self.facts["differences"][name] = self._gap("winner", name, context, rows)
 
+    def _few(self, context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None) -> None:
+        """Write down where a class has too few patients for any interval."""
+        units = np.arange(len(y)) if groups is None else groups
+        counts = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+        if few := few_tested(counts, "patient" if context.data.has_patients else "image"):
+            self.facts["few"] = few
+
     def _gap(self, a: str, b: str, context: Context, rows: NDArray[np.int64]) -> dict[str, float]:
-        """Metric of a minus metric of b on the same patients, with its 95 % interval."""
+        """Metric of a minus metric of b on the same patients, with its 95 % interval where there can be one."""
         y, groups = context.data.labels[rows], context.groups(rows)
         gap = paired(y, self.scores[a], self.scores[b], groups, context.target.metric, draws=1000)
+        if "few" in self.facts:
+            return {"value": round(gap.value, 5)}
         return {"value": round(gap.value, 5), "low": round(gap.low, 5), "high": round(gap.high, 5)}
-
-
-def test(context: Context, entrants: list[Entrant]) -> Outcome:
-    """Test networks on the same images; the first is the winner, the others are compared with it in pairs."""
-    outcome = Outcome()
-    for entrant in entrants:
-        outcome.add(context, entrant)
-    rows = context.rows(TEST, labelled=True)
-    outcome.facts["images"] = len(rows)
-    outcome.facts["labels"] = len(context.rows(PROBE, SELECTION, labelled=True))
-    outcome.facts["metric"] = context.target.metric
-    return outcome
 
 
 def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bool]) -> list[dict[str, Any]]:

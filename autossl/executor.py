@@ -10,10 +10,14 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 
 from autossl.context import Context, open_context
+from autossl.faults import account
 from autossl.folder import Folder
 from autossl.journal import entries
+from autossl.lifeline import orphaned
+from autossl.printable import OneLine
 from autossl.scheduler import search_end
 from autossl.segments import give_up
 from autossl.worker import Worker
@@ -26,7 +30,7 @@ GRACE = 10.0  # seconds that workers get to end by themselves after the search s
 
 def run_workers(context: Context, count: int, now: Callable[[], float], tick: Callable[[], None]) -> None:
     """Run `count` workers on the study until they end, or until the search is over by `now` (study clock)."""
-    zero = time.time() - now()
+    zero = time.monotonic() - now()
     processes = {n: _start(context.folder, n, count, zero) for n in range(count)}
     restarts = dict.fromkeys(processes, 0)
     try:
@@ -65,28 +69,44 @@ def _late(context: Context, now: float) -> float:
 
 
 def _start(folder: Folder, number: int, count: int, zero: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "autossl.executor", str(folder.root.resolve()), str(number), str(count)]
+    # -P: else Python imports from the current folder first, which may be a study of somebody else's
+    command = [sys.executable, "-P", "-m", "autossl.lifeline", "autossl.executor", str(os.getpid())]
+    command += [str(folder.root.resolve()), str(number), str(count), str(zero)]
     with open(folder.log, "ab") as stream:
-        return subprocess.Popen([*command, str(zero)], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
 
 
-def main(root: str, number: str, count: str, zero: str) -> None:
-    """One worker process; the study's clock was at 0 at `zero` (seconds since the epoch).
+def main(parent: str, root: str, number: str, count: str, zero: str) -> None:
+    """One worker process; the study's clock was at 0 at `zero` (by `time.monotonic`, which all processes share).
 
-    It ends when the process that started it is gone.
+    It ends when its parent, the process that started it, is gone.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger().handlers[0].addFilter(OneLine())
     torch.set_num_threads(max(1, torch.get_num_threads() // int(count)))  # of the cores that this process may use
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder, parent = Folder(Path(root)), os.getppid()
+    folder = Folder(Path(root))
     devices = torch.cuda.device_count()
     context = open_context(folder, f"cuda:{int(number) % devices}" if devices else None)
 
     def stopped() -> bool:
-        return folder.stop.exists() or os.getppid() != parent
+        return folder.stop.exists() or orphaned(int(parent))
 
-    Worker(context, int(number), now=lambda: time.time() - float(zero), stopped=stopped).work()
+    try:
+        Worker(context, int(number), now=lambda: time.monotonic() - float(zero), stopped=stopped).work()
+    except UpdateFinishedTrialError:
+        if not orphaned(int(parent)):  # whoever took the study up has declared an orphan's trial lost
+            raise
+
+
+def guarded(*arguments: str) -> None:
+    """One worker process, whose faults are told in the study's log without names of files."""
+    try:
+        main(*arguments)
+    except Exception as fault:
+        log.error("a fault of this worker: %s", account(fault))
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    guarded(*sys.argv[1:])

@@ -2,46 +2,39 @@
 
 import copy
 import json
+import logging
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
-from autossl.data import KEPT
+from autossl import recipe
+from autossl.card import Preprocessing, card, steps_of
+from autossl.data import KEPT, Fresh, read_images
 from autossl.encoder import Encoder
 from autossl.errors import UserError
-from autossl.export_volumes import read_head, usage, write_network
+from autossl.export_volumes import read_head, read_tensors, write_network
 from autossl.folder import Folder, machine_faults
+from autossl.keywords import path_in, path_of
+from autossl.networks import create
 from autossl.pool import at_a_time
+from autossl.stored import Damaged, read_json
 from autossl.targets import Head
-from autossl.verdict import METRICS, NAMES
+
+log = logging.getLogger("autossl")
 
 PACKAGES = ("torch", "timm", "monai", "optuna", "numpy", "scikit-learn")
 
 ORIGIN = ("tag", "origin_url", "license", "paper_ids", "paper_name", "notes", "description")  # of timm's weights
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """From stored pixels to what the encoder takes: resize to `image_size`, x / scale, (x - mean) / std."""
-
-    image_size: int
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    dims: int = 2  # 3: volumes
-    window: str = KEPT  # how the values of volumes become whole numbers
 
 
 class Exported(Encoder):
@@ -51,23 +44,54 @@ class Exported(Encoder):
     classes: tuple[str, ...] = ()
     linear: nn.Linear  # the head of a network for volumes; one for images carries it
 
-    def embed(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
-        """Images (n, h, w, c) or volumes (n, d, h, w, c) as stored, of the encoder's size, to embeddings (n, d)."""
+    def read(self, data: Any, **columns: Any) -> Fresh:
+        """Images in any supported form, resized and scaled as those of the study; UserError for what it cannot take."""
+        p = self.preprocessing
+        return read_images(
+            path_in(data, "the data"), p.image_size, self.channels, p.scale, dims=self.dims, window=p.window,
+            depth=p.depth, floats=p.floats, **columns,
+        )  # fmt: skip
+
+    def embed(self, data: Any, batch: int = 512) -> NDArray[np.float32]:
+        """Embeddings (n, d) of images or volumes as they are: of any size, in the values of the study's own.
+
+        `data`: a path, a folder, a CSV, a Pillow image, an array (n, h, w[, c]) or (n, d, h, w[, c]), a tensor
+        (n, c, h, w) or (n, c, d, h, w) of whole numbers, or a list of paths or images. They are resized and scaled
+        as the study did; what is changed for the encoder's sake is logged. UserError for other values, channels or
+        shapes than the study's images had.
+        """
+        return self.embed_stored(self._told(data), batch)
+
+    def logits(self, data: Any, batch: int = 512) -> NDArray[np.float32]:
+        """Class scores (n, classes) of an adapted model for what `embed` takes; UserError without a head."""
+        self._check_head()
+        return self.logits_stored(self._told(data), batch)
+
+    def embed_stored(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
+        """Embeddings (n, d) of images (n, *space, c) that have the study's size and scale already."""
         return _batched(self.forward, self.standardise, images, batch)
 
-    def logits(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
-        """Class scores (n, classes) of an adapted model; UserError for an encoder without a head."""
-        if not self.classes:
-            raise UserError(
-                "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
-            )
-
+    def logits_stored(self, images: NDArray[np.unsignedinteger], batch: int = 512) -> NDArray[np.float32]:
+        """Class scores (n, classes) of images that have the study's size and scale already."""
+        self._check_head()
         classifier = self._classifier()
 
         def head(x: Tensor) -> Tensor:
             return cast(Tensor, classifier(self(x)))
 
         return _batched(head, self.standardise, images, batch)
+
+    def _told(self, data: Any) -> NDArray[np.unsignedinteger]:
+        found = self.read(data)
+        for note in found.notes:
+            log.warning("%s", note)
+        return found.images
+
+    def _check_head(self) -> None:
+        if not self.classes:
+            raise UserError(
+                "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
+            )
 
     @property
     def head(self) -> Head:
@@ -112,7 +136,7 @@ def write(
     classes: tuple[str, ...] = (),
 ) -> None:
     """Write an encoder (with `head`: a classifier) to `path`, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name[:50]}.part")
     with machine_faults():
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -144,7 +168,8 @@ def _write_timm(
             "input_size": (encoder.channels, *(2 * (preprocessing.image_size * encoder.upsample,))),
             "mean": preprocessing.mean,
             "std": preprocessing.std,
-            "interpolation": "bilinear",
+            "interpolation": "bicubic",
+            "crop_mode": "border",  # the whole image, padded
             "crop_pct": 1.0,
         },
     )
@@ -152,7 +177,7 @@ def _write_timm(
 
 def _with_head(encoder: Encoder, head: Head) -> Any:
     classes = head.weights.shape[1]
-    model: Any = timm.create_model(encoder.name, num_classes=classes, in_chans=encoder.channels, **encoder.model_args)
+    model: Any = create(encoder.name, encoder.channels, encoder.image_size, encoder.model_args, classes=classes)
     model.load_state_dict(encoder.backbone.state_dict(), strict=False)
     with torch.no_grad():
         model.get_classifier().weight.copy_(torch.from_numpy(head.weights.T.copy()))
@@ -163,7 +188,8 @@ def _with_head(encoder: Encoder, head: Head) -> Any:
 def _model_config(
     encoder: Encoder, preprocessing: Preprocessing, classes: tuple[str, ...], head: Head | None
 ) -> dict[str, Any]:
-    config: dict[str, Any] = {"autossl": {**asdict(preprocessing), "upsample": encoder.upsample}}
+    steps = recipe.words(steps_of(encoder, preprocessing))
+    config: dict[str, Any] = {"autossl": {**asdict(preprocessing), "upsample": encoder.upsample, "recipe": steps}}
     if head is not None:
         config["label_names"] = list(classes)
     return config
@@ -174,7 +200,7 @@ def load(path: str | Path) -> Exported:
 
     Raises UserError if there is none at `path`.
     """
-    root = Path(path)
+    root = Path(path_of(path, "the folder of an encoder"))
     folder = Folder(root)
     if (folder.encoder / "config.json").is_file():
         root = folder.encoder
@@ -184,107 +210,29 @@ def load(path: str | Path) -> Exported:
             f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, none is at {path};"
             " give the folder that autossl export or --out named"
         )
-    config = json.loads(config_file.read_text())
+    config = read_json(config_file)
     own = config["autossl"]
     channels = len(own["mean"])
     args = {
         k: v for k, v in config.get("model_args", {}).items() if k not in ("num_classes", "in_chans", "global_pool")
     }
-    encoder = Exported(config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"])
-    state = load_file(weights)
+    encoder = Exported(
+        config["architecture"], channels, own["image_size"], model_args=args, upsample=own["upsample"],
+        where=config_file,
+    )  # fmt: skip
+    state = read_tensors(weights)
     if config["num_classes"]:
         if encoder.dims == 3:
             encoder.linear = read_head(root)
         else:
             cast(Any, encoder.backbone).reset_classifier(config["num_classes"])
         encoder.classes = tuple(config["label_names"])
-    encoder.backbone.load_state_dict(state)
+    try:
+        encoder.backbone.load_state_dict(state)
+    except RuntimeError:  # torch lists every name that it misses
+        raise Damaged(weights, f"its tensors are not those of {encoder.name}") from None
     encoder.preprocessing = Preprocessing(
         own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]), own.get("dims", 2),
-        own.get("window", KEPT),
+        own.get("window", KEPT), own.get("depth", ""), own.get("floats", False),
     )  # fmt: skip
     return encoder.eval()
-
-
-def card(encoder: Encoder, preprocessing: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
-    """The model card (Markdown with the header that model hubs read)."""
-    size, up = preprocessing.image_size, encoder.upsample
-    start = " from given weights" if "sha256" in facts.get("start", {}) else ""
-    kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
-    library, code = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
-    across, unit = " x ".join([str(size)] * encoder.dims), "voxels" if encoder.dims == 3 else "px"
-    lines = [
-        "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
-        f"# {facts.get('data', {}).get('name', 'AutoSSL')} — {encoder.name}", "",
-        f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
-        "## Use", "", "```python", *code(encoder, len(classes)), "```", "", "## Input", "",
-        f"{encoder.channels} channel(s), {across} {unit}, values divided by {preprocessing.scale:g}, then "
-        f"standardised with mean {_short(preprocessing.mean)} and standard deviation {_short(preprocessing.std)}.",
-    ]  # fmt: skip
-    if up > 1:
-        lines.append(
-            f"The input is then enlarged {up} x (linearly); a plain {library} model must be given the enlarged image."
-        )
-    if classes:
-        lines += ["", "## Classes", "", ", ".join(classes)]
-    for title in ("candidate", "start", "test", "data", "seeds", "limits", "versions"):
-        if title in facts:
-            told = _tested(facts[title]) if title == "test" else _listed(facts[title])
-            lines += ["", f"## {title.capitalize()}", "", *told]
-    return "\n".join(lines) + "\n\n`metrics.json` holds all of this in full.\n"
-
-
-def _timm_usage(encoder: Encoder, classes: int) -> list[str]:
-    """Lines of a model card: how AutoSSL and how timm load the network."""
-    given = {"num_classes": classes, "in_chans": encoder.channels, **encoder.model_args}
-    arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
-    return [
-        "import autossl, timm",
-        "",
-        'encoder = autossl.load("PATH")                                # encoder.embed(images) starts from pixels',
-        'model = timm.create_model("local-dir:PATH", pretrained=True)  # the same network in timm; or, in full',
-        f'model = timm.create_model({encoder.name!r}, checkpoint_path="PATH/model.safetensors", {arguments})',
-        "# without these arguments timm takes the weights too, but computes something else",
-    ]
-
-
-def _tested(test: Mapping[str, Any]) -> list[str]:
-    """The scores of a test as a table."""
-    metrics, gaps = (*METRICS, "accuracy"), test["differences"]
-    lines = [
-        f"On {test['images']} labelled images that no training and no choice has seen; heads were fitted on "
-        f"{test['labels']} labels. Brackets are 95 % intervals, differences ({METRICS[test['metric']]}) are paired.",
-        "",
-        f"| network | {' | '.join(METRICS.get(name, name) for name in metrics)} | winner minus this |",
-        "|---" * (len(metrics) + 2) + "|",
-    ]
-    for name, found in test["entrants"].items():
-        cells = [_score(found[metric], found["interval"].get(metric)) for metric in metrics]
-        gap = (
-            f"{gaps[name]['value']:+.3f} [{gaps[name]['low']:+.3f}, {gaps[name]['high']:+.3f}]" if name in gaps else ""
-        )
-        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} | {gap} |")
-    return lines
-
-
-def _score(value: float, ends: Sequence[float] | None) -> str:
-    return f"{value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
-
-
-def _listed(facts: Any) -> list[str]:
-    """Facts as a list."""
-    if isinstance(facts, Mapping):
-        return [f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in facts.items()]
-    return [f"- {_plain(value)}" for value in (facts if isinstance(facts, list | tuple) else [facts])]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {_plain(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join(map(_plain, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _short(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{v:.4f}" for v in values) + ")"

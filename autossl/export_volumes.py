@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from autossl.encoder import Encoder
+from autossl.stored import Damaged
 from autossl.targets import Head
 from autossl.volume_networks import VOLUMES, arguments
 
@@ -40,28 +42,54 @@ def monai_args(encoder: Encoder) -> dict[str, Any]:
     return arguments(encoder.name, encoder.channels, encoder.image_size * encoder.upsample, encoder.model_args)
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; `Damaged` if it is cut or no such file."""
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as fault:
+        raise Damaged(file, type(fault).__name__) from None
+
+
 def read_head(root: Path) -> nn.Linear:
     """The linear layer that `write_network` put beside the weights."""
-    state = load_file(root / HEAD)
-    classes, dim = state["weight"].shape
-    layer = nn.Linear(dim, classes)
-    layer.load_state_dict(state)
+    state = read_tensors(root / HEAD)
+    try:
+        classes, dim = state["weight"].shape
+        layer = nn.Linear(dim, classes)
+        layer.load_state_dict(state)
+    except (LookupError, ValueError, RuntimeError) as fault:
+        raise Damaged(root / HEAD, type(fault).__name__) from None
     return layer
+
+
+def network_lines(encoder: Encoder) -> list[str]:
+    """Lines that load the network by MONAI alone."""
+    module, _, cls = VOLUMES[encoder.name].place.rpartition(".")
+    return [
+        "import json",
+        "from pathlib import Path",
+        f"from {module} import {cls}",
+        "from safetensors.torch import load_file",
+        "",
+        'config = json.loads(Path("PATH/config.json").read_text())',
+        f'network = {cls}(**config["monai_args"]).eval()                      # the same network in MONAI',
+        'network.load_state_dict(load_file("PATH/model.safetensors"))',
+    ]
+
+
+def called(encoder: Encoder) -> str:
+    """What the network is called with for the embeddings of standardised volumes x (b, c, d, h, w)."""
+    cls = VOLUMES[encoder.name].place.rpartition(".")[2]
+    return {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
 
 
 def usage(encoder: Encoder, classes: int) -> list[str]:
     """Lines of a model card: how AutoSSL and how MONAI alone load the network."""
-    module, _, cls = VOLUMES[encoder.name].place.rpartition(".")
-    last = {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
     lines = [
-        "import autossl, json",
-        f"from {module} import {cls}",
-        "from safetensors.torch import load_file",
-        "",
-        'encoder = autossl.load("PATH")                             # encoder.embed(volumes) starts from voxels',
-        f'network = {cls}(**json.load(open("PATH/config.json"))["monai_args"]).eval()   # the same network in MONAI',
-        'network.load_state_dict(load_file("PATH/model.safetensors"))',
-        f"embedding = {last}                         # of standardised volumes x (b, c, d, h, w)",
+        "import autossl",
+        *network_lines(encoder),
+        'encoder = autossl.load("PATH")          # encoder.embed(DATA): paths, folders or arrays of any size',
+        f"embedding = {called(encoder)}                         # of standardised volumes x (b, c, d, h, w)",
     ]
     if classes:
         lines.append(f'head = load_file("PATH/{HEAD}")                    # logits: embedding @ weight.T + bias')

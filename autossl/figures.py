@@ -53,6 +53,8 @@ def _test_figure(study: Found) -> Drawn:
     if not study.result:
         return Drawn(missing="Nothing has been tested yet.")
     test = study.result["test"]
+    if few := test.get("few"):
+        return Drawn(missing=f"No intervals are drawn: {few}.")
     metric = test["metric"]
     dots = [
         charts.Interval(str(NAMES.get(name, name)), found[metric], *found["interval"][metric])
@@ -65,6 +67,8 @@ def _difference_figure(found: Found) -> Drawn:
     if not found.result:
         return Drawn()
     test = found.result["test"]
+    if "few" in test:
+        return Drawn()
     gaps = {name: gap for name, gap in test["differences"].items() if name in BASELINES}
     dots = [charts.Interval(f"against {NAMES[n]}", g["value"], g["low"], g["high"]) for n, g in gaps.items()]
     label = f"{metric_name(test)}: winner minus baseline"

@@ -8,10 +8,11 @@ import optuna
 
 from autossl.context import Context
 from autossl.encoder import Encoder
+from autossl.resumable import Terms, Training
 from autossl.scheduler import Entry
 from autossl.segments import new_run, segment_file
 from autossl.space import suggest
-from autossl.train import Run, resume, train
+from autossl.train import Run, resume
 
 PASSES = 3  # without a time limit: the final training sees so many times the images of the top rung
 
@@ -27,45 +28,47 @@ def fresh_run(context: Context, entry: Entry, seed_shift: int = 0) -> Run:
     return new_run(context, entry.candidate + seed_shift, *hyperparameters_of(context, entry))
 
 
-def encoder_of(context: Context, entry: Entry, out_of_time: Callable[[], bool] = lambda: False) -> Encoder:
-    """The encoder that was scored for this entry."""
-    return context.averaged(_resumed(context, entry, out_of_time).average)
+def encoder_of(context: Context, entry: Entry, stopped: Callable[[], bool]) -> Encoder:
+    """The encoder that was scored for this entry; where it must be trained again, until `stopped`."""
+    return context.averaged(_as_scored(context, entry, Terms(stopped=stopped), keep=True).average)
 
 
-def _resumed(context: Context, entry: Entry, out_of_time: Callable[[], bool]) -> Run:
-    run = fresh_run(context, entry)
-    path = segment_file(context, {"candidate": entry.candidate, "rung": entry.rung}, "pt")
-    if path.is_file():
-        resume(run, path)
-    else:  # swept away: trained again from its seed
-        next(train(run, [context.plan.rungs[entry.rung]], out_of_time=out_of_time))
+def _as_scored(context: Context, entry: Entry, terms: Terms, keep: bool) -> Run:
+    """The run as it was scored; one whose checkpoint was swept away is trained again from its seed, on these terms.
+
+    `keep`: that has a checkpoint too, and leaves the one that was swept away.
+    """
+    run, attrs = fresh_run(context, entry), {"candidate": entry.candidate, "rung": entry.rung}
+    scored = segment_file(context, attrs, "pt")
+    if scored.is_file():
+        resume(run, scored)
+        return run
+    again = Training(run, segment_file(context, attrs, "partial.pt") if keep else None)
+    if again.to(context.plan.rungs[entry.rung], terms) and keep:
+        again.keep_as(scored)
     return run
 
 
-def train_on(
-    context: Context, entry: Entry, seconds: float | None, stopped: Callable[[], bool] = lambda: False
-) -> tuple[Encoder, dict[str, Any]]:
-    """Train a candidate on from its checkpoint for `seconds`, on every image outside the test part.
+def train_on(context: Context, entry: Entry, terms: Terms) -> tuple[Encoder, dict[str, Any]]:
+    """Train a candidate on from its checkpoint, on every image outside the test part, with a rate that falls to zero.
 
-    Without a limit it sees a fixed number of images; `stopped` (asked at every step) ends it early. Returns the encoder
-    and facts about the training.
+    Without a limit it sees a fixed number of images. Where the time or a stop ends it early, it is as far as it came.
+    Returns the encoder and facts about the training.
     """
-    started = time.time()
-
-    def over() -> bool:
-        return stopped() or (seconds is not None and time.time() - started >= seconds)
-
-    run = _resumed(context, entry, over)
+    began = time.monotonic()
+    if terms.begun:
+        run = fresh_run(context, entry)
+    else:
+        run = _as_scored(context, entry, terms, keep=terms.path is not None)
+        run.mean, run.averaged = [], 0
+    training = Training(run, terms.path)
     run.pool = context.final_pool
-    run.mean, run.averaged = [], 0
-    first, plan = run.images, context.plan
-    last = first + (plan.final_images or PASSES * plan.rungs[-1])
-    begun = time.time() - started
+    first, plan = training.first, context.plan
+    images = plan.final_images or PASSES * plan.rungs[-1]
 
-    def progress(images: int) -> float:
-        if seconds is None:
-            return (images - first) / max(1, last - first)
-        return (time.time() - started - begun) / max(seconds - begun, 1e-9)
+    def progress(seen: int, share: float) -> float:
+        return (seen - first) / max(1, images) if terms.left is None else share
 
-    next(train(run, [last if seconds is None else 1 << 50], out_of_time=over, anneal=progress))
+    last = first + images if terms.left is None else 1 << 50
+    training.to(last, terms.after(time.monotonic() - began), progress)
     return context.averaged(run.average, context.final_pool), {"images": run.images, "images_before": first}

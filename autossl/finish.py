@@ -2,12 +2,12 @@
 
 A stop is the end of all time: what is not begun is left out, training on labels that is cut short is dropped, the final
 training is judged as far as it came. The test, the export and the report follow in any case.
+
+After a kill each training goes on from its checkpoint; the seconds that its step was granted are not granted anew.
 """
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl import baselines, export
-from autossl.adapt import adapt
-from autossl.context import SELECTION, TEST, Context
+from autossl.adapt import Adapted, adapt
+from autossl.context import SELECTION, Context
 from autossl.encoder import Encoder
-from autossl.errors import NoCandidate
-from autossl.evaluate import ADAPTED, Entrant, label_curve, test
-from autossl.final import encoder_of, fresh_run, hyperparameters_of, train_on
-from autossl.folder import replace_file
-from autossl.journal import entries
-from autossl.plan import Step, left
+from autossl.evaluate import ADAPTED, Entrant
+from autossl.export import Exported
+from autossl.final import encoder_of, hyperparameters_of, train_on
+from autossl.finalists import Finalist, none_scored, select, selection_scores
 from autossl.proxies import Difference, paired
-from autossl.scheduler import Entry, finalists, order
-from autossl.segments import seconds_per
+from autossl.scheduler import Entry
+from autossl.segments import leave_nothing
+from autossl.steps import Steps
 from autossl.targets import Head
-from autossl.train import train
+from autossl.testing import Test
+
+__all__ = ["NOT_YET", "Finish", "clearly_fell", "none_scored", "still_needed"]
 
 log = logging.getLogger("autossl")
 
-NOT_YET = {"supervised": None, "finalists": None, "final": None}  # what an extended study does again
+# what an extended study does again; "granted" are the seconds of each step, "scored" the finalists so far
+NOT_YET: dict[str, None] = dict.fromkeys(
+    ("supervised", "finalists", "final", "granted", "scored", "testing", "adapted", "tested")
+)
 SEARCH_SECONDS = 8.0  # below this the supervised baseline is one default run
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A candidate at the end: its entry and its selection scores, one per training seed."""
-
-    entry: Entry
-    selection: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.selection))
 
 
 def clearly_fell(gap: Difference) -> bool:
@@ -57,12 +49,11 @@ def clearly_fell(gap: Difference) -> bool:
     return bool(gap.value < -gap.se)
 
 
-def none_scored(context: Context) -> NoCandidate:
-    """Why a study ends without a candidate, and what to do."""
-    if context.folder.stop.exists():
-        root = context.folder.root
-        return NoCandidate(f"stopped before a candidate was scored; autossl resume {root} goes on with the search")
-    return NoCandidate("no candidate could be used: every one failed or collapsed; see autossl leaderboard and the log")
+def still_needed(context: Context) -> float | None:
+    """Seconds of what a study that is taken up has left to do; None: all that follows the search at the least."""
+    if context.state("tested"):
+        return 0.0  # a report takes seconds, and more time would be another test
+    return context.plan.end_seconds if context.state("finalists") else None
 
 
 class Finish:
@@ -71,134 +62,61 @@ class Finish:
     def __init__(
         self, context: Context, now: Callable[[], float], say: Callable[[str], None], tick: Callable[[], None]
     ) -> None:
-        self.context, self.now, self.say, self.tick = context, now, say, tick
+        self.context, self.steps, self.say = context, Steps(context, now, say, tick), say
 
     def run(self) -> None:
         """All steps in order."""
         supervised = self._supervised()
-        best = self._select()
+        best = select(self.steps)
         encoder, final = self._final_training(best)
-        self._evaluate(best, encoder, final, supervised)
+        if not self.context.state("tested"):
+            self._evaluate(best, encoder, final, supervised)
+        leave_nothing(self.context)
         self.context.remember(finished=True)
 
-    def left(self, step: Step, needed: float = 0.0) -> float | None:
-        """Seconds that a step may take (None: no limit), 0 if it is left out."""
-        return 0.0 if self.stopped else left(self.context.plan, step, self.now(), needed)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `autossl stop` was called."""
-        return self.context.folder.stop.exists()
-
-    def _over(self, seconds: float | None = None) -> Callable[[], bool]:
-        """Whether so many seconds are over or a stop was asked for, asked at every training step."""
-        started = time.time()
-
-        def over() -> bool:
-            self.tick()
-            return self.stopped or (seconds is not None and time.time() - started >= seconds)
-
-        return over
-
-    def _encoder_of(self, entry: Entry) -> Encoder:
-        """The encoder of a candidate; where it must be trained again, a stop does not cut that short."""
-        plan = self.context.plan
-        return encoder_of(self.context, entry, lambda: left(plan, "final training", self.now()) == 0)
-
     def _supervised(self) -> baselines.Trained | None:
-        context, folder = self.context, self.context.folder.root / "baselines" / "supervised"
+        context, steps, folder = self.context, self.steps, self.context.folder.root / "baselines" / "supervised"
         done = context.state("supervised")
         if done is not None:
-            model = export.load(folder)
-            return baselines.Trained(model.to(context.device), model.head, **done)
-        seconds = self.left("supervised")
-        if seconds == 0:
-            return None
+            encoder, model = self._exported(folder)
+            return baselines.Trained(encoder, model.head, **done)
+        if not steps.begun("supervised"):
+            steps.forget("supervised")  # of a baseline that was killed before the study was extended
+            if steps.left("supervised") == 0:
+                return None
         self.say("training on the labels alone, the baseline")
-        trials = 1 if seconds is not None and seconds < SEARCH_SECONDS else len(baselines.SEARCHED)
-        found = baselines.supervised(context, seconds, self._over(), trials)
+        terms = steps.terms("supervised", steps.checkpoint("supervised"))
+        trials = 1 if terms.seconds is not None and terms.seconds < SEARCH_SECONDS else len(baselines.SEARCHED)
+        found = baselines.supervised(context, terms, trials)
         if found is not None:
             facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
             self._export(found.encoder, folder, {"supervised": facts}, found.head)
             context.remember(supervised=facts)
             if found.selection is not None:
                 context.study.set_user_attr("baseline supervised, selection part", round(found.selection, 4))
+        steps.forget("supervised")
         return found
-
-    def _select(self) -> Finalist:
-        """Score the finalists on the selection part, with new training seeds as far as time allows."""
-        context, plan = self.context, self.context.plan
-        everything = entries(context.study.get_trials(deepcopy=False))
-        stored = {(f["candidate"], f["rung"]): tuple(f["selection"]) for f in context.state("finalists") or ()}
-        if stored:  # in their order: the first of equals wins
-            known = [e for e in order(everything) if (e.candidate, e.rung) in stored]
-            return max((Finalist(e, stored[e.candidate, e.rung]) for e in known), key=lambda f: f.mean)
-        chosen = finalists(everything, plan.finalists)
-        if not chosen:
-            raise none_scored(context)
-        self.say("scoring the finalists on the selection part")
-        found: list[Finalist] = []
-        for entry in chosen:
-            if found and self.left("finalist") == 0:
-                break
-            encoder = self._encoder_of(entry)
-            found.append(Finalist(entry, (self.selection_score(encoder),)))
-        for number in range(1, plan.replicates + 1):
-            found = [self._replicated(finalist, number) for finalist in found]
-        facts = [
-            {"candidate": f.entry.candidate, "method": f.entry.method, "rung": f.entry.rung, "selection": f.selection}
-            for f in found
-        ]
-        context.remember(finalists=facts)
-        return max(found, key=lambda f: f.mean)
-
-    def _replicated(self, finalist: Finalist, number: int) -> Finalist:
-        """Train a finalist once more from another seed and add its selection score, if there is time."""
-        context, entry = self.context, finalist.entry
-        images = context.plan.rungs[entry.rung]
-        cost = seconds_per(context.study.get_trials(deepcopy=False), context)
-        seconds = self.left("replicate", cost(entry.method, images))
-        if seconds == 0:
-            return finalist
-        self.say(f"candidate {entry.candidate} again with another training seed")
-        run = fresh_run(context, entry, seed_shift=1000 * number)
-        if not next(train(run, [images], out_of_time=self._over(seconds))):
-            return finalist
-        score = self.selection_score(context.averaged(run.average))
-        return Finalist(entry, (*finalist.selection, score))
-
-    def selection_score(self, encoder: Encoder) -> float:
-        """The study's metric on the selection part, fitted on the probe part."""
-        context = self.context
-        labels = context.data.labels[context.rows(SELECTION, labelled=True)]
-        return context.target.value(labels, self._selection_scores(encoder))
-
-    def _selection_scores(self, encoder: Encoder) -> NDArray[np.float32]:
-        """Class scores (n, c) of the labelled images of the selection part, by a probe fitted on the probe part."""
-        context = self.context
-        fit_rows, rows = context.scored_rows, context.rows(SELECTION, labelled=True)
-        z, z_new = context.embed(encoder, fit_rows), context.embed(encoder, rows)
-        return context.target.transfer(z, context.data.labels[fit_rows], context.groups(fit_rows), z_new)
 
     def _final_training(self, best: Finalist) -> tuple[Encoder, dict[str, Any]]:
         """Train the winner on with a falling rate; keep that unless its selection score clearly fell."""
-        context, entry = self.context, best.entry
+        context, steps, entry = self.context, self.steps, best.entry
         done = context.state("final")
         if done is not None:
-            return export.load(context.folder.encoder).to(context.device), done
-        encoder = self._encoder_of(entry)
+            return self._exported(context.folder.encoder)[0], done
+        encoder = encoder_of(context, entry, steps.late)
         self._export(encoder, context.folder.encoder, {"stage": "before the final training"})
-        seconds = self.left("final training")
-        why = "a stop was asked for" if self.stopped else "no time"
+        path = steps.checkpoint(f"final-{best.name}")
+        why = "a stop was asked for" if steps.stopped else "no time"
         final: dict[str, Any] = {"kept": False, "why": why, "selection_before": best.selection[0]}
-        if seconds != 0:
-            before = self._selection_scores(encoder)
+        if path.is_file() or steps.left("final training") != 0:
+            before = selection_scores(context, encoder)
             self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
-            trained, facts = train_on(context, entry, self.left("final training"), self._over())
-            final = {**self._judged(before, self._selection_scores(trained)), **facts}
+            trained, facts = train_on(context, entry, steps.terms("final training", path))
+            final = {**self._judged(before, selection_scores(context, trained)), **facts}
             encoder = trained if final["kept"] else encoder
             self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
         context.remember(final=final)
+        steps.forget("final")
         return encoder, final
 
     def _judged(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, Any]:
@@ -215,32 +133,52 @@ class Finish:
     def _evaluate(
         self, winner: Finalist, encoder: Encoder, final: dict[str, Any], supervised: baselines.Trained | None
     ) -> None:
+        """Test, adapt, test what was adapted, export."""
         context = self.context
         self.say("testing once")
-        outcome = test(context, self._entrants(encoder, supervised))
-        adapted = adapt(context, encoder, outcome.heads["winner"], self.left("finetune"), self.say, self._over())
+        test, entrants = Test(context), self._entrants(encoder, supervised)
+        for entrant in entrants:
+            test.add(entrant)
+        adapted = self._adapted(encoder, test.outcome.heads["winner"])
         if adapted.tuned:
-            outcome.add(context, Entrant(ADAPTED, adapted.encoder, adapted.head))
-        if self.left("label curve") != 0:
+            test.add(Entrant(ADAPTED, adapted.encoder, adapted.head))
+        if self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
-            outcome.facts["label_curve"] = label_curve(context, outcome, lambda: self.left("label curve") == 0)
+            test.curve(entrants, lambda: self.steps.left("label curve") == 0)
+        facts = test.outcome.facts
         result = {
             "candidate": self._described(winner.entry),
             "selection": list(winner.selection),
             "final_training": final,
             "adaptation": adapted.facts,
             "supervised": context.state("supervised"),
-            "test": outcome.facts,
-            "tests": int(context.state("tests") or 0) + 1,
-            "stopped": self.stopped,
+            "test": facts,
+            "tests": context.state("tests"),
+            "stopped": self.steps.stopped,
         }
-        self._keep(outcome.embeddings)
         self._export(encoder, context.folder.encoder, result)
         self._export(adapted.encoder, context.folder.model, result, adapted.head)
-        context.remember(result=result, tests=result["tests"])
+        context.remember(result=result, tested=True)
         if supervised is not None:
-            value = outcome.facts["entrants"]["supervised"][context.target.metric]
+            value = facts["entrants"]["supervised"][context.target.metric]
             context.study.set_user_attr("baseline supervised, test part", round(value, 4))
+
+    def _adapted(self, encoder: Encoder, head: Head) -> Adapted:
+        """The encoder and head for the target, adapted here or in an earlier run."""
+        context, steps, done = self.context, self.steps, self.context.state("adapted")
+        if done is not None and done["tuned"]:
+            tuned, model = self._exported(context.folder.model)
+            return Adapted(tuned, model.head, **done)
+        if done is not None:
+            return Adapted(encoder, head, **done)
+        if not steps.begun("finetune"):
+            steps.forget("finetune")  # of a winner before the study was extended
+        adapted = adapt(context, encoder, head, steps.terms("finetune", steps.checkpoint("finetune")), self.say)
+        if adapted.tuned:
+            self._export(adapted.encoder, context.folder.model, {"stage": "before its test"}, adapted.head)
+        context.remember(adapted={"tuned": adapted.tuned, "facts": adapted.facts})
+        steps.forget("finetune")
+        return adapted
 
     def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
         context = self.context
@@ -269,8 +207,10 @@ class Finish:
         classes = context.data.classes if head is not None else ()
         export.write(encoder, path, context.preprocessing, context.card_facts(facts), head, classes)
 
-    def _keep(self, embeddings: dict[str, NDArray[np.float32]]) -> None:
-        """Keep the winner's test embedding for the report's map."""
-        path = self.context.folder.artifacts / "test.npz"
-        labels = self.context.data.labels[self.context.rows(TEST, labelled=True)]
-        replace_file(path, lambda file: np.savez(file, winner=embeddings["winner"].astype(np.float16), labels=labels))
+    def _exported(self, path: Path) -> tuple[Encoder, Exported]:
+        """An encoder that was exported, in the very form that it had before, and as it was read."""
+        model, encoder = export.load(path), self.context.new_encoder(0)
+        stored = model.state_dict()
+        encoder.load_state_dict({name: stored[name] for name in encoder.state_dict()})
+        encoder.low_precision = False
+        return encoder.eval(), model

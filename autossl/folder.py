@@ -1,20 +1,32 @@
 """The study folder: its paths, its settings, whole-or-nothing writes, and the lock of its first process."""
 
-import errno
 import fcntl
 import json
-import os
 import shutil
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from autossl.errors import MachineStopped, UserError
+from autossl.errors import UserError
+from autossl.keywords import path_of
+from autossl.links import refuse_links
+from autossl.machine import (
+    FULL,
+    check_folder,
+    check_output,
+    machine_faults,
+    open_own,
+    replace_file,
+    writable,
+)
+from autossl.stored import Damaged, key, read_json, read_toml, toml
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM}
+__all__ = [
+    "FULL", "Folder", "check_folder", "check_output", "existing", "machine_faults", "only_process", "read_json",
+    "read_toml", "replace_file", "writable", "write_json", "write_toml",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,13 +101,18 @@ class Folder:
         """Whether the settings of a study are here; other programs have a config.toml too."""
         try:
             return self.config.is_file() and "study_name" in read_toml(self.config)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        except Damaged:
             return False
 
     @property
     def has_begun(self) -> bool:
         """Whether the images were decoded and described: before that, nothing here is worth keeping."""
         return self.data.is_file()
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the study got past every refusal: its time is planned, and nothing of it was done before that."""
+        return "plan" in (read_json(self.state) or {})
 
     def make(self) -> None:
         """Create the folder and its parts."""
@@ -113,66 +130,19 @@ class Folder:
 
 
 def existing(path: str | Path) -> Folder:
-    """The study folder at `path`; UserError if there is none."""
-    folder = Folder(Path(path))
-    if not folder.is_study:
-        found = "nothing" if not folder.root.exists() else "no config.toml of one"
-        raise UserError(f"a study folder was wanted, found {found} at {path}; give the folder that --out named")
-    return folder
-
-
-@contextmanager
-def writable(path: Path, option: str) -> Iterator[None]:
-    """Turn a place that cannot be written to into one sentence that names the option; a full disk stays one."""
-    with machine_faults():
-        try:
-            yield
-        except OSError as fault:
-            if fault.errno in FULL - {errno.EROFS}:
-                raise
-            raise UserError(
-                f"a place to write to was wanted, found none at {option} {path} ({fault.strerror}); give another one"
-            ) from None
-
-
-def check_output(path: Path, option: str) -> None:
-    """Refuse, before the work, a file that could not be written after it; UserError."""
-    if path.is_dir():
-        raise UserError(f"the name of a file was wanted, found a folder at {option} {path}; add a name to it")
-    with writable(path, option):
-        there = path.exists()
-        with open(path, "ab"):
-            pass
-        if not there:
-            path.unlink()
-
-
-@contextmanager
-def machine_faults() -> Iterator[None]:
-    """Turn a full disk or failing storage into MachineStopped: the study can be resumed."""
+    """The study folder at `path`; UserError if there is none, its settings are damaged or links in it lead out."""
+    folder = Folder(Path(path_of(path, "the folder of a study")))
     try:
-        yield
+        there, config = folder.root.exists(), folder.config.is_file()
     except OSError as fault:
-        if fault.errno not in FULL:
-            raise
-        raise MachineStopped(
-            f"the machine stopped the study ({fault.strerror}, at {fault.filename or 'the study folder'}); "
-            "free space, then run autossl resume"
-        ) from fault
-
-
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with machine_faults():
-        try:
-            with open(part, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        raise UserError(
+            f"a study folder was wanted, but {path} cannot be read ({fault.strerror}); ask for leave to read it"
+        ) from None
+    if not config or "study_name" not in read_toml(folder.config):
+        found = "no config.toml of one" if there else "nothing"
+        raise UserError(f"a study folder was wanted, found {found} at {path}; give the folder that --out named")
+    refuse_links(folder.root)
+    return folder
 
 
 def write_json(path: Path, value: object) -> None:
@@ -181,35 +151,17 @@ def write_json(path: Path, value: object) -> None:
     replace_file(path, lambda file: file.write(text))
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; None where there is no file."""
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
 def write_toml(path: Path, values: dict[str, Any], comment: str) -> None:
     """Write a flat table of strings, numbers, booleans and lists of them; None is left out."""
-    lines = [f"# {comment}"] + [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    lines = [f"# {comment}"] + [f"{key(name)} = {toml(value)}" for name, value in values.items() if value is not None]
     replace_file(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)  # JSON and TOML agree on strings, numbers and booleans
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file."""
-    return tomllib.loads(path.read_text())
 
 
 @contextmanager
 def only_process(folder: Folder) -> Iterator[None]:
     """Hold the study folder; UserError if another process holds it. The lock dies with the process."""
     with writable(folder.root, "--out"):
-        file = open(folder.lock, "a")  # noqa: SIM115
+        file = open_own(folder.lock)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,4 +170,8 @@ def only_process(folder: Folder) -> Iterator[None]:
                 f"a study folder that no process works on was wanted, but {folder.root} is being worked on; "
                 "wait, stop it with autossl stop, or choose another --out"
             ) from None
-        yield
+        try:
+            yield
+        except Exception as fault:
+            fault.autossl_log = folder.log  # type: ignore[attr-defined]  # where the edge tells of a fault of ours
+            raise

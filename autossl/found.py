@@ -42,7 +42,7 @@ def read(folder: Folder) -> Found:
     """The study in this folder as it stands; it may be at work."""
     config = read_toml(folder.config) if folder.config.is_file() else {}
     state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
-    study = read_study(folder, config["study_name"], config.get("storage")) if "study_name" in config else None
+    study = read_study(folder, config["study_name"]) if "study_name" in config else None
     trials = study.get_trials(deepcopy=False) if study else []
     rows = leaderboard.rows(trials, state)
     return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)

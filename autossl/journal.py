@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autossl.errors import MachineStopped
 from autossl.folder import FULL, Folder
 from autossl.scheduler import Entry
+from autossl.stored import Damaged
 
 STARTUP = 8  # trials before TPE models the space
 
@@ -37,10 +38,19 @@ def mend(folder: Folder) -> None:
     last whole line.
     """
     path = folder.journal
+    _refuse_zeros(path)
     for lock in path.parent.glob(path.name + ".lock*"):  # the lock, and one caught while it was being released
         lock.unlink()
     if path.is_file():
         _cut_back(path)
+
+
+def _refuse_zeros(path: Path) -> None:
+    """`Damaged` for what a file system leaves of a file after a crash of the machine: it is no line cut off."""
+    if path.is_file():
+        with open(path, "rb") as file:
+            if b"\0" in file.read(4096):
+                raise Damaged(path, "it holds zeros")
 
 
 def _cut_back(path: Path) -> None:
@@ -69,21 +79,25 @@ class _Journal(JournalFileBackend):
         super().append_logs(logs)
 
 
-def open_storage(folder: Folder, url: str | None = None) -> BaseStorage:
-    """The journal in the study folder, or the database at `url`."""
-    if url is not None:
-        return optuna.storages.RDBStorage(url)
+def open_storage(folder: Folder) -> BaseStorage:
+    """The journal in the study folder. No setting leads elsewhere: a folder may come from anybody."""
     # absolute: the lock is a symbolic link to the journal, and one that dangles never grows stale
     path = str(folder.journal.resolve())
-    return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
+    _refuse_zeros(folder.journal)
+    try:
+        return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
+    except OSError:
+        raise
+    except Exception as fault:  # Optuna trusts every line of it
+        raise Damaged(folder.journal, type(fault).__name__) from None
 
 
-def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study:
+def open_study(folder: Folder, name: str) -> optuna.Study:
     """The Optuna study of this folder, made if it is not there; larger scores are better."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_faults():
         return optuna.create_study(
-            storage=open_storage(folder, url),
+            storage=open_storage(folder),
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -91,13 +105,14 @@ def open_study(folder: Folder, name: str, url: str | None = None) -> optuna.Stud
         )
 
 
-def read_study(folder: Folder, name: str, url: str | None = None) -> optuna.Study | None:
+def read_study(folder: Folder, name: str) -> optuna.Study | None:
     """The Optuna study of this folder to read, also where nothing may be written; None while there is none."""
-    if url is None and not folder.journal.is_file():
+    if not folder.journal.is_file():
         return None
     with storage_faults():
+        storage = open_storage(folder)
         try:
-            return optuna.load_study(study_name=name, storage=open_storage(folder, url))
+            return optuna.load_study(study_name=name, storage=storage)
         except KeyError:
             return None
 
@@ -113,8 +128,6 @@ def storage_faults() -> Iterator[None]:
         raise MachineStopped(
             f"the study's storage failed ({fault.strerror}); free space, then run autossl resume"
         ) from fault
-    except optuna.exceptions.StorageInternalError as fault:
-        raise MachineStopped("the study's database did not answer; start it, then run autossl resume") from fault
 
 
 def sampler(seed: int, *key: int) -> TPESampler:

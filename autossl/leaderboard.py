@@ -9,8 +9,10 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from autossl.journal import entries
+from autossl.printable import one_line
 from autossl.scheduler import Entry, order
 from autossl.space import METHOD
 
@@ -63,7 +65,8 @@ def as_csv(found: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(out, list[str](COLUMNS))
     writer.writeheader()
     for row in found:
-        writer.writerow({**row, "hyperparameters": json.dumps(row["hyperparameters"])})
+        plain = {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+        writer.writerow({**plain, "hyperparameters": json.dumps(row["hyperparameters"])})
     return out.getvalue()
 
 
@@ -72,11 +75,11 @@ def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
     return [f"shortcut? candidate {r['candidate']} ({r['method']}): {r['shortcut']}" for r in found if r["shortcut"]]
 
 
-def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None) -> Table:
-    """The rows as a table for a terminal; it fits into 80 columns."""
-    caption = "\n".join(shortcuts(found[:most])) or None
+def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None, note: str = "") -> Table:
+    """The rows as a table for a terminal, with a note below; it fits into 80 columns."""
+    caption = Text("\n".join([*map(one_line, shortcuts(found[:most])), *([note] if note else [])]))
     table = Table(
-        title=title or None, title_justify="left", header_style="bold", caption=caption, caption_justify="left",
+        title=title or None, title_justify="left", header_style="bold", caption=caption or None, caption_justify="left",
         box=SIMPLE_HEAD, padding=0, pad_edge=False,
     )  # fmt: skip
     for name in ("", "method", "paradigm", "rung", "aligned score", "k-NN", "AUROC", "rank", "s"):
@@ -89,7 +92,8 @@ def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None 
         number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
         method = f"{row['method']} (shortcut?)" if row["shortcut"] else row["method"]
         paradigm = row["paradigm"].split()[-1]  # "non-contrastive and predictive" in one word
-        table.add_row(number, method, paradigm, rung, score, *side, _short(row["seconds"]))
+        cells = (number, method, paradigm, rung, score, *side, _short(row["seconds"]))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))  # a text as it is: brackets in names are no markup
     return table
 
 

@@ -3,29 +3,52 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
-from autossl.errors import UserError
+from autossl.errors import MachineStopped, UserError
 from autossl.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
+from autossl.keywords import TEXT, path_in
+from autossl.links import refuse_links
+from autossl.machine import absent_folders, remove_empty, writable
 from autossl.settings import Asked, compare, default_out, resolve
 from autossl.weights import keep_weights
 
 COMMENT = "The settings of this AutoSSL study, resolved."
 
 
-def look(data: Any, asked: Asked, unlabeled: Any, labels: Any) -> tuple[Source, dict[str, Any]]:
+def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, dict[str, Any]]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
+    source = opened(data, asked, unlabeled, labels, patients)
+    return source, settled(source, asked, data, unlabeled, labels)
+
+
+def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
+    """The data as they are asked for, not decoded."""
     source = open_data(
-        data, task=asked.task, unlabeled=unlabeled, labels=labels,
-        label_column=asked.label_column, patient_column=asked.patient_column,
+        path_in(data, "the data"), task=asked.task, unlabeled=path_in(unlabeled, "--unlabeled"),
+        labels=path_in(labels, "--labels"), patients=patients,
+        label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
         ct=asked.modality == CT,
     )  # fmt: skip
+    _check_names(source)
+    return source
+
+
+def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> dict[str, Any]:
+    """Every setting of a study on this source; UserError where it cannot be searched."""
     check_enough(source, asked.max_labels)
     given = {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
-    return source, resolve(asked, source, given)
+    return resolve(asked, source, given)
+
+
+def _check_names(source: Source) -> None:
+    """UserError for names that no report or card can be written with."""
+    for what, name in (("the data set", source.name), *(("a class", name) for name in source.classes)):
+        if not TEXT.takes(name):
+            raise UserError(f"the name of {what} in UTF-8 was wanted, found {name!r} in {source.place}; rename it")
 
 
 def look_again(folder: Folder, config: dict[str, Any]) -> Source:
@@ -36,9 +59,16 @@ def look_again(folder: Folder, config: dict[str, Any]) -> Source:
             f"decoded images were wanted, found none in {folder.root}, and the data were given in memory; "
             "call autossl.search on them again"
         )
+    for value in given.values():
+        if str(value).startswith("medmnist:"):
+            raise UserError(
+                f"decoded images were wanted, found none in {folder.root}, and a download ({value}) is made only where "
+                f"it is asked for; run autossl search {value} --out {folder.root} again"
+            )
     return open_data(
         given["data"], task=config["task"], unlabeled=given["unlabeled"], labels=given["labels"],
         label_column=config.get("label_column"), patient_column=config.get("patient_column"),
+        missing=config.get("missing"),
         ct=config["modality"] == CT,
     )  # fmt: skip
 
@@ -55,38 +85,49 @@ def _describe(data: Any) -> str | None:
 def place(asked: Asked, source: Source) -> Folder:
     """Where the study is to be; UserError where other things are: they are not written to."""
     folder = Folder(Path(asked.out) if asked.out else default_out(source.name, asked.task))
+    with writable(folder.root, "--out"):
+        _refuse_others(folder)
+    return folder
+
+
+def _refuse_others(folder: Folder) -> None:
     if folder.root.exists() and not folder.root.is_dir():
         raise UserError(f"a folder for the study was wanted, found a file at {folder.root}; give another --out")
     # a run that was killed in its first moment has left its lock
-    if folder.root.is_dir() and not folder.is_study and {p.name for p in folder.root.iterdir()} - {folder.lock.name}:
+    own = {folder.lock.name} if folder.lock.is_file() else set()
+    if folder.root.is_dir() and not folder.is_study and {p.name for p in folder.root.iterdir()} - own:
         raise UserError(
             f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
         )
-    return folder
+    refuse_links(folder.root)
 
 
 @contextmanager
 def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
-    """Hold the folder with these settings in it. Where a study is refused before it began, nothing of it is left.
+    """Hold the folder with these settings in it. Where a new study is refused before it is planned, nothing is left.
 
     The settings are written before the images are decoded, so that a run that is killed meanwhile can be resumed.
     """
-    absent = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
-    folder.make()
-    with only_process(folder):
-        try:
-            if folder.has_begun:
-                compare(folder, config)
-            else:
-                write_toml(folder.config, config, COMMENT)
-            yield
-        except UserError:
-            if not folder.has_begun:
-                folder.clear()
-                with suppress(OSError):  # something else has come in meanwhile
-                    for path in absent:
-                        path.rmdir()
-            raise
+    absent = absent_folders(folder.root)
+    try:
+        folder.make()
+        with only_process(folder):
+            new = not folder.has_begun
+            try:
+                if new:
+                    write_toml(folder.config, config, COMMENT)
+                else:
+                    compare(folder, config)
+                yield
+            except MachineStopped:
+                raise  # it can be resumed
+            except Exception as fault:
+                if new and not (folder.is_planned if isinstance(fault, UserError) else folder.has_begun):
+                    folder.clear()
+                raise
+    except Exception:
+        remove_empty(absent)
+        raise
 
 
 def decode(source: Source, folder: Folder, config: dict[str, Any], progress: Callable[[int, int], None]) -> None:

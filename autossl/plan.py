@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from autossl.errors import UserError
+from autossl.limits import too_short
 from autossl.rungs import (
     AMBITIONS,
     ETA,
@@ -20,7 +21,6 @@ from autossl.rungs import (
     tried_first,
 )
 
-FLOOR_SECONDS = 60.0  # no machine gets through start-up, two paradigms, evaluation and export in less
 MARGIN = 1.25  # what must follow the final training is reserved at its estimated cost times this
 PAUSE = 2.0  # seconds kept free at the very end
 WRONG = 3.0  # training and scoring may cost so many times their estimate: the least answer must still fit
@@ -79,24 +79,20 @@ class Plan:
         return cls(**{**values, **lists, "table": tuple(Method(*row) for row in values["table"])})
 
 
-def check_limit(limit: float | None) -> None:
-    """Refuse, before anything is measured, a limit in which nothing can be done."""
-    if limit is not None and limit < FLOOR_SECONDS:
-        raise UserError(
-            f"a time limit of at least {FLOOR_SECONDS:.0f}s was wanted (start-up, two methods, evaluation and export "
-            f"take that), found --time-limit {limit:g}s; give for example 3m"
-        )
+def make_plan(limit: float, now: float, needs: Needs, smaller: str = "") -> Plan:
+    """Plan the seconds from `now` to `limit`; UserError naming the limit that would do if it is too short.
 
-
-def make_plan(limit: float, now: float, needs: Needs) -> Plan:
-    """Plan the seconds from `now` to `limit`; UserError naming the limit that would do if it is too short."""
+    `smaller` ends that sentence: the other way out.
+    """
     plan = _best(limit, now, needs)
     if plan is None:
-        raise UserError(
-            f"a time limit of at least {_least(limit, now, needs)}s was wanted (two paradigms at one rung, their "
-            f"evaluation and export, at the speed measured here), found --time-limit {limit:g}s; give that much"
-        )
+        raise too_short(limit, least_limit(limit, now, needs), smaller)
     return plan
+
+
+def fits(limit: float, now: float, needs: Needs) -> bool:
+    """Whether `make_plan` would plan these seconds."""
+    return _best(limit, now, needs) is not None
 
 
 def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
@@ -133,7 +129,7 @@ def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: 
     known = Ladder(plan.rungs, plan.candidates, answered)
     found = _best(limit, now, needs, known)
     if found is None:
-        more = _least(limit, now + RESTART, needs, known) - math.floor(plan.limit or now)
+        more = least_limit(limit, now + RESTART, needs, known) - math.floor(plan.limit or now)
         raise UserError(
             f"time for two paradigms, evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
             f"{limit:.0f}s; give --time-limit +{more}s"
@@ -188,15 +184,20 @@ def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -
     return next((plan for plan in attempts if plan is not None), None)
 
 
-def _least(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
-    """A limit that would do, with a tenth to spare for the next measurement, in steps of ten seconds."""
+def least_limit(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
+    """The least limit from `limit` on that would do, a tenth to spare for the next measurement.
+
+    In steps of ten seconds, from ten minutes on of whole minutes.
+    """
     low = high = max(limit, now) - now
     while _best(now + high, now, needs, known) is None:
         low, high = high, 1.5 * high + 10
     while high - low > 2:
         middle = (low + high) / 2
         low, high = (low, middle) if _best(now + middle, now, needs, known) else (middle, high)
-    return 10 * math.ceil((now + 1.1 * high + min(0.1 * now, 60)) / 10)
+    enough = now + 1.1 * high + min(0.1 * now, 60)
+    step = 10 if enough < 600 else 60
+    return step * math.ceil(enough / step)
 
 
 def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: Ladder | None) -> Plan | None:

@@ -22,7 +22,7 @@ def adopt_plan(folder: Folder, path: str) -> None:
 def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
     """The plan of a study without its clock, and its scored segments in order: what repeats it exactly."""
     config = read_toml(earlier.config)
-    study = read_study(earlier, config["study_name"], config.get("storage"))
+    study = read_study(earlier, config["study_name"])
     trials = study.get_trials(deepcopy=False) if study else []
     segments = [
         {"candidate": e.candidate, "rung": e.rung, "prior_index": e.prior_index, "params": trials[e.number].params}

@@ -18,12 +18,12 @@ from autossl.found import Found, read
 from autossl.journal import entries
 from autossl.leaderboard import shortcuts
 from autossl.pretext import METHODS
-from autossl.verdict import BASELINES, NAMES, Verdict, headline, metric_name, verdict
+from autossl.scheduler import CUT_OFF
+from autossl.verdict import BASELINES, NAMES, Verdict, detectable, headline, metric_name, noisy, remarks, verdict
 
 __all__ = ["headline", "write_report"]
 
 MOST_ROWS = 40  # of the leaderboard
-INTERRUPTED = ("out of time", "lost")  # why a segment ended that says nothing of its candidate
 PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
 SET = ("weights", "start", "backbone", "image_size")  # settings that a repetition always names
@@ -52,6 +52,9 @@ def _facts(found: Found) -> dict[str, Any]:
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
         "verdict": verdict(result, found.config) if result else _so_far(found),
+        "remarks": remarks(result) if result else [],
+        "caution": _caution(found),
+        "detectable": _detectable(found),
         "metric": metric_name(result["test"]) if result else "",
         "found": found,
         "settings": _without_folders(found.config),
@@ -62,7 +65,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "shown": _shown(found),
         "shortcuts": shortcuts(found.rows),
         "failures": _failures(found.trials),
-        "interrupted": sum(t.user_attrs.get("reason") in INTERRUPTED for t in found.trials),
+        "interrupted": sum(t.user_attrs.get("reason") in CUT_OFF for t in found.trials),
         "not_tried": [m for m in plan.get("methods", ()) if m not in tried]
         + [m for m in plan.get("skipped", ()) if m not in tried],
         "candidates": len({e.candidate for e in entries(found.trials)}),
@@ -72,6 +75,22 @@ def _facts(found: Found) -> dict[str, Any]:
         "versions": _versions(found.folder),
         "figures": figures(found),
     }
+
+
+def _caution(found: Found) -> str:
+    """What the order of the leaderboard is worth; empty where labels are many or not known."""
+    parts = found.data.get("parts")
+    scored = {row["candidate"] for row in found.rows if row["paradigm"] != "baseline"}
+    return noisy(parts["probe"]["labels"], len(scored)) if parts and scored else ""
+
+
+def _detectable(found: Found) -> str:
+    """What the test part can show at all."""
+    parts, least = found.data.get("parts"), found.state.get("detectable")
+    if not parts or not least:
+        return ""
+    told = detectable(parts["test"]["labels"], "volumes" if found.data.get("unit") == "voxels" else "images", least)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _so_far(found: Found) -> Verdict:
@@ -103,7 +122,7 @@ def _shown(found: Found) -> list[dict[str, Any]]:
 
 def _failures(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
     """Failed segments with their reasons; a double is no failure, it was another worker's."""
-    no_failure = {"double", *INTERRUPTED}
+    no_failure = {"double", *CUT_OFF}
     failed = [
         t.user_attrs for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("reason") not in no_failure
     ]
@@ -125,7 +144,7 @@ def _repeat(found: Found) -> str:
     config = _without_folders(found.config)
     words = ["autossl", "search", str(config.get("data", "DATA"))]
     words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
-    for key in ("task", "label_column", "patient_column", "max_labels", *DEFAULTS, *SET):
+    for key in ("task", "label_column", "patient_column", "missing", "max_labels", *DEFAULTS, *SET):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
     methods = [*config.get("methods", ()), *config.get("left_out", ())]

@@ -1,7 +1,7 @@
 """Sizing: how many candidates and how long rungs a search time allows, and which methods are tried first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 ETA = 3  # successive halving keeps one of so many
@@ -49,6 +49,12 @@ class Costs:
     def encoder(self, images: int) -> float:
         """Seconds to embed so many images with one encoder, and to fit and evaluate its head."""
         return self.embed * images + self.evaluate
+
+    def slower(self, times: float) -> "Costs":
+        """The same on a machine that takes so many times as long."""
+        numbers = ("per_pass", "score", "embed", "evaluate", "export", "report", "supervised")
+        per_image = {name: times * seconds for name, seconds in self.per_image.items()}
+        return replace(self, per_image=per_image, **{name: times * getattr(self, name) for name in numbers})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ Paired = Callable[[int, int, int], tuple[float, float]]  # candidates a and b at
 VOID = frozenset({"double", "out of time"})  # failures that say nothing about a candidate
 HOPELESS = 12  # when so many candidates failed and none was ever scored, something else is wrong
 BREADTH = 0.9  # of the planned candidates are started, whatever promotions turn out to cost
+CUT_OFF = ("out of time", "lost")  # why a segment ended that says nothing of its candidate
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The segments of a study: how one begins, what it leaves, what it costs, how a lost one is queued again."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autossl.context import Context
 from autossl.encoder import channels_last
+from autossl.journal import entries
 from autossl.scheduler import Entry
 from autossl.space import build
 from autossl.train import Run
 
 STALE_SECONDS = 180.0  # silence after which a worker's segment is given to another
-RETRIES = 2
+RETRIES = 2  # of a segment whose worker died while the study lived
+KILLS = 8  # of the whole study in one segment, in a row and without a checkpoint between, before that is its doing
+SEGMENT = "c*-r?.pt"  # a checkpoint from which a candidate goes on
 SCORED = (TrialState.PRUNED, TrialState.COMPLETE)
 
 
@@ -35,7 +40,13 @@ def new_run(context: Context, candidate: int, method: str, hyperparameters: dict
 
 def segment_file(context: Context, attrs: dict[str, Any], ending: str, folder: Path | None = None) -> Path:
     """Where a segment leaves a file."""
-    return (folder or context.folder.checkpoints) / f"c{attrs['candidate']:04d}-r{attrs['rung']}.{ending}"
+    candidate, rung = int(attrs["candidate"]), int(attrs["rung"])
+    return (folder or context.folder.checkpoints) / f"c{candidate:04d}-r{rung}.{ending}"
+
+
+def parent_file(context: Context, attrs: dict[str, Any]) -> Path:
+    """The checkpoint that a segment goes on from, whatever folder its journal names: they are all in one."""
+    return context.folder.checkpoints / (Path(str(attrs.get("checkpoint", ""))).name or "none")
 
 
 def seconds_per(trials: list[FrozenTrial], context: Context) -> Callable[[str, int], float]:
@@ -57,35 +68,56 @@ def seconds_per(trials: list[FrozenTrial], context: Context) -> Callable[[str, i
     return cost
 
 
-def give_up(study: optuna.Study, gone: Callable[[FrozenTrial], bool]) -> None:
-    """Declare running trials lost whose worker is `gone`."""
+def give_up(study: optuna.Study, gone: Callable[[FrozenTrial], bool], **facts: Any) -> None:
+    """Declare running trials lost whose worker is `gone`; the facts are noted with them."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if gone(trial):
-            study._storage.set_trial_user_attr(trial._trial_id, "reason", "lost")
+            for name, value in {"reason": "lost", **facts}.items():
+                study._storage.set_trial_user_attr(trial._trial_id, name, value)
             finish(study, trial, TrialState.FAIL, None)
 
 
-def _silent(trial: FrozenTrial) -> bool:
-    lease = trial.user_attrs.get("lease") or (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-    return time.time() - float(lease) > STALE_SECONDS
+class Silence:
+    """Tells running trials whose lease has not changed for long, by the clock of whoever asks and no other."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, tuple[float | None, float]] = {}  # by trial: its lease, and when that was first seen
+
+    def __call__(self, trial: FrozenTrial) -> bool:
+        now, lease = time.monotonic(), trial.user_attrs.get("lease")
+        known = self._heard.get(trial.number)
+        if known is None or known[0] != lease:
+            self._heard[trial.number] = known = (lease, now)
+        return now - known[1] > STALE_SECONDS
 
 
-def requeue_lost(study: optuna.Study, everything: bool = False) -> None:
-    """Give up trials whose worker fell silent, and queue lost segments again, each twice at most.
+def requeue_lost(study: optuna.Study, everything: bool = False, silent: Silence | None = None) -> None:
+    """Give up trials whose worker fell silent, and queue lost segments again.
 
     `everything` gives up every running trial and takes up segments that time cut off: for the first process of a
-    study, when no worker can be alive.
+    study, when no worker can be alive. A kill of the whole study says nothing of the segments that ran, unless it
+    comes again and again in one that gets no further; a worker that died alone is tried twice more.
     """
-    give_up(study, lambda trial: everything or _silent(trial))
+    give_up(study, lambda trial: everything or (silent is not None and silent(trial)), killed=everything)
     for lost in _lost_segments(study.get_trials(deepcopy=False), ("lost", "out of time") if everything else ("lost",)):
-        attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT}
-        lost_before = int(attrs.get("retry", 0))
-        attrs["retry"] = lost_before + (lost.user_attrs["reason"] == "lost")
-        if attrs["retry"] <= RETRIES:
-            study.enqueue_trial(lost.params, user_attrs=attrs)
+        attrs = {k: v for k, v in lost.user_attrs.items() if k in KEPT} | _counted(lost.user_attrs)
+        if attrs["retry"] <= RETRIES and attrs["kills"] < KILLS:
+            # one that was lost before it was begun has its parameters in the queue only
+            study.enqueue_trial({**lost.system_attrs.get("fixed_params", {}), **lost.params}, user_attrs=attrs)
 
 
-KEPT = ("candidate", "method", "paradigm", "rung", "prior_index", "checkpoint", "parent", "retry")
+def _counted(attrs: dict[str, Any]) -> dict[str, int]:
+    """How often a segment was lost: with its worker alone, and with the whole study since it last got further."""
+    retry, kills = int(attrs.get("retry", 0)), int(attrs.get("kills", 0))
+    if attrs.get("headway"):
+        kills = 0
+    if attrs["reason"] != "lost":
+        return {"retry": retry, "kills": kills}
+    killed = bool(attrs.get("killed"))
+    return {"retry": retry + (not killed), "kills": kills + killed}
+
+
+KEPT = ("candidate", "method", "paradigm", "rung", "prior_index", "checkpoint", "parent")
 
 
 def _lost_segments(trials: list[FrozenTrial], reasons: tuple[str, ...]) -> list[FrozenTrial]:
@@ -112,10 +144,27 @@ def sweep(context: Context, all_entries: list[Entry]) -> None:
         here = sorted((e for e in top.values() if e.rung == rung), key=lambda e: -(e.score or 0.0))
         keep |= {f"c{e.candidate:04d}-r{e.rung}" for e in here[: max(8, len(here) // 2)]}
     live = {f"c{e.candidate:04d}" for e in all_entries if e.state in ("running", "waiting")}
-    for path in context.folder.checkpoints.glob("c*-r?.pt"):
+    for path in context.folder.checkpoints.glob(SEGMENT):
         name = path.stem
         if name not in keep and name.split("-")[0] not in live:
             path.unlink(missing_ok=True)
+
+
+def leave_nothing(context: Context) -> None:
+    """Clear away what a finished study needs no more: what was cut off, and what is only half there.
+
+    What still waits or runs is closed like a segment that time cut off: an extension takes it up.
+    """
+    study, folder = context.study, context.folder
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING)):
+        study._storage.set_trial_user_attr(trial._trial_id, "reason", "out of time")
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    sweep(context, entries(study.get_trials(deepcopy=False)))
+    for path in folder.checkpoints.iterdir():
+        if not fnmatch(path.name, SEGMENT):
+            path.unlink()
+    for path in [*folder.root.rglob(".*.part"), folder.stop]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def next_candidate(trials: list[FrozenTrial]) -> int:

@@ -13,10 +13,11 @@ import torch
 
 from autossl.clock import seconds
 from autossl.data import CT, Source, default_image_size, positions
-from autossl.encoder import Encoder, default_backbone, default_precision, dims_of, fit_to_size
+from autossl.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml
-from autossl.plan import check_limit
+from autossl.keywords import DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
+from autossl.limits import check_limit
 from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.offers import lacking
@@ -24,16 +25,40 @@ from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.targets import target_class
 from autossl.weights import file_of, load_weights, sha256
 
-ADAPTATIONS = ("auto", "frozen", "finetune")
-STARTS = ("auto", "weights", "random")
-PRECISIONS = ("auto", "fp32", "bf16")
-EXECUTORS = ("local",)
 ACCOMPANIED = 0.25  # share of the images that must share their patient (their stack) with another for it to be of use
 FREE = ("workers", "device", "left_out", "version")  # may differ when a study goes on
 UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
 MOST_LISTED = 6  # methods that a message names
 UNSTORED = ("out", "methods", "plan", "storage")
 MOST_SEED = 2**32 - 1  # what NumPy's and Optuna's generators take
+MOST_WORKERS = 1024
+COUNT = optional(whole(1, wanted="a positive whole number", remedy="give 1 or more"))
+KINDS = {  # what each keyword of a search takes, in Python and on the command line
+    "task": TEXT,
+    "label_column": optional(TEXT),
+    "patient_column": optional(TEXT),
+    "missing": optional(WORDS),
+    "max_labels": COUNT,
+    "metric": TEXT,
+    "adaptation": one_of("auto", "frozen", "finetune"),
+    "weights": optional(PATH),
+    "start": one_of("auto", "weights", "random"),
+    "time_limit": DURATION,
+    "max_candidates": COUNT,
+    "space": PATH,
+    "methods": NAMES,
+    "backbone": TEXT,
+    "image_size": whole(8, 1024, "auto", wanted="an image size between 8 and 1024 px", remedy="give 64, say, or auto"),
+    "modality": TEXT,
+    "out": optional(PATH),
+    "storage": optional(TEXT),
+    "workers": whole(1, MOST_WORKERS, "auto", wanted="a number of workers", remedy="give 1 or more, or auto"),
+    "executor": one_of("local"),
+    "device": DEVICE,
+    "precision": one_of("auto", "fp32", "bf16"),
+    "plan": optional(PATH),
+    "seed": whole(0, MOST_SEED),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,7 @@ class Asked:
     task: str = "classification"
     label_column: str | None = None
     patient_column: str | None = None
+    missing: str | None = None
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str = "auto"
@@ -64,6 +90,10 @@ class Asked:
     plan: str | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            object.__setattr__(self, name, kind.take(_option(name), getattr(self, name)))
+
     @property
     def limit(self) -> float | None:
         """Seconds, or None; an earlier study is repeated without a limit."""
@@ -72,22 +102,12 @@ class Asked:
     def check(self) -> None:
         """Refuse what can be refused before any file is opened; UserError."""
         target_class(self.task)([], self.metric)
-        _one_of("adaptation", self.adaptation, ADAPTATIONS)
-        _one_of("start", self.start, STARTS)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("executor", self.executor, EXECUTORS)
         limit = self.limit
         check_limit(limit)
         if limit is None and self.max_candidates is None and self.plan is None:
             raise UserError(
                 "a study without a time limit must end somehow, found neither; give --max-candidates as well"
             )
-        for name in ("max_candidates", "max_labels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(
-                    f"a positive number was wanted, found --{name.replace('_', '-')} {value}; give 1 or more"
-                )
         if self.storage is not None:
             raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
         if self.start == "weights" and self.weights is None:
@@ -95,38 +115,21 @@ class Asked:
                 "weights to start from were wanted, found --start weights alone; give --weights FILE as well"
             )
         chosen_methods(self.methods)
-        self._check_numbers()
-        self._check_device()
-
-    def _check_numbers(self) -> None:
-        if not isinstance(self.seed, int) or not 0 <= self.seed <= MOST_SEED:
-            raise UserError(
-                f"a whole number from 0 to {MOST_SEED} was wanted, found --seed {self.seed}; choose one of these"
-            )
-        if self.image_size != "auto" and not str(self.image_size).isdecimal():
-            raise UserError(
-                f"an image size in whole pixels was wanted, found --image-size {self.image_size!r}; "
-                "give for example 64, or auto"
-            )
-
-    def _check_device(self) -> None:
-        if self.device == "auto" or self.device == "cpu":
-            return
-        if not self.device.startswith("cuda") or not torch.cuda.is_available():
-            found = "no such device is here" if self.device.startswith("cuda") else f"found {self.device!r}"
-            raise UserError(f"a device was wanted (auto, cpu, cuda), but {found}; give --device auto")
+        if self.modality != "auto":
+            preset(self.modality, channels=1)
+        check_device(self.device)
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"one of {', '.join(allowed)} was wanted, found --{name} {value!r}; choose one of these")
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """Methods by name ("all", "simclr,byol" or a list); UserError for an unknown one."""
     if methods == "all":
         return tuple(METHODS)
-    names = tuple(m.strip() for m in methods.split(",")) if isinstance(methods, str) else tuple(methods)
+    listed = methods.split(",") if isinstance(methods, str) else methods
+    names = tuple(dict.fromkeys(name.strip() for name in listed))
     for name in names:
         if name not in METHODS:
             raise UserError(f"a method was wanted ({', '.join(METHODS)}), found --methods {name!r}; choose from these")
@@ -249,13 +252,7 @@ def workers(asked: Asked, device: str) -> int:
     """How many workers: one on a CPU, one per GPU, or as asked."""
     if asked.workers == "auto":
         return max(1, torch.cuda.device_count()) if device.startswith("cuda") else 1
-    try:
-        count = int(asked.workers)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise UserError(f"a number of workers was wanted, found --workers {asked.workers!r}; give 1 or more, or auto")
-    return count
+    return int(asked.workers)
 
 
 def compare(folder: Folder, config: dict[str, Any]) -> None:

@@ -10,26 +10,33 @@ from numpy.typing import NDArray
 from autossl import export, final
 from autossl.clock import seconds
 from autossl.context import PROBE, SELECTION, TEST, Context, open_context
-from autossl.data import Fresh, known_digests, read_images
+from autossl.data import Fresh, known_digests
 from autossl.errors import UserError
-from autossl.folder import existing
+from autossl.folder import check_folder, existing
 from autossl.journal import entries
+from autossl.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.proxies import bootstrap, interval
+from autossl.resumable import Terms
 from autossl.scheduler import best, order
+from autossl.verdict import few_tested
+
+NUMBER = optional(whole(0, wanted="the number of a candidate", remedy="see autossl leaderboard"))
 
 
-def train_on(run: str | Path, candidate: int | None, time_limit: str, output: Path) -> Path:
+def train_on(run: str | Path, candidate: int | str | None, time_limit: str, output: str | Path) -> Path:
     """Train one candidate (default: the leader) on with a falling learning rate; write its encoder to `output`."""
-    context = open_context(existing(run))
-    if output.exists():
-        raise UserError(f"a new folder was wanted, found something at --output {output}; choose another")
+    folder, candidate = existing(run), NUMBER.take("--candidate", candidate)
+    limit = seconds(DURATION.take("--time-limit", time_limit))
+    output = Path(path_of(output, "--output"))
+    check_folder(output, "--output")
+    context = open_context(folder)
     board = order(entries(context.study.get_trials(deepcopy=False)))
     chosen = best(board) if candidate is None else next((e for e in board if e.candidate == candidate), None)
     if chosen is None:
         raise UserError(
             f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
         )
-    encoder, facts = final.train_on(context, chosen, seconds(time_limit))
+    encoder, facts = final.train_on(context, chosen, Terms(limit))
     export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
     return output
 
@@ -43,38 +50,56 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of the adapted model with 95 % intervals: on the study's test part (counted) or on other images.
 
-    Intervals are over patients where the images have any. "warning" says that images are the study's own.
+    Intervals are over patients where the images have any, and left out where a class has too few of them to measure
+    anything ("not measurable"). "warning" says that images are the study's own.
     """
-    context = open_context(existing(run))
-    if not context.folder.model.is_dir():
+    folder = existing(run)
+    if not folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
-    model = export.load(context.folder.model)
+    data, labels = path_in(data, "--data"), path_in(labels, "--labels")
+    context = open_context(folder)
+    model = export.load(folder.model)
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
         rows = context.rows(TEST, labelled=True)
         images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
         warning: dict[str, str] = {}
+        patients = context.data.has_patients
     else:
-        found = _labelled(model, data, labels=labels, label_column=label_column, patient_column=patient_column)
+        found = _labelled(
+            model,
+            data,
+            labels=labels,
+            label_column=label_column,
+            patient_column=patient_column,
+            missing=context.config.get("missing"),
+        )
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
-    scores = model.logits(images)
+        patients = groups is not None
+    scores = model.logits_stored(images)
     values = context.target.metrics(y, scores)
-    draws = bootstrap(y, scores, groups, draws=1000)
+    few = _few(context, y, groups, patients)
+    draws = {} if few else bootstrap(y, scores, groups, draws=1000)
     return {
         **warning,
+        **({"not measurable": few} if few else {}),
         "images": len(y),
         **{name: round(value, 4) for name, value in values.items()},
         "interval": {name: [round(float(v), 4) for v in interval(found)] for name, found in draws.items()},
     }
 
 
+def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None, patients: bool) -> str:
+    """Which of the classes that are there have too few patients to measure anything; empty where none has."""
+    units = np.arange(len(y)) if groups is None else groups
+    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+    there = {name: count for name, count in held.items() if count}
+    return few_tested(there, "patient" if patients else "image", "this set")
+
+
 def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:
     """The labelled ones of these images, as the model takes them; UserError if there are none."""
-    p = model.preprocessing
-    found = read_images(
-        data, image_size=p.image_size, channels=model.channels, scale=p.scale, dims=p.dims, window=p.window,
-        classes=model.classes, **columns,
-    )  # fmt: skip
+    found = model.read(data, classes=model.classes, **columns)
     kept = found.labels >= 0
     if not kept.any():
         raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")

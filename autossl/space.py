@@ -1,23 +1,23 @@
 """Search spaces: TOML tables whose keys are keyword arguments, checked against the signatures they name."""
 
-import inspect
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 
+from autossl.bounds import keywords, kinds
 from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.keywords import Kind
 from autossl.presets import Preset
 from autossl.pretext import METHODS
 from autossl.pretext.base import Pretext
 from autossl.pretext.offers import OF_ENCODERS
 from autossl.train import Settings
-from autossl.views import Views
 from autossl.volumes import views_for
 
 T = TypeVar("T")
@@ -25,7 +25,6 @@ METHOD = "method"  # the name of the parameter that chooses the method
 WORDS = {"patients": "patients with several images", "order": "known order of slices"}  # of needs to be explained
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
 VOLUMES_FOR, LEAST_BATCH = 4, 16  # a batch holds a quarter as many volumes: sets are smaller, and each costs more
-GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class Range:
 
     def holds(self, value: object) -> bool:
         """Whether a value may be sampled from this range."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        number = int if self.whole else int | float
+        return isinstance(value, number) and self.low <= value <= self.high
 
 
 Choice = tuple[Any, ...]
@@ -50,11 +50,18 @@ Choice = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class MethodSpace:
-    """What may vary in one method, what is fixed, and the configurations that are tried first."""
+    """What may vary in one method, what is fixed, and the configurations that are tried first.
+
+    What a configuration does not give is drawn. Where none is given there is one that draws everything.
+    """
 
     searched: dict[str, Range | Choice]
     fixed: dict[str, Any]
     priors: tuple[dict[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        if not self.priors:
+            object.__setattr__(self, "priors", ({},))
 
 
 Space = dict[str, MethodSpace]
@@ -72,14 +79,23 @@ def read_space(space: str = "auto") -> Space:
         path = Path(space)
         if not path.is_file():
             raise UserError(f"a search space (TOML file) was wanted, found nothing at {space}; give a path or auto")
-        where, text = str(path), path.read_bytes()
+        where, text = str(path), _bytes(path)
     try:
         tables = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+    except (ValueError, RecursionError) as fault:  # of TOML, of UTF-8, of dates
         raise UserError(f"a search space in TOML was wanted, but {where} cannot be read ({fault}); mend it") from None
     if not tables:
         raise UserError(f"a search space with a table for each method was wanted, found none in {where}; add [simclr]")
     return {name: _method_space(where, name, table) for name, table in tables.items()}
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise UserError(
+            f"a search space (TOML file) was wanted, but {path} cannot be read ({fault.strerror}); mend that"
+        ) from None
 
 
 def at_jitter(space: Space, jitter: float | None) -> Space:
@@ -117,7 +133,7 @@ def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
             left_out[name] = _why(missing)
         else:
             parts = [key for key in METHODS[name].parts if key in searched]
-            priors = tuple(p for p in table.priors if all(p[key] in searched[key] for key in parts))  # type: ignore[operator]
+            priors = tuple(p for p in table.priors if all(p[key] in searched[key] for key in parts if key in p))  # type: ignore[operator]
             idle = METHODS[name].of_volumes if VOLUMES_ONLY in lacks else frozenset()
             kept[name] = MethodSpace(_without(searched, idle), table.fixed, tuple(_without(p, idle) for p in priors))
     return kept, left_out
@@ -160,8 +176,8 @@ def _method_space(where: str, name: str, table: object) -> MethodSpace:
         )
     if name not in METHODS:
         raise UserError(f"a method was wanted, found [{name}] in {where}; known methods: {', '.join(METHODS)}")
-    allowed = set().union(*(keys for _, keys in _keywords(name)))
-    unknown = sorted(set(table) - allowed - {"prior"})
+    allowed = kinds(name)
+    unknown = sorted(set(table) - set(allowed) - {"prior"})
     if unknown:
         raise UserError(
             f"keyword arguments of {name} were wanted, found {unknown[0]!r} in [{name}] of {where}; "
@@ -173,10 +189,11 @@ def _method_space(where: str, name: str, table: object) -> MethodSpace:
         if key == "prior":
             continue
         if isinstance(value, dict):
-            searched[key] = _range(where, f"{name}.{key}", value)
+            searched[key] = _range(where, f"{name}.{key}", value, allowed[key])
         elif isinstance(value, list):
-            searched[key] = _choice(where, f"{name}.{key}", value)
+            searched[key] = _choice(where, f"{name}.{key}", value, allowed[key])
         else:
+            allowed[key].take(f"{name}.{key} =", value, f" in {where}")
             fixed[key] = value
     priors = table.get("prior", [])
     if not isinstance(priors, list) or not all(isinstance(prior, dict) for prior in priors):
@@ -188,22 +205,27 @@ def _method_space(where: str, name: str, table: object) -> MethodSpace:
     return MethodSpace(searched, fixed, tuple(priors))
 
 
-def _range(where: str, key: str, value: Mapping[str, Any]) -> Range:
+def _range(where: str, name: str, value: Mapping[str, Any], kind: Kind) -> Range:
     low, high, log = value.get("low"), value.get("high"), value.get("log", False)
-    ends = isinstance(low, int | float) and isinstance(high, int | float) and low <= high
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+    ends = numbers and low <= high  # type: ignore[operator]
     if not ends or set(value) - {"low", "high", "log"} or not isinstance(log, bool) or (log and low <= 0):  # type: ignore[operator]
         raise UserError(
-            f"a range was wanted (low <= high, above zero with log = true), found {key} = {dict(value)} in {where}; "
+            f"a range was wanted (low <= high, above zero with log = true), found {name} = {dict(value)} in {where}; "
             "write { low = 1e-4, high = 1e-2, log = true }"
         )
+    for end in (low, high):
+        kind.take(f"{name} =", end, f" in {where}")
     return Range(low, high, log)  # type: ignore[arg-type]
 
 
-def _choice(where: str, key: str, values: list[Any]) -> Choice:
+def _choice(where: str, name: str, values: list[Any], kind: Kind) -> Choice:
     if not values or not all(isinstance(value, str | int | float) for value in values):
         raise UserError(
-            f"a choice between numbers or words was wanted, found {key} = {values} in {where}; write [128, 256]"
+            f"a choice between numbers or words was wanted, found {name} = {values} in {where}; write [128, 256]"
         )
+    for value in values:
+        kind.take(f"{name} =", value, f" in {where}")
     return tuple(values)
 
 
@@ -215,19 +237,13 @@ def _check_prior(where: str, name: str, prior: Mapping[str, Any], searched: Mapp
             f"a prior of [{name}] in {where} must give every searched key and no other; see {', '.join(odd)}"
         )
     for key, value in prior.items():
+        kinds(name)[key].take(f"{name}.{key} =", value, f" in a prior of {where}")
         domain = searched[key]
         inside = domain.holds(value) if isinstance(domain, Range) else value in domain
         if not inside:
             raise UserError(
                 f"a prior value inside its range was wanted, found {name}.{key} = {value} in {where}; mend it"
             )
-
-
-def _keywords(method: str) -> list[tuple[str, set[str]]]:
-    """Which keyword arguments go to the method, to its views and to the trainer."""
-    own = set(inspect.signature(METHODS[method].__init__).parameters) - GIVEN
-    views = set(inspect.signature(Views.__init__).parameters) - GIVEN
-    return [("method", own), ("views", views), ("train", {f.name for f in fields(Settings)})]
 
 
 def suggest(trial: optuna.Trial | optuna.trial.FixedTrial, space: Space) -> tuple[str, dict[str, Any]]:
@@ -262,7 +278,7 @@ def build(
     """The method with its views around an encoder, and how to train it; batch sizes are for images, see VOLUMES_FOR."""
     parts: dict[str, dict[str, Any]] = {
         target: {key: value for key, value in hyperparameters.items() if key in keys}
-        for target, keys in _keywords(method)
+        for target, keys in keywords(method).items()
     }
     views = views_for(encoder.dims)(preset, mean, std, **parts["views"])
     settings = Settings(**parts["train"])

@@ -12,13 +12,14 @@ from optuna.trial import FrozenTrial
 
 from autossl import export, leaderboard
 from autossl.clock import Clock
-from autossl.data import read_images
 from autossl.errors import UserError
 from autossl.export import Exported
-from autossl.folder import Folder, existing, read_json, read_toml
+from autossl.folder import Folder, check_folder, check_output, existing, machine_faults, read_json, read_toml
 from autossl.journal import entries, read_study
+from autossl.keywords import one_of, path_of
 from autossl.report import write_report
-from autossl.scheduler import best
+from autossl.scheduler import CUT_OFF, Entry, best
+from autossl.verdict import noisy, remarks
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Study:
     def _read(self) -> optuna.Study | None:
         """The Optuna study, or None while there is none; it is never made here."""
         if self._opened is None:
-            self._opened = read_study(self.folder, self.config["study_name"], self.config.get("storage"))
+            self._opened = read_study(self.folder, self.config["study_name"])
         return self._opened
 
     def _trials(self) -> list[FrozenTrial]:
@@ -69,6 +70,11 @@ class Study:
         return found
 
     @property
+    def remarks(self) -> list[str]:
+        """What has to be said beside the first line of the report; empty while the study is not finished."""
+        return remarks(self.result) if self.result else []
+
+    @property
     def result(self) -> dict[str, Any] | None:
         """Everything measured at the end, or None while the study is not finished."""
         found: dict[str, Any] | None = self._state().get("result")
@@ -80,6 +86,13 @@ class Study:
     def leaderboard(self) -> list[dict[str, Any]]:
         """One row per candidate at its highest rung, best first by (rung, score); baselines come last."""
         return leaderboard.rows(self._trials(), self._state())
+
+    @property
+    def caution(self) -> str:
+        """What the order of the leaderboard is worth where labels are few; else empty."""
+        parts = (read_json(self.folder.data) or {}).get("parts", {})
+        scored = {row["candidate"] for row in self.leaderboard() if row["paradigm"] != "baseline"}
+        return noisy(parts["probe"]["labels"], len(scored)) if parts else ""
 
     @property
     def best(self) -> Candidate | None:
@@ -96,7 +109,6 @@ class Study:
     def status(self) -> dict[str, Any]:
         """Where the study stands: time used, trials by state, the leader."""
         trials = entries(self._trials())
-        states = ("scored", "running", "waiting", "failed")
         lead = self.best
         limit = self.config["time_limit"]
         used = sum(run["seconds"] for run in (read_json(self.folder.clock) or {"runs": []})["runs"])
@@ -107,7 +119,7 @@ class Study:
             "seconds_used": round(used, 1),
             "seconds_limit": None if limit == "none" else limit,
             "candidates": len({e.candidate for e in trials}),
-            "segments": {s: sum(e.state == s for e in trials) for s in states},
+            "segments": _segments(trials),
             "shortcuts": leaderboard.shortcuts(self.leaderboard()),
             "best": None
             if lead is None
@@ -125,8 +137,8 @@ class Study:
         return export.load(self.folder.encoder)
 
     def embed(self, data: Any) -> NDArray[np.float32]:
-        """Embeddings (n, d) of images in any supported form."""
-        return embed(self.encoder(), data)
+        """Embeddings (n, d) of images in any supported form: `Exported.embed` of the best encoder."""
+        return self.encoder().embed(data)
 
     def export(self, path: str | Path, candidate: str = "best") -> Path:
         """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
@@ -138,33 +150,43 @@ class Study:
             "model": self.folder.model,
             "supervised": self.folder.root / "baselines" / "supervised",
         }
-        if candidate not in places:
-            raise UserError(
-                f"one of {', '.join(places)} was wanted, found --candidate {candidate!r}; choose one of these"
-            )
-        source, target = places[candidate], Path(path)
+        one_of(*places).take("--candidate", candidate)
+        source, target = places[candidate], Path(path_of(path, "the path to export to"))
         if not source.is_dir():
-            raise UserError(
-                f"a finished {candidate} was wanted, found none yet in {self.folder.root}; see autossl status"
-            )
-        if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
-            raise UserError(f"an empty or new folder was wanted, found something at {target}; choose another")
-        shutil.copytree(source, target, dirs_exist_ok=True)
+            raise UserError(self._why_none(candidate))
+        check_folder(target, "the path to export to")
+        with machine_faults():
+            shutil.copytree(source, target, dirs_exist_ok=True)
         return target
+
+    def _why_none(self, candidate: str) -> str:
+        """Why an encoder that is asked for is not there, and what to do."""
+        root, state = self.folder.root, self._state()
+        if state.get("finished"):
+            return (
+                f"the network trained on the labels alone was wanted, found that it did not fit into the time of "
+                f"{root}; autossl resume {root} --time-limit +1h trains it"
+            )
+        return (
+            f"a finished study was wanted, found {root} unfinished (stage: {state.get('stage', 'starting')}), without "
+            f"the {'encoder' if candidate == 'best' else 'network'} that --candidate {candidate} names; wait for its "
+            f"end, end it early by autossl stop {root}, or go on with it by autossl resume {root}"
+        )
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one self-contained HTML file, and return where it is."""
-        return write_report(self.folder, Path(path) if path else self.folder.report)
+        output = self.folder.report if path is None else Path(path_of(path, "--output"))
+        check_output(output, "--output")
+        return write_report(self.folder, output)
 
     def clock(self) -> Clock:
         """The study's clock."""
         return Clock(self.folder)
 
 
-def embed(encoder: Exported, data: Any) -> NDArray[np.float32]:
-    """Embeddings (n, d) of images in any supported form, brought to the encoder's size and scale."""
-    p = encoder.preprocessing
-    found = read_images(
-        data, image_size=p.image_size, channels=encoder.channels, scale=p.scale, dims=p.dims, window=p.window
-    )
-    return encoder.embed(found.images)
+def _segments(found: list[Entry]) -> dict[str, int]:
+    """Segments by what became of them; "cut off": by a stop, the end of the time or a crash."""
+    cut = sum(e.state == "failed" and e.reason in CUT_OFF for e in found)
+    counts = {state: sum(e.state == state for e in found) for state in ("scored", "running", "waiting", "failed")}
+    doubles = sum(e.state == "failed" and e.reason == "double" for e in found)
+    return {**counts, "failed": counts["failed"] - cut - doubles, "cut off": cut}

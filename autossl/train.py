@@ -201,8 +201,8 @@ def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], T
     encoder.eval()
 
 
-def save(run: Run, path: Path) -> None:
-    """Write what `resume` needs, whole or not at all."""
+def save(run: Run, path: Path, **facts: float) -> None:
+    """Write what `resume` needs, and the facts that it returns, whole or not at all."""
     state: dict[str, Any] = {
         "method": run.method.state_dict(),
         "optimizer": run.optimizer.state_dict(),
@@ -213,12 +213,14 @@ def save(run: Run, path: Path) -> None:
         "seconds": run.seconds,
         "losses": run.losses,
         "shares": run.shares,
+        "accumulate": run.accumulate,
+        "facts": facts,
     }
     replace_file(path, lambda file: torch.save(state, file))
 
 
-def resume(run: Run, path: Path) -> None:
-    """Bring `run` to where `save` left it."""
+def resume(run: Run, path: Path) -> dict[str, float]:
+    """Bring `run` to where `save` left it; returns the facts beside it."""
     state = torch.load(path, map_location=run.pool.device, weights_only=True)
     assert state["batch"] == run.batch, "a checkpoint of another batch size"
     run.method.load_state_dict(state["method"])
@@ -227,3 +229,5 @@ def resume(run: Run, path: Path) -> None:
     run.mean, run.averaged = state["mean"], state["averaged"]
     run.losses = [(int(n), float(value)) for n, value in state["losses"]]
     run.shares = [float(share) for share in state["shares"]]
+    run.accumulate = state.get("accumulate", 1)  # a study may have been begun by an earlier version
+    return dict(state.get("facts", {}))

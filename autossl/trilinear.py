@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from autossl.proxies.compiled import njit
 
 KNOTS = 4  # of a line; written out below: a loop over them is three times as slow
 F = np.float32

@@ -1,5 +1,7 @@
-"""The answer of a study in words: did self-supervision help on its target, and by how much."""
+"""The answer of a study in words: did self-supervision help on its target, by how much, and can that be known."""
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 METRICS = {"balanced_accuracy": "balanced accuracy", "macro_auroc": "macro AUROC"}
@@ -14,6 +16,13 @@ NAMES = {  # as a sentence has them
 TUNED = "winner, fine-tuned"
 BASELINES = ("supervised", "supervised, frozen", "weights", "untrained")
 EXPORT = "autossl export RUN PATH --candidate supervised"
+LEAST_TESTED = 5  # patients of a class in the test part below which its scores have no interval worth showing
+LEAST_JUDGED = 3  # patients of a class in the probe part below which leaving one out leaves one or none
+FEW_LABELS = 100  # labels of the probe part below which the order of candidates is mostly noise
+BLUNT = 0.2  # a difference that a test should be able to show
+CARRIED, SURE = 0.05, 2.0  # how far, in score and in standard errors, a test may fall below the search's score
+NORMAL = 1.96  # standard errors from the middle of a 95 % interval to its ends
+MOST_NAMED = 4
 
 
 class Verdict(NamedTuple):
@@ -34,6 +43,8 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
     What is judged is what `model/` holds: the fine-tuned winner where it was fine-tuned.
     """
     test = result["test"]
+    if few := test.get("few"):
+        return Verdict("unclear", _unmeasured(result, few))
     tuned = "adapted_differences" in test
     differences = test["adapted_differences"] if tuned else test["differences"]
     gaps = {name: differences[name] for name in BASELINES if name in differences}
@@ -59,6 +70,83 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
     rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
     return Verdict(
         "helped", "Self-supervision helped: " + _sentence(f"{reached}, {_joined(gains)}", rest, _frozen(test))
+    )
+
+
+def few_patients(counts: Mapping[str, Mapping[str, int]], unit: str) -> tuple[str, ...]:
+    """What is said of classes with too few patients in a scored part.
+
+    `counts` holds by the name of a part ("probe", "test") and class how many patients have a label there; `unit` is
+    the word for a patient ("patient", or "image" where there are no ids).
+    """
+    judged = _scarce("the probe part", counts.get("probe", {}), LEAST_JUDGED, unit)
+    tested = _scarce("the test part", counts.get("test", {}), LEAST_TESTED, unit)
+    return (
+        *([f"{judged}: this class cannot be judged by {unit}s"] if judged else []),
+        *([f"{tested}: what is tested there cannot be measured"] if tested else []),
+    )
+
+
+def few_tested(counts: Mapping[str, int], unit: str, where: str = "the test part") -> str:
+    """What is said of labelled images with so many patients of each class; empty where they are enough to test on."""
+    return _scarce(where, counts, LEAST_TESTED, unit)
+
+
+def _scarce(where: str, counts: Mapping[str, int], least: int, unit: str) -> str:
+    few = [f"{count or 'no'} {unit}{'' if count == 1 else 's'} of class {name!r}" for name, count in counts.items()
+           if count < least]  # fmt: skip
+    if len(few) > MOST_NAMED:
+        few = [*few[:MOST_NAMED], f"as few of {len(few) - MOST_NAMED} more"]
+    return f"{where} has {_joined(few)}" if few else ""
+
+
+def _unmeasured(result: dict[str, Any], few: str) -> str:
+    """The first line where the test part has too few patients of a class: scores without a judgement."""
+    test = result["test"]
+    others = [f"{NAMES.get(name, name)} {found[test['metric']]:.3f}" for name, found in test["entrants"].items()
+              if name != "winner"]  # fmt: skip
+    beside = f", {_joined(others)}" if others else ""
+    return (
+        f"{few[0].upper()}{few[1:]}: what follows cannot be measured with so few. The winner "
+        f"({result['candidate']['method']}) reaches a {metric_name(test)} of {_scored(test, 'winner')} there{beside}."
+    )
+
+
+def remarks(result: dict[str, Any]) -> list[str]:
+    """What has to be said beside the first line: a search score that the test does not bear out."""
+    test, candidate = result["test"], result["candidate"]
+    found, metric = test["entrants"].get("winner"), test["metric"]
+    score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
+    if found is None or score is None:
+        return []
+    ends = found["interval"].get(metric)
+    error = (ends[1] - ends[0]) / (2 * NORMAL) if ends else 0.0
+    if score - found[metric] <= max(CARRIED, SURE * math.hypot(se, error)):
+        return []
+    return [
+        f"The search score did not carry over to the test: {score:.3f} on the probe part, {found[metric]:.3f} on the "
+        "test part (the frozen winner). What the search chose by may not be what you are after."
+    ]
+
+
+def noisy(labels: int, candidates: int = 0) -> str:
+    """What the order of candidates is worth with so many labels in the probe part; empty where it says something."""
+    if labels >= FEW_LABELS:
+        return ""
+    best = f"the best of {candidates}" if candidates > 1 else "the best of many"
+    return f"with {labels} labels the ranking of candidates is mostly noise: the leader's score is {best} and too high"
+
+
+def detectable(images: int, unit: str, found: float) -> str:
+    """What the test part can show at all: the least difference in balanced accuracy."""
+    if found > BLUNT:
+        return (
+            f"the test part is too small to tell candidates and baselines apart: its {images} labelled {unit} can show "
+            f"a difference of about {found:.3f} in balanced accuracy at best; label more before you rely on its scores"
+        )
+    return (
+        f"the {images} labelled {unit} of the test part can show a difference of about {found:.3f} in balanced "
+        "accuracy, hardly a smaller one"
     )
 
 
@@ -96,8 +184,11 @@ def metric_name(test: dict[str, Any]) -> str:
 def _scored(test: dict[str, Any], name: str) -> str:
     """0.803 [0.788, 0.817]."""
     found, metric = test["entrants"][name], test["metric"]
-    low, high = found["interval"][metric]
-    return f"{found[metric]:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{found[metric]:.3f}" + _ends(found["interval"].get(metric))
+
+
+def _ends(interval: list[float] | None) -> str:
+    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
 
 
 def _signed(gap: dict[str, float]) -> str:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,16 @@ from autossl.folder import replace_file
 from autossl.journal import entries, sampler, storage_faults
 from autossl.pretext import METHODS
 from autossl.proxies import paired
+from autossl.resumable import Terms, Training
 from autossl.scheduler import Promote, Sample, Stop, Wait, next_step, search_end, search_left
 from autossl.segments import (
+    Silence,
     configuration,
     finish,
     leave_out_scores,
     new_run,
     next_candidate,
+    parent_file,
     requeue_lost,
     result,
     seconds_per,
@@ -33,7 +35,7 @@ from autossl.segments import (
 from autossl.shortcut import monitored
 from autossl.space import METHOD, as_trial, suggest
 from autossl.targets import Score
-from autossl.train import Diverged, Run, resume, save, train
+from autossl.train import Diverged, resume
 
 log = logging.getLogger("autossl")
 
@@ -82,13 +84,13 @@ class Worker:
     ) -> None:
         self.context, self.number = context, number
         self.now, self.stopped, self.tick = now, stopped, tick
-        self.study = context.study
+        self.study, self.silent = context.study, Silence()
 
     def work(self) -> None:
         """Run segments until the scheduler stops."""
         while not self.stopped():
             with storage_faults():
-                requeue_lost(self.study)
+                requeue_lost(self.study, silent=self.silent)
                 trials = self._trials()
                 if any(t.state == TrialState.WAITING for t in trials):
                     self._segment(self._ask(trials))
@@ -142,19 +144,19 @@ class Worker:
         if self._is_double(trial):
             self._fail(trial, "double")
             return
-        trial.set_user_attr("lease", time.time())
+        trial.set_user_attr("lease", round(self.now(), 1))
         trial.set_user_attr("worker", self.number)
-        started = time.time()
+        started = self.now()
         try:
-            run, score = self._train_and_score(trial, method, hyperparameters)
+            training, score = self._train_and_score(trial, method, hyperparameters)
         except Cut:
-            self._fail(trial, "out of time", seconds=time.time() - started)
+            self._fail(trial, "out of time", seconds=self.now() - started)
         except Diverged as fault:
-            self._fail(trial, "nan", why=str(fault), seconds=time.time() - started)
+            self._fail(trial, "nan", why=str(fault), seconds=self.now() - started)
         except torch.OutOfMemoryError:
-            self._fail(trial, "out of memory", why="out of memory even in micro-batches", seconds=time.time() - started)
+            self._fail(trial, "out of memory", why="out of memory even in micro-batches", seconds=self.now() - started)
         else:
-            self._tell(trial, run, score, time.time() - started)
+            self._tell(trial, training, score, self.now() - started)
 
     def _introduce(self, trial: optuna.Trial, method: str) -> None:
         """Say which candidate this trial belongs to; the first trial of a candidate gets the next free number."""
@@ -184,48 +186,45 @@ class Worker:
                 return True
         return False
 
-    def _train_and_score(self, trial: optuna.Trial, method: str, hyperparameters: dict[str, Any]) -> tuple[Run, Score]:
+    def _train_and_score(
+        self, trial: optuna.Trial, method: str, hyperparameters: dict[str, Any]
+    ) -> tuple[Training, Score]:
         attrs, context = trial.user_attrs, self.context
         self._inherit(trial)
         run = new_run(context, int(attrs["candidate"]), method, hyperparameters)
         own = segment_file(context, attrs, "partial.pt")
-        parent = attrs.get("checkpoint")
-        for path in (own, context.folder.root / parent if parent else None):
-            if path is not None and path.is_file():
-                resume(run, path)
-                break
-        self._train(trial, run, own)
-        score = context.score(context.averaged(run.average))
-        return run, score
+        parent = parent_file(context, attrs)
+        if parent.is_file() and not own.is_file():
+            resume(run, parent)
+        training = Training(run, own)
+        self._train(trial, training)
+        return training, context.score(context.averaged(run.average))
 
-    def _train(self, trial: optuna.Trial, run: Run, partial: Path) -> None:
-        images = self.context.plan.rungs[int(trial.user_attrs["rung"])]
+    def _train(self, trial: optuna.Trial, training: Training) -> None:
+        run, images = training.run, self.context.plan.rungs[int(trial.user_attrs["rung"])]
         end = search_end(entries(self._trials()), self.context.plan)
-        leased = time.time()
+        leased = self.now()
 
         def out_of_time() -> bool:
             nonlocal leased
             self.tick()
-            if time.time() - leased > LEASE_SECONDS:
-                leased = time.time()
-                trial.set_user_attr("lease", leased)
+            if self.now() - leased > LEASE_SECONDS:
+                leased = self.now()
+                trial.set_user_attr("lease", round(leased, 1))
+                trial.set_user_attr("headway", training.headway)
             return self.stopped() or (end is not None and self.now() >= end)
 
+        terms = Terms(stopped=out_of_time)
         try:
-            reached = next(train(run, [images], out_of_time=out_of_time))
+            reached = training.to(images, terms)
         except torch.OutOfMemoryError:
             if run.accumulate > 1:
                 raise
             run.accumulate = 4
             trial.set_user_attr("accumulate", run.accumulate)
-            reached = next(train(run, [images], out_of_time=out_of_time))
-        except KeyboardInterrupt:
-            save(run, partial)
-            raise
+            reached = training.to(images, terms)
         if not reached:
-            save(run, partial)
             raise Cut
-        partial.unlink(missing_ok=True)
 
     def _inherit(self, trial: optuna.Trial) -> None:
         """A queued trial cannot carry a curve, so whoever gets it reports the earlier rungs first."""
@@ -234,10 +233,10 @@ class Worker:
             parent = result(self._trials(), int(attrs["candidate"]), rung)
             trial.report(float(parent.user_attrs["score"]), step=rungs[rung])
 
-    def _tell(self, trial: optuna.Trial, run: Run, score: Score, seconds: float) -> None:
-        attrs, context = trial.user_attrs, self.context
+    def _tell(self, trial: optuna.Trial, training: Training, score: Score, seconds: float) -> None:
+        attrs, context, run = trial.user_attrs, self.context, training.run
         checkpoint = segment_file(context, attrs, "pt")
-        save(run, checkpoint)
+        training.keep_as(checkpoint)
         predicted = segment_file(context, attrs, "npz", context.folder.artifacts)
         losses = np.array(run.losses, dtype=np.float32)
         replace_file(predicted, lambda file: np.savez(file, predicted=score.predicted, losses=losses))
@@ -278,7 +277,8 @@ class Worker:
             trial.set_user_attr(name, value)
         finish(self.study, trial, TrialState.FAIL, None)
         if reason != "double":
-            log.info("candidate %s: %s", trial.user_attrs.get("candidate"), reason)
+            cut = "cut off by the stop" if self.stopped() else "cut off by the end of the search"
+            log.info("candidate %s: %s", trial.user_attrs.get("candidate"), cut if reason == "out of time" else reason)
 
     def _paired(self, a: int, b: int, rung: int) -> tuple[float, float]:
         """Difference of two candidates' aligned scores at a rung, on the same patients, with its standard error."""

@@ -3,6 +3,7 @@
 if __name__ == "proxies":
     raise ImportError("import autossl.proxies; the folder proxies/ is not a package of its own")
 
+from autossl.proxies import compiled as compiled  # before anything imports Numba
 from autossl.proxies.bootstrap import bootstrap, bootstrap_mean
 from autossl.proxies.clusters import Clid, Purity, clid, cluster_learnability, purity
 from autossl.proxies.collapse import Collapse, collapse

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 
+from autossl import clock
 from autossl.errors import UserError
 from autossl.plan import PARADIGMS, Plan, ensure_time, extend, hard_end, left, make_plan
 from autossl.rungs import Method, Needs
@@ -125,7 +126,7 @@ def _one_run(study: Study) -> None:
         try:
             study.plan = make_plan(study.limit, study.now, world.needs)
         except UserError as refusal:
-            raise Refused(_named(refusal, r"at least (\d+)s was wanted")) from None
+            raise Refused(_named(refusal, r"give --time-limit (\w+)")) from None
         _freeze(study, study.plan)
         costs, methods = world.needs.costs, study.plan.methods[:PARADIGMS]
         worst = WRONG * sum(costs.segment(name, study.plan.rungs[0]) for name in methods)
@@ -139,7 +140,7 @@ def _one_run(study: Study) -> None:
 def _named(refusal: UserError, pattern: str) -> float:
     found = re.search(pattern, str(refusal))
     assert found is not None
-    return float(found[1])
+    return clock.seconds(found[1]) or math.inf
 
 
 def _freeze(study: Study, plan: Plan) -> None:
@@ -180,21 +181,15 @@ def _extend(study: Study, plan: Plan) -> None:
 
 
 def _lose(study: Study) -> None:
-    """Running segments are lost, and queued again twice at most."""
+    """Running segments are lost, and queued again: a kill of the whole study is not their doing."""
     begun = min((s.begin for s in study.segments if s.end > study.now), default=study.now)
     study.lost += study.now - begun + study.world.start
     for segment in study.segments:
         if segment.end > study.now:
             segment.end = study.now
             segment.entry = replace(segment.entry, state="failed", reason="lost", score=None)
-            twins = [s for s in study.segments if _same(s.entry, segment.entry)]
-            if len(twins) <= 2:
-                number = len(study.segments) + len(study.queue)
-                study.queue.append(replace(segment.entry, number=number, state="waiting", reason=""))
-
-
-def _same(a: Entry, b: Entry) -> bool:
-    return (a.candidate, a.rung) == (b.candidate, b.rung)
+            number = len(study.segments) + len(study.queue)
+            study.queue.append(replace(segment.entry, number=number, state="waiting", reason=""))
 
 
 def _search(study: Study, plan: Plan) -> None:

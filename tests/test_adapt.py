@@ -11,6 +11,7 @@ from autossl.adapt import adapt
 from autossl.baselines import untrained
 from autossl.context import PROBE, SELECTION, Context, open_context
 from autossl.data import TEST
+from autossl.resumable import Terms
 from autossl.targets import Head
 
 
@@ -40,7 +41,7 @@ def probe(context: Context) -> Head:
 
 def test_more_than_250_labels_are_tried_both_ways_and_the_better_is_taken(context: Context) -> None:
     words: list[str] = []
-    found = adapt(context, untrained(context), probe(context), None, words.append)
+    found = adapt(context, untrained(context), probe(context), Terms(), words.append)
     assert found.facts["chosen"] == ("finetune" if found.facts["finetuned"] > found.facts["frozen"] else "frozen")
     assert found.tuned == (found.facts["chosen"] == "finetune")
     assert f"{found.facts['finetuned']:.3f}" in found.facts["why"]
@@ -50,7 +51,7 @@ def test_more_than_250_labels_are_tried_both_ways_and_the_better_is_taken(contex
 def test_fine_tuning_that_spoils_the_encoder_is_not_taken(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adaptation, "FINETUNE", (3.0, 0.05, 1.0))  # a learning rate that destroys it
     encoder = untrained(context)
-    found = adapt(context, encoder, probe(context), 4.0, lambda _: None)
+    found = adapt(context, encoder, probe(context), Terms(4.0), lambda _: None)
     assert not found.tuned
     assert found.encoder is encoder
     assert found.facts["finetuned"] <= found.facts["frozen"]
@@ -58,7 +59,7 @@ def test_fine_tuning_that_spoils_the_encoder_is_not_taken(context: Context, monk
 
 def test_without_time_the_encoder_stays_frozen_and_the_reason_is_given(context: Context) -> None:
     words: list[str] = []
-    found = adapt(context, untrained(context), probe(context), 0.0, words.append)
+    found = adapt(context, untrained(context), probe(context), Terms(0.0), words.append)
     assert not found.tuned
     assert found.facts == {"chosen": "frozen", "why": "no time was left to fine-tune"}
     assert not words
@@ -67,16 +68,16 @@ def test_without_time_the_encoder_stays_frozen_and_the_reason_is_given(context: 
 @pytest.mark.parametrize("asked", ["frozen", "finetune"])
 def test_what_was_asked_is_not_measured(context: Context, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(context.config, "adaptation", asked)
-    found = adapt(context, untrained(context), probe(context), 3.0, lambda _: None)
+    found = adapt(context, untrained(context), probe(context), Terms(3.0), lambda _: None)
     assert found.tuned == (asked == "finetune")
     assert found.facts == {"chosen": asked, "why": "as asked"}
 
 
 def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None:
-    first = adapt(context, untrained(context), probe(context), None, lambda _: None)
+    first = adapt(context, untrained(context), probe(context), Terms(), lambda _: None)
     labels = context.data.labels.copy()
     labels[context.rows(TEST)] = 0
     changed = replace(context, data=replace(context.data, labels=labels))
-    second = adapt(changed, untrained(context), probe(context), None, lambda _: None)
+    second = adapt(changed, untrained(context), probe(context), Terms(), lambda _: None)
     assert first.facts == second.facts
     np.testing.assert_array_equal(first.head.weights, second.head.weights)

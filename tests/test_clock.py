@@ -1,35 +1,72 @@
 """The study's clock sums the runs of a study, and what was refused does not count."""
 
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.clock import Clock, in_words, seconds
+import autossl
+from autossl.clock import Clock, as_option, in_words, seconds
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json
 
 
 def test_runs_add_up_and_a_refused_one_is_forgotten(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    first = Clock(folder, started=1000.0)
-    first.stamp(force=True)
-    used = read_json(folder.clock)["runs"][0]["seconds"]
-    second = Clock(folder, started=2000.0)
-    assert second.now() == pytest.approx(used + (first.now() - 1000.0), abs=5)
-    second.stamp(force=True)
+    first = Clock(folder, started=time.monotonic() - 100)
+    first.begin()
+    first.end()
+    known = read_json(folder.clock)["runs"]
+    assert known[0]["seconds"] == pytest.approx(100, abs=1)
+    assert known[0]["started"] == pytest.approx(time.time() - 100, abs=1)
+    second = Clock(folder)
+    assert second.now() == pytest.approx(100, abs=1)
+    second.begin()
     assert len(read_json(folder.clock)["runs"]) == 2
-    second.forget()
-    assert read_json(folder.clock)["runs"] == [{"started": 1000.0, "seconds": used}]
+    second.end(counts=False)
+    assert read_json(folder.clock)["runs"] == known
 
 
-def test_stamps_are_rare_unless_forced(tmp_path: Path) -> None:
-    clock = Clock(Folder(tmp_path), started=0.0)
-    clock.stamp(force=True)
-    first = read_json(clock.folder.clock)
-    clock.stamp()
-    assert read_json(clock.folder.clock) == first
+def test_time_is_written_down_while_nobody_asks(tmp_path: Path) -> None:
+    clock = Clock(Folder(tmp_path))
+    clock.begin()
+    time.sleep(2.5)
+    written = read_json(clock.folder.clock)["runs"][0]["seconds"]
+    clock.end()
+    assert 1 <= written <= clock.now()
+
+
+def test_a_killed_run_is_counted_to_the_last_second(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from autossl.clock import Clock; "
+    code += "from autossl.folder import Folder; Clock(Folder(Path(sys.argv[1]))).begin(); "
+    code += "print('begun', flush=True)\nwhile True: pass"  # busy, and never asks for the time
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    began = time.monotonic()
+    time.sleep(3.5)
+    process.kill()
+    process.communicate()
+    real = time.monotonic() - began
+    assert real - 2 < Clock(Folder(tmp_path)).now() <= real + 0.5
+
+
+def test_the_process_started_before_its_imports() -> None:
+    code = "import time; b = time.monotonic(); time.sleep(0.3); from autossl.clock import process_started; "
+    code += "print(b - process_started())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < float(done.stdout) < 5
+
+
+def test_no_duration_is_taken_from_the_date() -> None:
+    root = Path(autossl.__file__).parent
+    dated = {path.name for path in root.rglob("*.py") if re.search(r"\btime\.time\(|datetime\.now", path.read_text())}
+    assert dated == {"clock.py"}  # the date of a run's start, for people
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59))
@@ -51,4 +88,11 @@ def test_other_limits_are_refused(text: str) -> None:
 
 def test_words() -> None:
     assert seconds("none") is None
-    assert [in_words(value) for value in (42.4, 185, 4800)] == ["42 s", "3 min 5 s", "1 h 20 min"]
+    assert [in_words(value) for value in (0, 42.4, 185, 180, 4800, 3600)] == [
+        "0 s", "42 s", "3 min 5 s", "3 min", "1 h 20 min", "1 h",
+    ]  # fmt: skip
+
+
+@given(st.integers(1, 10**6))
+def test_an_option_is_read_back(value: int) -> None:
+    assert seconds(as_option(value)) == value

@@ -67,12 +67,6 @@ def class_of_one(root: Path) -> Path:
     return root
 
 
-def channels(root: Path) -> Path:
-    write_classes(root)
-    save(root, "b/9.png", noise(12, 12, 3))
-    return root
-
-
 def small(root: Path) -> Path:
     write_classes(root)
     save(root, "b/9.png", noise(12, 5))
@@ -95,7 +89,7 @@ def frames(root: Path) -> Path:
 
 def table_beside_folders(root: Path) -> Path:
     write_classes(root)
-    (root / "list.csv").write_text("image,label\na/0.png,x\n")
+    (root / "list.csv").write_text("image,label\ngone.png,x\n")
     return root
 
 
@@ -103,16 +97,15 @@ def table_beside_folders(root: Path) -> Path:
     ("make", "message"),
     [
         (empty_folder, r"found no file in {root}; give the folder that holds the class folders"),
-        (no_class_folders, r"found 1 images without class folders in {root}; make a folder per class"),
-        (dicom_files, r"found DICOM files in {root}, which are not read yet; convert them"),
+        (no_class_folders, r"found 1 image without class folders in {root}; make a folder per class, or give --labels"),
+        (dicom_files, r"found DICOM files in {root}; DICOM is not served yet: convert images to PNG"),
         (loose_images_in_splits, r"found images that lie there directly; make a folder per class"),
         (one_class, r"at least two classes were wanted, found only 'a' \(4 images\) in {root}; add"),
-        (class_of_one, r"found 1 of class 'rare' \(1 images\) in {root}; add some or leave the class out"),
-        (channels, r"found 8 with 1 \(such as a/0.png\) and 1 with 3 \(such as b/9.png\) in {root}; convert"),
+        (class_of_one, r"found 1 of class 'rare' \(1 image\) in {root}; add some or leave the class out"),
         (small, r"found 1 smaller ones in {root}, the first 12 x 5 \(b/9.png\); leave them out"),
         (no_images_at_all, r"found 4 of 4 that cannot be read in {root}, the first a/0.png \(it is no image\); copy"),
         (frames, r"found 1 of 1 that cannot be read in {root}, the first a/stack.tif \(it holds 3 frames\)"),
-        (table_beside_folders, r"found both in {root}; give {root}/list.csv to use the table"),
+        (table_beside_folders, r"found both in {root}, but no image that list.csv lists, .*{root}/gone.png; correct"),
     ],
 )
 def test_folders(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:
@@ -130,7 +123,10 @@ def arrays(**more: Any) -> dict[str, Any]:
         (arrays(images=noise(0, 12, 12), labels=np.zeros(0)), r"found an empty array \(0, 12, 12\) in {path}"),
         (arrays(labels=np.arange(7) % 2), r"8 entries in labels.*found 7 in {path}; align"),
         (arrays(labels=np.ones((8, 3))), r"found 3 columns in labels of {path}; several labels per image"),
-        (arrays(labels=np.linspace(0, 1, 8)), r"numbers with fractions such as 0.14.* in {path}; bin them"),
+        (
+            arrays(labels=np.linspace(0, 1, 8)),
+            r"numbers with fractions such as 0.14.* in {path}; regression is not served yet: bin them",
+        ),
         (arrays(images=noise(8, 3, 20, 20)), r"found \(8, 3, 20, 20\) in {path}, channels first; move"),
         (arrays(images=noise(8, 12)), r"found \(8, 12\) in {path}; reshape"),
         (arrays(images=np.full((8, 12, 12), -3)), r"found -3 to -3 in {path}; shift or rescale"),
@@ -181,7 +177,7 @@ def test_a_damaged_npz_member(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[500] ^= 255
     path.write_bytes(content)
-    with pytest.raises(UserError, match="truncated or damaged"):
+    with pytest.raises(UserError, match=r"found images.npy in .*set.npz \(it is damaged \(BadZipFile\)\); save"):
         open_data(path)
 
 
@@ -222,7 +218,7 @@ def test_what_is_no_data(data: Any, message: str) -> None:
 
 def test_a_file_of_another_type(tmp_path: Path) -> None:
     (tmp_path / "set.parquet").write_bytes(b"")
-    with pytest.raises(UserError, match=r"found a file of type .parquet at .*set.parquet; convert it"):
+    with pytest.raises(UserError, match=r"found a file of type .parquet at .*set.parquet; convert it to one"):
         open_data(tmp_path / "set.parquet")
 
 
@@ -263,8 +259,8 @@ def test_too_few_labels_asked_for(tmp_path: Path) -> None:
 
 
 def test_unlabelled_images_with_other_channels(tmp_path: Path) -> None:
-    np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 3))
-    with pytest.raises(UserError, match=r"unlabelled images with 1 channels, .* found 3 in .*more.npz; convert"):
+    np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 4))
+    with pytest.raises(UserError, match=r"unlabelled images with 1 channels, .* found 4 in .*more.npz; convert"):
         open_data(noise(8, 12, 12), labels=np.arange(8) % 2, unlabeled=tmp_path / "more.npz")
 
 

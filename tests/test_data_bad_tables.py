@@ -23,7 +23,7 @@ ROWS = [f"files/{name}/{at}.png" for name in "ab" for at in range(4)]
     ("header", "cells", "options", "message"),
     [
         ("file,label", "x", {}, r"found the columns file, label in {path}; rename"),
-        ("image,label", "", {}, r"found 8 images without a label in {path}; give labels="),
+        ("image,label", "", {}, r"found 8 images without a label in {path}; give --labels"),
         ("image,kind", "x", {}, r"a column label was wanted, found only image, kind in {path}; choose by --label-col"),
         ("image,label", "x", {"label_column": "grade"}, r"'grade' of --label-column .*image, label in {path}; name"),
         ("image,label", "x", {"patient_column": "case"}, r"'case' of --patient-column .* in {path}; name one"),
@@ -67,10 +67,10 @@ def test_a_manifest_in_another_encoding(tmp_path: Path) -> None:
 def test_labels_that_match_no_image(tmp_path: Path) -> None:
     root = no_class_folders(tmp_path)
     (tmp_path / "labels.csv").write_text("image,label\nother.png,x\n")
-    message = r"found 1 rows in .*labels.csv of which none matches one of 1 files .*'other.png'.*one.png.*; write"
+    message = r"found 1 row in .*labels.csv of which none matches one of 1 file .*'other.png'.*one.png.*; write"
     with pytest.raises(UserError, match=message):
         open_data(root, labels=tmp_path / "labels.csv")
-    with pytest.raises(UserError, match=r"found nothing at .*absent.csv; check labels="):
+    with pytest.raises(UserError, match=r"found nothing at .*absent.csv; check --labels"):
         open_data(root, labels=tmp_path / "absent.csv")
     with pytest.raises(UserError, match="found list as labels= of a folder; write the labels into a CSV"):
         open_data(root, labels=[1, 2])

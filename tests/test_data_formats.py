@@ -112,7 +112,7 @@ def test_manifest(tmp_path: Path, separator: str) -> None:
     assert source.groups is not None
     assert source.groups[0] == source.groups[1]
     assert len(set(source.groups.tolist())) == 4
-    assert any("1 images have no patient id" in note for note in source.notes)
+    assert any("1 image has no patient id" in note for note in source.notes)
     assert "Doe" not in repr(source)
 
 
@@ -178,7 +178,7 @@ def test_a_torch_dataset_of_pillow_images() -> None:
     source = open_data(Pairs())
     assert source.name == "Pairs"
     assert source.labels.tolist() == [0, 1] * 3
-    assert [image.shape for image in pixels(source)] == [(10 + at, 12, 3) for at in range(6)]
+    assert [image.shape for image in pixels(source)] == [(10 + at, 12, 1) for at in range(6)]  # grey, stored as RGB
 
 
 def test_a_torch_dataset_of_tensors_in_steps_of_one_255th_is_8_bit() -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from autossl.data.images import decode, fit, look
+from autossl.data.images import Header, decode, fit, look
 
 RANDOM = np.random.default_rng(0)
 RAMP = (np.arange(64 * 64).reshape(64, 64) % 4096).astype(np.uint16)  # every 12-bit value
@@ -75,8 +75,9 @@ def test_16_bit_png_of_every_colour_type_is_read_without_loss(tmp_path: Path, co
     stored = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
     kept = 1 if stored <= 2 else 3
     image = RANDOM.integers(0, 65536, (9, 11, stored), dtype=np.uint16)
+    image[:, :, kept:] = 65535  # opaque
     deep_png(tmp_path / "deep.png", image, colour_type)
-    assert look(tmp_path / "deep.png") == ((9, 11), kept, 0, ())
+    assert look(tmp_path / "deep.png") == Header((9, 11), kept, 0)
     np.testing.assert_array_equal(decode(tmp_path / "deep.png"), image[:, :, :kept])
 
 
@@ -84,7 +85,7 @@ def test_16_bit_png_of_every_colour_type_is_read_without_loss(tmp_path: Path, co
 def test_16_bit_colour_tiff_is_read_without_loss(tmp_path: Path, order: str) -> None:
     image = RANDOM.integers(0, 65536, (9, 11, 3), dtype=np.uint16)
     deep_tiff(tmp_path / "deep.tif", image, order)
-    assert look(tmp_path / "deep.tif") == ((9, 11), 3, 0, ())
+    assert look(tmp_path / "deep.tif") == Header((9, 11), 3, 0)
     np.testing.assert_array_equal(decode(tmp_path / "deep.tif"), image)
 
 
@@ -93,7 +94,7 @@ def test_every_8_bit_mode_becomes_grey_or_rgb(tmp_path: Path, mode: str, channel
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     colours = Image.fromarray(noise(10, 14, 3))
     colours.convert(mode).save(path)
-    assert look(path) == ((10, 14), channels, 255, ())
+    assert look(path) == Header((10, 14), channels, 255)
     assert decode(path).shape == (10, 14, channels)
     if mode == "RGBA":
         np.testing.assert_array_equal(decode(path), np.asarray(colours))
@@ -108,7 +109,7 @@ def test_a_turned_jpeg_is_turned_back(tmp_path: Path, orientation: int) -> None:
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(decode(path), upright)
-    assert look(path) == (upright.shape[:2], upright.shape[2], 255, ())
+    assert look(path) == Header(upright.shape[:2], 3, 255, turned=orientation > 1)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data import CT, KEPT, ROBUST, open_data, prepare, read_images
-from autossl.data.images import Unreadable
+from autossl.data.images import Header, Unreadable
 from autossl.data.nifti import decode, look, raw
 from autossl.errors import UserError
 
@@ -44,7 +44,7 @@ def test_axes_are_turned_to_the_body(tmp_path: Path, name: str) -> None:
     """Whatever way a volume lies in its file, d runs towards the head, h to the front, w to the right."""
     volume = noise(9, 10, 11)  # x to the right, y to the front, z to the head
     path = save(tmp_path / name, volume, np.diag([1.0, 2.0, 3.0, 1.0]))
-    assert look(path) == ((11, 10, 9), 1, 255, (3.0, 2.0, 1.0))
+    assert look(path) == Header((11, 10, 9), 1, 255, (3.0, 2.0, 1.0))
     np.testing.assert_array_equal(decode(path, KEPT)[..., 0], volume.transpose(2, 1, 0))
     affine = np.zeros((4, 4))  # file axes: towards the feet, to the left, to the front
     affine[2, 0], affine[0, 1], affine[1, 2], affine[3, 3] = -3, -1, 2, 1
@@ -124,7 +124,7 @@ def test_8_and_16_bit_volumes_are_kept_side_by_side(tmp_path: Path) -> None:
 def test_four_axes_are_channels_or_a_series(tmp_path: Path) -> None:
     many = noise(9, 10, 11, 3)
     path = save(tmp_path / "many.nii", many)
-    assert look(path) == ((11, 10, 9), 3, 255, (1.0, 1.0, 1.0))
+    assert look(path) == Header((11, 10, 9), 3, 255, (1.0, 1.0, 1.0))
     np.testing.assert_array_equal(raw(path), many.transpose(2, 1, 0, 3))
     assert raw(save(tmp_path / "one.nii", many[..., :1])).shape == (11, 10, 9, 1)
     series = save(tmp_path / "series.nii", noise(9, 9, 9, 20))

@@ -47,9 +47,12 @@ def test_hannover_keeps_patients_together(shared_data: Path, tmp_path: Path) -> 
     path = shared_data / "hannover_cxr" / "manifest.csv"
     with pytest.raises(UserError, match=r"sex, projection, icu_ever, died.*--label-column"):
         open_data(path)
-    with pytest.raises(UserError, match=r"give .*manifest.csv"):
+    with pytest.raises(UserError, match=r"sex, projection, icu_ever, died.*--label-column"):
         open_data(path.parent)
-    source = open_data(path, label_column="sex")
+    with pytest.raises(UserError, match="found patient ids in the column 'patient_id'"):
+        open_data(path, label_column="patient_id")
+    source = open_data(path.parent, label_column="sex")
+    assert source.notes[0] == "manifest.csv says what the images are, the names of the folders beside it do not"
     data = prepare(source, tmp_path, image_size=32)
     assert data.has_patients
     assert data.record["patients"] == 71

@@ -10,7 +10,7 @@ from PIL import Image
 
 from autossl.data import load, open_data, positions, prepare
 from autossl.data.found import encode_slices, stack_positions
-from autossl.doctor import describe
+from autossl.inspection import held
 from autossl.settings import Asked, resolve
 from tests.test_data_formats import noise
 
@@ -53,7 +53,7 @@ def test_a_column_of_slices_reaches_the_methods_through_the_store(tmp_path: Path
     source = open_data(stacked(tmp_path, numbers))
     config = resolve(ASKED, source, {})
     assert {"slice_order", "slice_position"} <= set(config["methods"])
-    assert dict(describe(source))["slices"] == "36 in 12 stacks, one for each patient"
+    assert dict(held(source))["slices"] == "36 in 12 stacks, one for each patient"
     data = prepare(source, tmp_path / "cache", image_size=16)
     expected = np.tile([0, 1, 0.5, np.nan], 12).astype(np.float32)
     for kept in (data.positions, load(tmp_path / "cache").positions):

@@ -232,7 +232,8 @@ def test_a_few_unreadable_files_are_set_aside_and_listed_by_place(tmp_path: Path
 def test_notes_on_what_the_pixels_and_classes_are(tmp_path: Path) -> None:
     grey = np.repeat(noise(66, 12, 12, 1), 3, axis=3)
     data = prepare(open_data(grey, labels=["few"] * 6 + ["many"] * 60 + [None] * 0), tmp_path)
-    assert any("grey but stored as RGB" in note for note in data.notes)
+    assert any("66 images grey but stored as RGB: one channel is kept" in note for note in data.notes)
+    assert data.images.shape == (66, 12, 12, 1)
     assert any("no patient ids" in note and "optimistic" in note for note in data.notes)
     rows = data.rows(PROBE, TEST, labelled=True)
     assert len(rows) == (np.isin(data.part, (PROBE, TEST)) & (data.labels >= 0)).sum()

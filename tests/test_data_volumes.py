@@ -11,8 +11,8 @@ from torch.utils.data import TensorDataset
 
 from autossl.data import CT, KEPT, PROBE, ROBUST, Data, open_data, prepare, read_images
 from autossl.data.volumes import HOUNSFIELD, to_voxels
-from autossl.doctor import describe
 from autossl.errors import UserError
+from autossl.inspection import held
 from autossl.pool import Pool, at_a_time
 from autossl.settings import Asked, resolve
 
@@ -91,7 +91,7 @@ def test_a_medmnist_volume_set_keeps_its_split_and_depth(tmp_path: Path) -> None
     assert (data.dims, data.scale, source.window) == (3, 255, KEPT)
     assert (data.record["shape"], data.record["unit"], data.record["window"]) == ([9, 9, 9, 1], "voxels", KEPT)
     assert np.bincount(data.part).tolist() == [40, 20, 20]
-    rows = dict(describe(source))
+    rows = dict(held(source))
     assert rows["volumes"] == "80, 1 channel(s), most often 9 x 9 x 9 voxels"
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 import autossl
 from autossl import export
+from autossl.card import Preprocessing
 from autossl.encoder import Encoder, default_backbone, dims_of, fit_to_size
 from autossl.errors import UserError
-from autossl.export import Preprocessing
 from autossl.heads import shuffle
 from autossl.targets import Head
 from autossl.volume_networks import VOLUMES

@@ -11,9 +11,9 @@ import torch
 
 import autossl
 from autossl import export
+from autossl.card import Preprocessing
 from autossl.encoder import Encoder, fit_to_size
 from autossl.errors import UserError
-from autossl.export import Preprocessing
 from autossl.targets import Head
 from tests.test_verdict import GOOD, outcome
 

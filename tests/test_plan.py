@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autossl.clock import seconds
 from autossl.errors import UserError
-from autossl.plan import Plan, check_limit, ensure_time, extend, hard_end, left, make_plan, make_untimed_plan
+from autossl.limits import check_limit
+from autossl.plan import Plan, ensure_time, extend, hard_end, left, make_plan, make_untimed_plan
 from autossl.rungs import MIN_RUNG, Costs, Method, Needs
 
 TABLE = (
@@ -115,11 +117,13 @@ def test_a_refused_limit_names_one_that_works(limit: float, slower: float, worke
     try:
         make_plan(limit, START, asked)
     except UserError as refusal:
-        named = re.search(r"at least (\d+)s was wanted", str(refusal))
+        named = re.search(r"give --time-limit (\w+)$", str(refusal))
         assert named is not None
-        assert float(named[1]) > limit
+        enough = seconds(named[1])
+        assert enough is not None
+        assert enough > limit
         slightly_slower = replace(asked, costs=replace(asked.costs, score=1.05 * asked.costs.score))
-        make_plan(float(named[1]), 1.05 * START, slightly_slower)
+        make_plan(enough, 1.05 * START, slightly_slower)
 
 
 def test_a_hopeless_limit_is_refused_before_anything_is_measured() -> None:

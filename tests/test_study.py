@@ -83,6 +83,13 @@ def test_parts_do_not_share_images(study: Study) -> None:
     assert sum(len(part) for part in parts) == len(set.union(*parts))
 
 
+def test_what_is_noted_of_the_data_stands_in_the_log(study: Study) -> None:
+    said = study.folder.log.read_text()
+    notes = json.loads(study.folder.data.read_text())["notes"]
+    assert notes
+    assert all(f"data: {note}" in said for note in notes)
+
+
 def test_the_encoder_embeds_and_exports(study: Study, tmp_path: Path) -> None:
     images, _ = textures()
     z = study.embed(images[:7])

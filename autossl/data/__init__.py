@@ -5,11 +5,13 @@ from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TE
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.prepare import load, positions, prepare
+from autossl.data.sources import FLOATS
 from autossl.data.store import default_image_size, is_stored, known_digests
 
 __all__ = [
     "CT",
     "DROPPED",
+    "FLOATS",
     "KEPT",
     "PROBE",
     "ROBUST",

@@ -17,7 +17,6 @@ from autossl.data.dataset import (
     TEST_SHARE,
     Data,
     Ints,
-    Pixels,
     Source,
 )
 from autossl.data.images import Unreadable
@@ -26,6 +25,7 @@ from autossl.errors import UserError
 SMALLEST_SIDE = 8
 FEW = 0.05  # share of unreadable images up to which they are set aside
 LEAST_LABELS = 16  # outside the test part: two thirds are scored, and of 6 or fewer untrained embeddings look collapsed
+MOST_RARE = 5  # classes of one patient; more, and half of all classes, are no classes
 IMBALANCE = 10.0  # largest class over smallest from which a note is made
 
 
@@ -79,7 +79,7 @@ def check_labels(source: Source) -> None:
     if len(source.classes) == 0:
         raise UserError(
             f"labelled images were wanted, found {source.n} images without a label in {source.place}; "
-            "give labels= or use class folders"
+            "give --labels or use class folders"
         )
     if len(source.classes) == 1:
         raise UserError(
@@ -88,13 +88,21 @@ def check_labels(source: Source) -> None:
         )
     units = np.arange(source.n) if source.groups is None else source.groups
     unit = "image" if source.groups is None else "patient"
-    for index, name in enumerate(source.classes):
-        held = len(np.unique(units[source.labels == index]))
-        if held < 2:
-            raise UserError(
-                f"at least two {unit}s of every class were wanted, so that it can be split, found {held} of class "
-                f"{name!r} ({counts[index]} images) in {source.place}; add some or leave the class out"
-            )
+    held = [len(np.unique(units[source.labels == index])) for index in range(len(source.classes))]
+    alone = [index for index, found in enumerate(held) if found < 2]
+    if not alone:
+        return
+    wanted = f"at least two {unit}s of every class were wanted, so that it can be split, found"
+    if len(alone) > max(MOST_RARE, len(held) // 2):  # hardly classes: what stands there may identify patients
+        raise UserError(
+            f"{wanted} one in {len(alone)} of {len(held)} classes in {source.place}; "
+            "name a column of classes by --label-column"
+        )
+    first = alone[0]
+    raise UserError(
+        f"{wanted} {held[first]} of class {source.classes[first]!r} ({plural(int(counts[first]), 'image')}) "
+        f"in {source.place}; add some or leave the class out"
+    )
 
 
 def check_enough(source: Source, max_labels: int | None) -> None:
@@ -201,10 +209,11 @@ def several(sets: Ints, values: NDArray[np.integer], count: int, ignore: int | N
 
 
 def duplicate_notes(found: Duplicates, dropped: int) -> tuple[str, ...]:
-    """What is said about duplicates."""
-    if not found.sets:
-        return ()
-    notes = [f"{found.images:,} images are exact duplicates, in {plural(found.sets, 'set')} that each stay in one part"]
+    """What is said about duplicates, and about images that left a part for them or for their patient."""
+    notes = []
+    if found.sets:
+        sets = plural(found.sets, "set")
+        notes.append(f"{found.images:,} images are exact duplicates, in {sets} that each stay in one part")
     if len(found.contradicting):
         notes.append(
             f"{plural(len(found.contradicting), 'set')} of exact duplicates with different labels: outside the test "
@@ -220,8 +229,6 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
     notes = []
     if flat:
         notes.append(f"{plural(flat, 'image')} with a single pixel value throughout")
-    if data.images.shape[-1] == 3 and _grey(data.images[:: max(1, len(data.images) // 1000)]):
-        notes.append("the images are grey but stored as RGB")
     counts = np.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
     if counts.max() > IMBALANCE * max(1, counts.min()):
         small, large = data.classes[int(counts.argmin())], data.classes[int(counts.argmax())]
@@ -230,10 +237,6 @@ def pixel_notes(data: Data, flat: int) -> tuple[str, ...]:
             "read balanced accuracy, not accuracy"
         )
     return tuple(notes)
-
-
-def _grey(images: Pixels) -> bool:
-    return all((image == image[..., :1]).all() for image in images)
 
 
 def class_counts(data: Data, part: int) -> dict[str, int]:

@@ -1,35 +1,39 @@
-"""Finds image files and their columns: folders of class folders and CSV manifests."""
+"""Finds image files and their columns: folders of class folders, with or without tables, and CSV manifests."""
 
-import csv
-import io
-import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from autossl.data import disk
+from autossl.data.checks import plural
 from autossl.data.dataset import NO_SPLIT
-from autossl.data.found import MISSING, SPLITS, Found, Values, encode_split
+from autossl.data.disk import is_dicom, is_file, shown
+from autossl.data.found import SPLITS, Found, Values, cells, encode_split, respelled
 from autossl.data.images import SUFFIXES
+from autossl.data.labels import folder_notes
 from autossl.data.nifti import is_volume
+from autossl.data.tables import IMAGE, SLICE, SPLIT, Picked, Table, Wanted, pick_columns, read_table
 from autossl.errors import UserError
 
-PATIENT_COLUMNS = ("patient", "patient_id")
-SLICE_COLUMN = "slice"
-MOST_CANDIDATE_CLASSES = 50  # a column with more values is not proposed as label column
 OTHER_FORMS = {".dcm": "DICOM", ".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
+DICOM_REMEDY = "DICOM is not served yet: convert images to PNG (16-bit for CT, MR and X-ray) and volumes to NIfTI"
+OBJECTS = ("annotations", "imagesets")  # what lies beside the images where there are boxes for detection
+PICTURES = ("image", "img", "jpegimages")  # how folders of images for segmentation begin
+MASKS = ("mask", "label", "seg", "annotation", "ground", "gt", "manual")  # and folders of their masks
+MOST_LOOKED_AT = 20  # files of which the head is read to tell what a folder holds
 
-Table = dict[str, Values]  # column name -> cells
 
-
-def read_folder(root: Path) -> Found:
-    """`<class>/<image>` or `<train|val|test>/<class>/<image>`."""
-    parts = _official(root)
-    if not parts:
-        _refuse_manifest(root)
-        parts = [(NO_SPLIT, root)]
+def read_folder(root: Path, wanted: Wanted) -> Found:
+    """`<class>/<image>` or `<train|val|test>/<class>/<image>`, or what a manifest beside the folders says."""
+    parts, tables = _official(root), tables_in(root)
+    if not parts and tables:
+        return _beside(root, tables, wanted)
+    notes = [f"{table.name} beside the folders is not used: give it as the data to use its columns" for table in tables]
     files, labels, split, empty = [], [], [], 0
-    for code, part in parts:
-        for folder in _folders(part):
+    for code, part in parts or [(NO_SPLIT, root)]:
+        for folder in disk.folders(part):
             inside = image_files(folder)
             empty += not inside
             files += inside
@@ -37,24 +41,27 @@ def read_folder(root: Path) -> Found:
             split += [code] * len(inside)
     if not files:
         raise _no_class_folders(root)
+    _refuse_other_tasks(root, set(labels))
+    notes += [f"class folders without an image: {empty}"] if empty else []
     return Found(
         root.resolve().name,
         str(root),
         files=files,
         labels=labels,
         split=np.array(split, dtype=np.int8),
+        class_folders=True,
         root=root,
-        notes=(f"class folders without an image: {empty}",) if empty else (),
+        notes=(*notes, *folder_notes(labels)),
     )
 
 
 def _official(root: Path) -> list[tuple[int, Path]]:
     """The folders train, val and test where they hold class folders; UserError where they hold loose images."""
-    below = _folders(root)
+    below = disk.folders(root)
     named = [(SPLITS[folder.name.lower()], folder) for folder in below if folder.name.lower() in SPLITS]
     if len(named) < min(2, len(below)):
         return []
-    loose = [folder for _, folder in named if not _folders(folder) and image_files(folder)]
+    loose = [folder for _, folder in named if not disk.folders(folder) and image_files(folder)]
     if loose:
         raise UserError(
             f"class folders in {loose[0]} were wanted, found images that lie there directly; "
@@ -63,221 +70,178 @@ def _official(root: Path) -> list[tuple[int, Path]]:
     return named
 
 
-def read_flat(root: Path, table: Path | None, label_column: str | None, patient_column: str | None) -> Found:
+def tables_in(root: Path) -> list[Path]:
+    """The CSVs in a folder that have a column image."""
+    there = [path for path in sorted(root.glob("*.csv")) if not disk.hidden(path.name) and is_file(path)]
+    return [path for path in there if _has_images(path)]
+
+
+def _has_images(table: Path) -> bool:
+    with disk.open_file(table, "a CSV") as file:
+        head = file.readline(1 << 16).decode("utf-8-sig", "replace")
+    return IMAGE in [name.strip(' "\r\n') for name in head.replace(";", ",").replace("\t", ",").split(",")]
+
+
+def _beside(root: Path, tables: list[Path], wanted: Wanted) -> Found:
+    """What the table beside the folders says; UserError where it names other images, or there are several."""
+    if len(tables) > 1:
+        raise UserError(
+            f"class folders or one manifest were wanted, found {', '.join(path.name for path in tables)} in {root}; "
+            "give the one that is meant, or move them away to use the folders"
+        )
+    table = tables[0]
+    images = read_table(table)[IMAGE]
+    if not any(is_file(root / image) for image in images) and any(image_files(folder) for folder in disk.folders(root)):
+        raise UserError(
+            f"class folders or a CSV manifest were wanted, found both in {root}, but no image that {table.name} lists, "
+            f"the first looked for at {root / shown(images[0])}; correct its paths, or move it away to use the folders"
+        )
+    found = read_manifest(table, wanted)
+    note = f"{table.name} says what the images are, the names of the folders beside it do not"
+    return replace(found, notes=(note, *found.notes))
+
+
+def _refuse_other_tasks(root: Path, classes: set[str]) -> None:
+    """UserError for folders that look like classes and hold the images of other tasks."""
+    names = {name.lower() for name in classes}
+    masks = sorted(name for name in classes if name.lower().startswith(MASKS))
+    if masks and any(name.startswith(PICTURES) for name in names) and len(names) <= 1 + len(masks):
+        raise UserError(
+            f"class folders were wanted, found images and masks ({', '.join(sorted(classes))}) in {root}; segmentation "
+            f"is not served yet: give a CSV with image and label, or the folder of the images by --unlabeled"
+        )
+    inside = {folder.name.lower() for place in (root, *disk.folders(root)) for folder in disk.folders(place)}
+    if len(names) == 1 and inside & set(OBJECTS):
+        raise UserError(
+            f"class folders were wanted, found images with annotations of objects in {root}; detection is not served "
+            "yet: give a CSV with image and label"
+        )
+
+
+def read_flat(root: Path, table: Path | None, wanted: Wanted) -> Found:
     """All images below a folder, without labels or with those of a CSV that names them."""
     files = image_files(root)
     if not files:
         raise _no_class_folders(root)
     found = Found(root.resolve().name, str(root), files=files, root=root)
-    return found if table is None else _label_files(found, files, root, table, label_column, patient_column)
+    return found if table is None else _label_files(found, files, root, table, wanted)
 
 
-def _label_files(
-    found: Found, files: list[Path], root: Path, table: Path, label_column: str | None, patient_column: str | None
-) -> Found:
+def _label_files(found: Found, files: list[Path], root: Path, table: Path, wanted: Wanted) -> Found:
     columns = read_table(table)
-    label, patient = pick_columns(columns, label_column, patient_column, table)
-    row_of = {image.removeprefix("./"): row for row, image in enumerate(columns["image"])}
-    rows = []
-    for file in files:
-        names = (file.relative_to(root).as_posix(), file.name, file.stem.removesuffix(".nii"))
-        rows.append(next((row_of[name] for name in names if name in row_of), -1))
+    picked = pick_columns(columns, wanted, table)
+    row_of = _rows(columns, picked, table)
+    rows = [_row(file, root, row_of) for file in files]
     if max(rows) < 0:
         raise UserError(
-            f"labels for the images in {root} were wanted, found {len(row_of)} rows in {table} of which none matches "
-            f"one of {len(files)} files (first row {columns['image'][0]!r}, first file "
+            f"labels for the images in {root} were wanted, found {plural(len(row_of), 'row')} in {table} of which none "
+            f"matches one of {plural(len(files), 'file')} (first row '{shown(columns[IMAGE][0])}', first file "
             f"{files[0].relative_to(root)}); write paths relative to the folder into the column image"
         )
-    matched = len({row for row in rows if row >= 0})
-
-    def column(name: str | None) -> Values | None:
-        return None if name is None else [columns[name][row] if row >= 0 else "" for row in rows]
-
-    split = column("split" if "split" in columns else None)
-    return Found(
-        found.name,
-        found.place,
-        files=files,
-        labels=column(label),
-        patients=column(patient),
-        slices=column(SLICE_COLUMN if SLICE_COLUMN in columns else None),
-        split=None if split is None else encode_split(split, str(table)),
-        root=root,
-        absent=len(row_of) - matched,
-    )
+    whole = {file.relative_to(root).as_posix() for file in files}
+    matched = [row for row in rows if row >= 0]
+    for row in matched:
+        if matched.count(row) > 1 and columns[IMAGE][row].removeprefix("./") not in whole:
+            raise UserError(
+                f"one image for each row of {table} was wanted, found {matched.count(row)} in {root} of the name "
+                f"'{shown(columns[IMAGE][row])}'; write paths relative to the folder into the column image"
+            )
+    return _with_columns(replace(found, absent=len(row_of) - len(set(matched))), columns, picked, rows, str(table))
 
 
-def read_manifest(path: Path, label_column: str | None, patient_column: str | None, labelled: bool) -> Found:
+def _rows(columns: Table, picked: Picked, table: Path) -> dict[str, int]:
+    """The row of each name; UserError for one name with two labels or patients."""
+    used = [columns[name] for name in (picked.label, picked.patient) if name is not None]
+    row_of: dict[str, int] = {}
+    for row, image in enumerate(columns[IMAGE]):
+        name = image.removeprefix("./")
+        first = row_of.setdefault(name, row)
+        if any(column[first] != column[row] for column in used):
+            raise UserError(
+                f"one row for each image was wanted, found two different ones for '{shown(name)}' in {table}; "
+                "remove one of them"
+            )
+    return row_of
+
+
+def _row(file: Path, root: Path, row_of: dict[str, int]) -> int:
+    names = (file.relative_to(root).as_posix(), file.name, file.stem.removesuffix(".nii"))
+    return next((row_of[name] for name in names if name in row_of), -1)
+
+
+def read_manifest(path: Path, wanted: Wanted) -> Found:
     """A CSV with the columns image, label[, patient | patient_id, slice, split]; paths are relative to its folder."""
     columns = read_table(path)
-    label, patient = pick_columns(columns, label_column, patient_column, path, labelled)
+    picked = pick_columns(columns, wanted, path)
     root = path.parent
-    files = [root / image for image in columns["image"]]
-    there = [file.is_file() for file in files]
-    if not any(there):
+    files = [root / image for image in columns[IMAGE]]
+    rows = [row for row, file in enumerate(files) if is_file(file)]
+    absent = next((row for row, file in enumerate(files) if not is_file(file)), 0)
+    at = f"{root / shown(columns[IMAGE][absent])}"
+    if what := disk.what_is(files[absent]):
+        at += f", which is {what}"
+    if not rows:
         raise UserError(
-            f"the images that {path} lists were wanted, found none of {len(files)}, the first looked for at "
-            f"{files[0]}; write paths relative to the folder of the CSV"
+            f"the images that {path} lists were wanted, found none of {len(files)}, the first looked for at {at}; "
+            "write paths relative to the folder of the CSV"
         )
-    if (absent := there.count(False)) > max(1, len(files) // 20):
+    if len(files) - len(rows) > max(1, len(files) // 20):
         raise UserError(
-            f"the images that {path} lists were wanted, found {len(files) - absent} of {len(files)}, the first absent "
-            f"one at {files[there.index(False)]}; copy them there or remove their rows"
+            f"the images that {path} lists were wanted, found {len(rows)} of {len(files)}, the first absent one at "
+            f"{at}; copy them there or remove their rows"
         )
+    name = path.stem if path.stem.lower() not in ("manifest", "labels", "index") else root.resolve().name
+    found = Found(name, str(path), files=[files[row] for row in rows], root=root, absent=len(files) - len(rows))
+    return _with_columns(found, columns, picked, rows, str(path))
 
-    def column(name: str | None) -> Values | None:
-        return None if name is None else [cell for cell, here in zip(columns[name], there, strict=True) if here]
 
-    split = column("split" if "split" in columns else None)
-    return Found(
-        path.stem if path.stem.lower() not in ("manifest", "labels", "index") else root.resolve().name,
-        str(path),
-        files=[file for file, here in zip(files, there, strict=True) if here],
-        labels=column(label),
-        patients=column(patient),
-        slices=column(SLICE_COLUMN if SLICE_COLUMN in columns else None),
-        split=None if split is None else encode_split(split, str(path)),
-        root=root,
-        absent=absent,
+def _with_columns(found: Found, columns: Table, picked: Picked, rows: Sequence[int], place: str) -> Found:
+    """The images with these rows of the table; empty cells where a row is -1."""
+
+    def raw(name: str | None) -> Values | None:
+        return None if name not in columns else [columns[name][row] if row >= 0 else "" for row in rows]
+
+    notes = list(picked.notes)
+    kept: dict[str, Values | None] = {}
+    for key, name, said in (("labels", picked.label, "labels"), ("patients", picked.patient, "patient ids")):
+        kept[key] = None if (text := raw(name)) is None else cells(text, place)
+        if text is not None and respelled(text, kept[key] or []):
+            notes.append(f"{said} that are one number in two spellings, as 3 and 3.0 are, count as one")
+    split, slices = raw(SPLIT), raw(SLICE)
+    return replace(
+        found,
+        labels=kept["labels"],
+        patients=kept["patients"],
+        slices=None if slices is None else cells(slices, place),
+        split=None if split is None else encode_split(cells(split, place), place),
+        notes=(*found.notes, *notes),
     )
-
-
-def read_table(path: Path) -> Table:
-    """The columns of a CSV (comma, semicolon or tab) as text; it must have a column `image` and a row."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"a CSV in UTF-8 was wanted, found another encoding in {path}; save it as UTF-8") from None
-    head = text.partition("\n")[0]
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count)))
-    except csv.Error as fault:
-        raise UserError(f"a CSV was wanted, found text that is none at {path} ({fault}); save it again") from None
-    names = [name.strip() for name in rows[0]] if rows else []
-    if twice := next((name for name in names if name and names.count(name) > 1), ""):
-        raise UserError(
-            f"columns of different names were wanted, found {names.count(twice)} columns {twice} in {path}; rename one"
-        )
-    if "image" not in names:
-        raise UserError(
-            f"a CSV with a column image was wanted, found the columns {', '.join(names) or 'none'} in {path}; "
-            "rename the column that holds the image paths to image"
-        )
-    body = [row for row in rows[1:] if any(cell.strip() for cell in row)]
-    if not body:
-        raise UserError(f"a CSV with one row per image was wanted, found a header only in {path}; add the rows")
-    wrong = next((at for at, row in enumerate(body) if len(row) != len(names)), None)
-    if wrong is not None:
-        raise UserError(
-            f"{len(names)} cells in every row were wanted, found {len(body[wrong])} in row {wrong + 2} of {path}; "
-            "quote cells that hold the separator"
-        )
-    return {name: [row[at].strip() for row in body] for at, name in enumerate(names)}
-
-
-def pick_columns(
-    columns: Table, label: str | None, patient: str | None, path: Path, labelled: bool = True
-) -> tuple[str | None, str | None]:
-    """The names of the label and the patient column; UserError where there is a choice or none."""
-    for option, name in (("--label-column", label), ("--patient-column", patient)):
-        if name is not None and name not in columns:
-            raise UserError(
-                f"the column {name!r} of {option} was wanted, found the columns {', '.join(columns)} in {path}; "
-                "name one of them"
-            )
-    patient = patient or _patient_column(columns, path)
-    if label is None:
-        label = "label" if "label" in columns else None
-        if label is None and labelled:
-            raise _no_label_column(columns, patient, path)
-    if label is not None:
-        _refuse_identifier(columns, label, path)
-    return label, patient
-
-
-def _patient_column(columns: Table, path: Path) -> str | None:
-    there = [name for name in PATIENT_COLUMNS if name in columns]
-    if len(there) > 1:
-        raise UserError(
-            f"one column of patients was wanted, found {' and '.join(there)} in {path}; choose by --patient-column"
-        )
-    return there[0] if there else None
-
-
-def _no_label_column(columns: Table, patient: str | None, path: Path) -> UserError:
-    """What to train for is not guessed: the only column with classes in it may be the sex of the patients."""
-    candidates = [
-        name
-        for name in columns
-        if name not in ("image", "split", SLICE_COLUMN, patient) and _categorical(columns[name])
-    ]
-    found = f"none, but candidates ({', '.join(candidates)})," if candidates else f"only {', '.join(columns)}"
-    return UserError(f"a column label was wanted, found {found} in {path}; choose by --label-column")
-
-
-def _categorical(values: Values) -> bool:
-    known = [value for value in values if value.lower() not in MISSING]
-    different = len(set(known))
-    return 2 <= different <= min(MOST_CANDIDATE_CLASSES, len(known) // 2)
-
-
-def _refuse_identifier(columns: Table, label: str, path: Path) -> None:
-    known = [value for value in columns[label] if value.lower() not in MISSING]
-    pairs = zip(columns[label], columns["image"], strict=True)
-    named = sum(value in (image, Path(image).name, Path(image).stem) for value, image in pairs)
-    same = label == "image" or (len(known) > 2 and named > len(known) // 2)
-    if same or (len(known) > 2 and len(set(known)) == len(known)):
-        kind = "file names" if same else "a different value in every row"
-        raise UserError(
-            f"class labels were wanted, found {kind} in the column {label!r} of {path}; "
-            "name the column of the classes by --label-column"
-        )
 
 
 def image_files(folder: Path) -> list[Path]:
     """All image and volume files below a folder, sorted; hidden files and folders are passed over."""
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        found += [Path(here, name) for name in sorted(names) if not name.startswith(".") and _is_image(name)]
-    return found
+    return [path for path in disk.files(folder) if is_image(path)]
 
 
-def _is_image(name: str) -> bool:
-    return _suffix(name) in SUFFIXES or is_volume(Path(name))
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
-
-
-def _refuse_manifest(root: Path) -> None:
-    """Class folders beside a table that lists images: which of them is meant cannot be guessed."""
-    for table in sorted(root.glob("*.csv")):
-        with open(table, encoding="utf-8-sig", errors="replace") as file:
-            if "image" in [name.strip() for name in file.readline().replace(";", ",").split(",")]:
-                raise UserError(
-                    f"class folders or a CSV manifest were wanted, found both in {root}; "
-                    f"give {table} to use the table, or move it away to use the folders"
-                )
+def is_image(path: Path) -> bool:
+    """Whether a file is an image or a volume by its name."""
+    return path.suffix.lower() in SUFFIXES or is_volume(path)
 
 
 def _no_class_folders(root: Path) -> UserError:
     wanted = "a folder of class folders with images was wanted"
-    loose = sum(_is_image(path.name) for path in root.iterdir())
-    others = [_suffix(name) for _, _, names in os.walk(root) for name in names]
-    form = next((OTHER_FORMS[suffix] for suffix in others if suffix in OTHER_FORMS), None)
+    others = disk.files(root)
+    loose = sum(path.parent == root and is_image(path) for path in others)
     if loose:
         return UserError(
-            f"{wanted}, found {loose} images without class folders in {root}; "
-            "make a folder per class, or give their labels by labels= (a CSV with image and label)"
+            f"{wanted}, found {plural(loose, 'image')} without class folders in {root}; "
+            "make a folder per class, or give --labels, a CSV with image and label"
         )
-    if form:
+    forms = [OTHER_FORMS[path.suffix.lower()] for path in others if path.suffix.lower() in OTHER_FORMS]
+    if "DICOM" in forms[:1] or any(map(is_dicom, others[:MOST_LOOKED_AT])):
+        return UserError(f"{wanted}, found DICOM files in {root}; {DICOM_REMEDY}")
+    if forms:
         remedy = "convert them to PNG or TIFF, volumes to NIfTI"
-        return UserError(f"{wanted}, found {form} files in {root}, which are not read yet; {remedy}")
-    found = f"{len(others)} files but no image" if others else "no file"
+        return UserError(f"{wanted}, found {forms[0]} files in {root}, which are not read yet; {remedy}")
+    found = f"{plural(len(others), 'file')} but no image" if others else "no file"
     return UserError(f"{wanted}, found {found} in {root}; give the folder that holds the class folders")

@@ -1,7 +1,10 @@
-"""What a reader of one form of data hands over, and how label and patient columns become numbers."""
+"""What a reader of one form of data hands over, and how its columns of patients, splits and slices become numbers."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL, Ints
+from autossl.data.disk import shown
 from autossl.errors import UserError
 
 SPLITS = {
@@ -22,11 +26,12 @@ SPLITS = {
     "testing": OFFICIAL_TEST,
     "": NO_SPLIT,
 }
-NO_NUMBER = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
-MISSING = NO_NUMBER | {"-1", "-1.0"}  # labels that mean "no label"
-MOST_CLASSES = 1000
+NO_NUMBER = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "#n/a"})
+NO_PATIENT = NO_NUMBER | {"-1"}
+WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # what pandas makes of 3 where a column has a gap
+POWER = re.compile(r"-?\d(\.\d+)?[eE]\+\d{1,2}", re.ASCII)  # what R makes of 100000
 
-Values = list[str]  # one cell per image; MISSING cells have no label or no patient
+Values = list[str]  # one cell per image; empty ones have no label or no patient
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Found:
     slices: Values | None = None  # where along a patient's stack of slices an image lies
     split: NDArray[np.int8] | None = None
     class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
+    class_folders: bool = False  # labels are names of folders, none of which is missing
     root: Path | None = None
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()
@@ -54,51 +60,55 @@ class Found:
         return len(images)
 
 
-def cells(values: NDArray[Any] | Sequence[Any]) -> Values:
-    """A column as text; whole floats lose their ".0", None and NaN become empty."""
-    return [_cell(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
+def cells(values: NDArray[Any] | Sequence[Any], place: str) -> Values:
+    """A column as text in one spelling; None and NaN become empty. UserError for bytes that are no text."""
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    return [_cell(value, row, place) for row, value in enumerate(listed)]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, row: int, place: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UserError(
+                f"text in UTF-8 was wanted, found other bytes in entry {row} of {place}; save the column as text"
+            ) from None
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return ""
         return str(int(value)) if float(value).is_integer() else str(float(value))
-    return str(value).strip()
+    return canonical(str(value))
 
 
-def encode_labels(values: Values, names: dict[str, str], place: str) -> tuple[Ints, tuple[str, ...]]:
-    """Class indices (n,), -1 where there is no label, and the class names, numbers in numeric order."""
-    known = sorted({value for value in values if value.lower() not in MISSING}, key=_order)
-    if fraction := next((value for value in known if _fraction(value)), ""):
-        raise UserError(
-            f"class labels were wanted, found numbers with fractions such as {fraction} in {place}; "
-            "bin them into classes, or name another column by --label-column"
-        )
-    if len(known) > MOST_CLASSES:
-        raise UserError(
-            f"at most {MOST_CLASSES} classes were wanted, found {len(known)} different labels in {place}; "
-            "name another column by --label-column"
-        )
-    index = {value: at for at, value in enumerate(known)}
-    labels = np.array([index.get(value, -1) for value in values], dtype=np.int64)
-    return labels, tuple(names.get(value, value) for value in known)
+def canonical(text: str) -> str:
+    """A label or an identifier in one spelling, so that two tables can be compared: 3.0 is 3, 1e+05 is 100000.
+
+    Accents are composed (NFC) and surrounding blanks go; 007, 7, p7 and P7 stay what they are.
+    """
+    text = unicodedata.normalize("NFC", text).strip()
+    if whole := WHOLE_FLOAT.fullmatch(text):
+        return whole[1]
+    if POWER.fullmatch(text) and (value := Decimal(text)) == int(value):
+        return str(int(value))
+    return text
 
 
-def _order(value: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(value), value
-    except ValueError:
-        return 1, 0.0, value
+def respelled(raw: Sequence[str], values: Values) -> bool:
+    """Whether cells that differ as text are one in `values`."""
+    return len({text.strip() for text in raw}) > len(set(values))
 
 
-def _fraction(value: str) -> bool:
-    number = _order(value)[:2]
-    return number[0] == 0 and not number[1].is_integer()
+def look_alikes(names: Sequence[str]) -> list[list[str]]:
+    """Names that differ only in case, blanks or leading zeros, in sets of two or more."""
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        if name:
+            bare = re.sub(r"\s+", "", name).casefold()
+            alike.setdefault(re.sub(r"(?<!\d)0+(?=\d)", "", bare), []).append(name)
+    return [same for same in alike.values() if len(same) > 1]
 
 
 def encode_patients(values: Values) -> tuple[Ints, tuple[str, ...], int]:
@@ -108,7 +118,7 @@ def encode_patients(values: Values) -> tuple[Ints, tuple[str, ...], int]:
     groups = np.empty(len(values), dtype=np.int64)
     unknown = 0
     for row, value in enumerate(values):
-        missing = value.lower() in MISSING
+        missing = value.lower() in NO_PATIENT
         unknown += missing
         if missing or value not in index:
             if not missing:
@@ -120,6 +130,16 @@ def encode_patients(values: Values) -> tuple[Ints, tuple[str, ...], int]:
     return groups, tuple(identifiers), unknown
 
 
+def alike_note(identifiers: Sequence[str]) -> tuple[str, ...]:
+    """What is said of patients that may be one; never their identifiers."""
+    if not (count := sum(map(len, look_alikes(identifiers)))):
+        return ()
+    return (
+        f"{count} patient ids differ from another only in case, blanks or leading zeros and count as other patients; "
+        "spell them alike if they are one",
+    )
+
+
 def encode_split(values: Values, place: str) -> NDArray[np.int8]:
     """Official splits (n,) from words (train, val, valid, validation, test) or from 0, 1, 2."""
     numbers = {"0": TRAIN, "1": VAL, "2": OFFICIAL_TEST, "-1": NO_SPLIT}
@@ -127,7 +147,7 @@ def encode_split(values: Values, place: str) -> NDArray[np.int8]:
     strange = sorted({value for value in values if value.lower() not in known})
     if strange:
         raise UserError(
-            f"a split of train, val or test was wanted, found {strange[0]!r} in the split column of {place}; "
+            f"a split of train, val or test was wanted, found '{shown(strange[0])}' in the split column of {place}; "
             "rename its values, or remove the column to split anew"
         )
     return np.array([known[value.lower()] for value in values], dtype=np.int8)

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
-from autossl.data.images import Unreadable
+from autossl.data.found import canonical
+from autossl.data.given import Kind, open_given
+from autossl.data.images import OtherChannels, Unreadable
+from autossl.data.labels import missing_words
 from autossl.data.open import open_images
-from autossl.data.store import DIGEST_BYTES, brought_to, digest, stretch
+from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
 from autossl.errors import UserError
 
 
@@ -35,17 +38,26 @@ def read_images(
     *,
     dims: int = 2,
     window: str = KEPT,
+    depth: str = "",
+    floats: bool = False,
     labels: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    missing: str | Sequence[str] | None = None,
 ) -> Fresh:
     """Any supported form of data as (n, s, s, channels) or (n, s, s, s, channels), s = image_size, in memory.
 
-    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`. `scale` is
-    the pixel value that means 1.0 to the encoder; 8-bit images are stretched to it. Labels are matched to `classes`
-    by name. UserError for an unreadable image, other channels, or a class that the study has not.
+    `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`; `depth` and
+    `floats` say what its pixels were (`Kind`). `scale` is the pixel value that means 1.0 to the encoder; 8-bit images
+    are stretched to it. Labels are matched to `classes` by name. UserError for an unreadable image, other channels or
+    values, or a class that the study has not.
     """
-    source = open_images(data, labels=labels, label_column=label_column, patient_column=patient_column, window=window)
+    source = open_given(data, Kind(dims, window, depth, floats), channels) if labels is None else None
+    if source is None:
+        source = open_images(
+            data, labels=labels, label_column=label_column, patient_column=patient_column,
+            missing=_missing(missing, classes), read=bool(classes), window=window, channels=channels,
+        )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
@@ -54,10 +66,10 @@ def read_images(
     digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
     clipped = 0
     for row in range(source.n):
-        read = _read(source, row)
-        digests[row] = digest(read)
-        image, over = _scaled(brought_to(image_size, source, row, read), int(source.white[row]), scale, source.place)
-        images[row] = _channels(image, channels, source, row)
+        whole = _read(source, row, channels)
+        digests[row] = digest(whole)
+        image, over = _scaled(brought_to(image_size, source, row, whole), int(source.white[row]), scale, source.place)
+        images[row] = image
         clipped += over
     notes = list(source.notes)
     if clipped:
@@ -65,9 +77,22 @@ def read_images(
     return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes), digests)
 
 
-def _read(source: Source, row: int) -> Pixels:
+def _missing(missing: str | Sequence[str] | None, classes: Sequence[str]) -> str | Sequence[str] | None:
+    """The words that mean "no label", without those that are classes of the study."""
+    words, known = missing_words(missing), {name.lower() for name in classes}
+    return sorted(words - known) if words & known else missing
+
+
+def _read(source: Source, row: int, channels: int) -> Pixels:
     try:
-        return source.read(row)
+        if source.channels not in (channels, 1):
+            raise OtherChannels(source.channels)
+        return read(source, row)
+    except OtherChannels as fault:
+        raise UserError(
+            f"images with {channels} channels, as in the study, were wanted, found {fault.found} in {source.place} "
+            f"({source.naming(row)}); convert them"
+        ) from None
     except (Unreadable, UserError) as fault:
         raise UserError(
             f"readable images were wanted, found a damaged one in {source.place} ({source.naming(row)}: {fault}); "
@@ -87,25 +112,15 @@ def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels
     return np.minimum(image, np.asarray(scale, dtype=image.dtype)), bool(image.max() > scale)
 
 
-def _channels(image: Pixels, channels: int, source: Source, row: int) -> Pixels:
-    if image.shape[-1] in (channels, 1):
-        return image
-    if channels == 1 and (image == image[..., :1]).all():
-        return image[..., :1]
-    raise UserError(
-        f"images with {channels} channels, as in the study, were wanted, found {image.shape[-1]} in {source.place} "
-        f"({source.naming(row)}); convert them"
-    )
-
-
 def _match(source: Source, classes: Sequence[str]) -> Ints:
     if not classes:
         return np.full(source.n, -1, dtype=np.int64)
-    strange = [name for name in source.classes if name not in classes]
+    index = {canonical(name): at for at, name in enumerate(classes)} | {name: at for at, name in enumerate(classes)}
+    strange = [name for name in source.classes if name not in index]
     if strange:
         raise UserError(
             f"labels among the classes of the study ({', '.join(classes)}) were wanted, found {strange[0]!r} in "
             f"{source.place}; rename or remove them"
         )
-    place = np.array([classes.index(name) for name in source.classes], dtype=np.int64)
+    place = np.array([index[name] for name in source.classes], dtype=np.int64)
     return np.where(source.labels >= 0, place[source.labels] if len(place) else -1, -1).astype(np.int64)

@@ -1,9 +1,7 @@
-"""NIfTI files: headers, and voxels in a fixed orientation, read by MONAI's reader (nibabel)."""
+"""NIfTI files: headers, and voxels in a fixed orientation, read by nibabel."""
 
 import importlib
 import math
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import Pixels
-from autossl.data.images import Header, Unreadable
+from autossl.data.images import Header, Unreadable, check_regular
 from autossl.data.volumes import to_voxels
 
 SUFFIXES = (".nii", ".nii.gz")
 MOST_CHANNELS = 4
 MOST_VALUES = 1 << 31  # a header that promises more lies, or promises what no memory holds
 LONGEST_VOXEL = 100.0  # longest over shortest side of a voxel; thick slices stay below 30
-FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, struct.error, zlib.error)
 
 
 def is_volume(path: Path) -> bool:
@@ -29,8 +26,8 @@ def is_volume(path: Path) -> bool:
 def look(path: Path) -> Header | None:
     """The header of a NIfTI file, its axes as `raw` orders them; None where it cannot be read."""
     try:
-        return _header(_open(path)[1])
-    except Unreadable:
+        return _header(_open(path))
+    except Exception:  # whatever is wrong with it is said where it is decoded
         return None
 
 
@@ -45,31 +42,29 @@ def raw(path: Path) -> NDArray[Any]:
     Axes are permuted and turned to the nearest ones of the body, nothing is interpolated. Unreadable where it is
     damaged, holds no single volume, or values that are not finite.
     """
-    reader, image = _open(path)
-    header = _header(image)
+    image = _open(path)
     try:
-        values = np.asarray(reader.get_data(image)[0])
-    except (*FAULTS, MemoryError) as fault:
+        header = _header(image)
+        values = np.asarray(importlib.import_module("nibabel").as_closest_canonical(image).dataobj)
+    except Unreadable:
+        raise
+    except Exception as fault:  # as for images: what damage makes a reader raise knows no bounds
         raise Unreadable(f"it is damaged ({type(fault).__name__})") from None
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise Unreadable("it holds voxels that are NaN or infinite")
     return values.reshape(*values.shape[:3], header.channels).transpose(2, 1, 0, 3)
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """MONAI's reader and the image whose voxels are still on disk."""
-    reader = importlib.import_module("monai.data").NibabelReader(as_closest_canonical=True)  # slow: volumes only
-    nibabel = importlib.import_module("nibabel")
-    strange = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
+def _open(path: Path) -> Any:
+    """The image, its voxels still on disk."""
     try:
-        if not path.exists():
-            raise Unreadable("it is a link to a file that is not there")
+        check_regular(path)
         if path.stat().st_size == 0:
             raise Unreadable("it is empty")
-        return reader, reader.read(path)
-    except (*FAULTS, *strange) as fault:
-        if isinstance(fault, Unreadable):
-            raise
+        return importlib.import_module("nibabel").load(path, mmap=False)  # slow to import: volumes only
+    except Unreadable:
+        raise
+    except Exception as fault:
         raise Unreadable(f"it is no NIfTI file or damaged ({type(fault).__name__})") from None
 
 

@@ -4,25 +4,45 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autossl.data.arrays import read_array, read_dataset, read_npz
+from autossl.data import disk
+from autossl.data.arrays import read_npz
 from autossl.data.cells import read_cells
 from autossl.data.checks import check_labels, check_sizes
-from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Source
-from autossl.data.files import read_flat, read_folder, read_manifest
+from autossl.data.dataset import CT, KEPT, ROBUST, Source
+from autossl.data.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
 from autossl.data.found import Found
+from autossl.data.join import join
 from autossl.data.lesions import read_lesions
 from autossl.data.medmnist import read_medmnist
+from autossl.data.memory import read_array, read_dataset
 from autossl.data.sources import make_source
+from autossl.data.tables import Wanted
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
 TABLES = (".csv", ".tsv", ".txt")
 FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells, sample:volumes or medmnist:NAME"
+
+
+class Beside(NamedTuple):
+    """What was given beside data to say what their columns are."""
+
+    labels: Any = None
+    patients: Any = None
+    label_column: str | None = None
+    patient_column: str | None = None
+    missing: str | Sequence[str] | None = None
+    needed: bool = False  # no data without labels
+    read: bool = True  # False: labels and splits are not looked at
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked of a table."""
+        return Wanted(self.label_column, self.patient_column, self.needed, self.read)
 
 
 def open_data(
@@ -31,8 +51,10 @@ def open_data(
     task: str = "classification",
     unlabeled: Any = None,
     labels: Any = None,
+    patients: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
+    missing: str | Sequence[str] | None = None,
     ct: bool = False,
 ) -> Source:
     """Opens labelled data for a study without decoding it.
@@ -41,18 +63,19 @@ def open_data(
     "sample:cells", "sample:volumes", "medmnist:NAME", an array (n, h, w[, c]) or (n, d, h, w[, c]) with `labels`
     (n,), or a map-style torch dataset of (image, label). `ct`: signed or fractional values of volumes are Hounsfield
     units, also where no air in them tells so. `unlabeled`: the same forms; its images join without labels. `labels`:
-    for arrays and datasets a sequence (n,), for a folder a CSV with the columns image and label. UserError for
-    anything that cannot be used.
+    for arrays and datasets a sequence (n,), for a folder a CSV with the columns image and label. `patients`: for
+    arrays and datasets a sequence (n,). `missing`: the labels that mean that there is none ("none,unknown"), in place
+    of the usual words. UserError for anything that cannot be used.
     """
     assert task == "classification", f"no data is opened for {task}"
-    options: dict[str, Any] = {"labels": labels, "label_column": label_column, "patient_column": patient_column}
-    source = open_images(data, **options, labelled=True)
+    beside = Beside(labels, patients, label_column, patient_column, missing, needed=True)
+    source = _open(data, beside)
     if ct and source.window == ROBUST:
-        source = open_images(data, **options, labelled=True, window=CT)
+        source = _open(data, beside, CT)
     if unlabeled is not None:
         window = None if source.window == KEPT else source.window
         column = patient_column if _is_table(unlabeled, None) else None
-        source = join(source, open_images(unlabeled, patient_column=column, window=window))
+        source = join(source, _open(unlabeled, Beside(patient_column=column, read=False), window))
     check_labels(source)
     return source
 
@@ -61,23 +84,34 @@ def open_images(
     data: Any,
     *,
     labels: Any = None,
+    patients: Any = None,
     label_column: str | None = None,
     patient_column: str | None = None,
-    labelled: bool = False,
+    missing: str | Sequence[str] | None = None,
+    read: bool = True,
     window: str | None = None,
+    channels: int | None = None,
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
-    A `window` holds for all volumes here, whatever their type; None chooses one.
+    A single image file will do. Labels are not looked at where `read` is false. A `window` holds for all volumes here,
+    whatever their type, and `channels` for all images; None chooses.
     """
-    found = _find(data, labels, label_column, patient_column, labelled)
-    source = make_source(found, window)
+    beside = Beside(labels, patients, label_column, patient_column, missing, read=read)
+    return _open(data, beside, window, channels)
+
+
+def _open(data: Any, beside: Beside, window: str | None = None, channels: int | None = None) -> Source:
+    _refuse_beside(data, beside)
+    found = _find(data, beside)
+    if not beside.read:
+        found = replace(found, labels=None, split=None)
+    source = make_source(found, window, beside.missing, channels)
     check_sizes(source)
     return source
 
 
-def _find(data: Any, labels: Any, label_column: str | None, patient_column: str | None, labelled: bool) -> Found:
-    _refuse_columns(data, labels, label_column, patient_column)
+def _find(data: Any, beside: Beside) -> Found:
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         if not text.strip():
@@ -87,11 +121,11 @@ def _find(data: Any, labels: Any, label_column: str | None, patient_column: str 
             return _sample(name)
         if kind == "medmnist":
             return read_medmnist(name)
-        return _path(Path(text), labels, label_column, patient_column, labelled)
+        return _path(Path(text), beside)
     if isinstance(data, np.ndarray):
-        return read_array(data, labels)
+        return read_array(data, beside.labels, beside.patients)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Sequence):
-        return read_dataset(data, labels)
+        return read_dataset(data, beside.labels, beside.patients)
     raise UserError(
         f"{FORMS}, an array or a map-style torch dataset was wanted, found {type(data).__name__} as data; "
         "pass one of these"
@@ -103,18 +137,26 @@ def _is_table(data: Any, labels: Any) -> bool:
     if not isinstance(data, str | os.PathLike):
         return False
     path = Path(data)
-    return path.suffix.lower() in TABLES or (labels is not None and path.is_dir())
+    if path.suffix.lower() in TABLES:
+        return True
+    return disk.is_folder(path) and (labels is not None or bool(tables_in(path)))
 
 
-def _refuse_columns(data: Any, labels: Any, label_column: str | None, patient_column: str | None) -> None:
-    """UserError for the name of a column where there are none: it would be passed over in silence."""
-    for option, column in (("--label-column", label_column), ("--patient-column", patient_column)):
-        if column is not None and not _is_table(data, labels):
-            place = data if isinstance(data, str | os.PathLike) else f"the given {type(data).__name__}"
+def _refuse_beside(data: Any, beside: Beside) -> None:
+    """UserError for what would be passed over in silence: columns without a table, patients beside a path."""
+    there = isinstance(data, str | os.PathLike)
+    place = os.fspath(data) if there else f"the given {type(data).__name__}"
+    for option, column in (("--label-column", beside.label_column), ("--patient-column", beside.patient_column)):
+        if column is not None and not _is_table(data, beside.labels):
             raise UserError(
                 f"a CSV was wanted, of which {option} names a column, found {option} {column} beside {place}; "
                 "leave it out, or give a CSV manifest"
             )
+    if beside.patients is not None and there:
+        raise UserError(
+            f"patients= beside an array or a data set was wanted, found it beside {place}; leave it out: patient ids "
+            "are the column patient of a CSV, or the array patients of an .npz"
+        )
 
 
 def _sample(name: str) -> Found:
@@ -124,29 +166,49 @@ def _sample(name: str) -> Found:
     return SAMPLES[name]()
 
 
-def _path(path: Path, labels: Any, label_column: str | None, patient_column: str | None, labelled: bool) -> Found:
-    if not path.exists():
+def _path(path: Path, beside: Beside) -> Found:
+    if disk.is_folder(path):
+        if beside.labels is not None:
+            return read_flat(path, _labels_table(beside.labels), beside.wanted)
+        return read_folder(path, beside.wanted) if beside.needed else _any_folder(path, beside.wanted)
+    if what := disk.what_is(path):
+        raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")
+    if not disk.is_file(path):
         raise UserError(f"{FORMS} was wanted, found nothing at {path}; check the path")
-    if path.is_dir():
-        if labels is not None:
-            return read_flat(path, _labels_table(labels), label_column, patient_column)
-        return read_folder(path) if labelled else _any_folder(path)
-    if labels is not None:
-        raise UserError(f"labels= beside a folder of images was wanted, found it beside {path}; leave it out")
+    if beside.labels is not None:
+        raise UserError(f"--labels beside a folder of images was wanted, found it beside {path}; leave it out")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return read_npz(path)
     if suffix in TABLES:
-        return read_manifest(path, label_column, patient_column, labelled)
-    raise UserError(f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it")
+        return read_manifest(path, beside.wanted)
+    return _single(path, suffix, beside.needed)
 
 
-def _any_folder(path: Path) -> Found:
+def _single(path: Path, suffix: str, needed: bool) -> Found:
+    """One image, where labels are not needed; UserError for any other file."""
+    if disk.is_dicom(path):
+        raise UserError(f"{FORMS} was wanted, found a DICOM file at {path}; {DICOM_REMEDY}")
+    if not is_image(path):
+        raise UserError(
+            f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it to one of these"
+        )
+    if needed:
+        raise UserError(
+            f"{FORMS} was wanted, found a single image at {path}; give the folder that holds the class folders, or a "
+            "CSV with image and label"
+        )
+    return Found(path.stem, str(path), files=[path], root=path.parent)
+
+
+def _any_folder(path: Path, wanted: Wanted) -> Found:
     """Class folders if there are any, else every image below the folder."""
     try:
-        return read_folder(path)
+        return read_folder(path, wanted)
     except UserError:
-        return read_flat(path, None, None, None)
+        if wanted.label is not None or wanted.patient is not None:
+            raise
+        return read_flat(path, None, wanted)
 
 
 def _labels_table(labels: Any) -> Path:
@@ -155,78 +217,7 @@ def _labels_table(labels: Any) -> Path:
             f"the path of a CSV with image and label was wanted, found {type(labels).__name__} as labels= of a folder; "
             "write the labels into a CSV"
         )
-    if not (table := Path(labels)).is_file():
-        raise UserError(f"a CSV with image and label was wanted, found nothing at {table}; check labels=")
+    if not disk.is_file(table := Path(labels)):
+        found = disk.what_is(table) or "nothing"
+        raise UserError(f"a CSV with image and label was wanted, found {found} at {table}; check --labels")
     return table
-
-
-def join(labelled: Source, unlabeled: Source) -> Source:
-    """Both sources as one; the labels and splits of the second are forgotten, its patients matched by identifier."""
-    if labelled.dims != unlabeled.dims:
-        words = {2: "images", 3: "volumes"}
-        raise UserError(
-            f"unlabelled {words[labelled.dims]}, as in {labelled.place}, were wanted, found {words[unlabeled.dims]} in "
-            f"{unlabeled.place}; leave them out"
-        )
-    if labelled.channels != unlabeled.channels:
-        raise UserError(
-            f"unlabelled images with {labelled.channels} channels, as in {labelled.place}, were wanted, found "
-            f"{unlabeled.channels} in {unlabeled.place}; convert them"
-        )
-    first = labelled.n
-    groups, patients = _join_patients(labelled, unlabeled)
-    files = None
-    if labelled.files is not None and unlabeled.files is not None:
-        files = labelled.files + unlabeled.files
-    return replace(
-        labelled,
-        labels=_concatenate(labelled.labels, np.full(unlabeled.n, -1)),
-        split=np.concatenate([labelled.split, np.full(unlabeled.n, NO_SPLIT, dtype=np.int8)]),
-        read=lambda row: labelled.read(row) if row < first else unlabeled.read(row - first),
-        sizes=np.concatenate([labelled.sizes, unlabeled.sizes]),
-        white=_concatenate(labelled.white, unlabeled.white),
-        key=f"{labelled.key}+{unlabeled.key}",
-        groups=groups,
-        patients=patients,
-        array=None,
-        files=files,
-        spacing=_join_spacing(labelled, unlabeled),
-        slices=_join_slices(labelled, unlabeled),
-        notes=(*labelled.notes, *unlabeled.notes, f"{unlabeled.n} images without labels were added"),
-    )
-
-
-def _join_spacing(first: Source, second: Source) -> NDArray[np.float64] | None:
-    if first.spacing is None or second.spacing is None:
-        return None
-    return np.concatenate([first.spacing, second.spacing])
-
-
-def _join_slices(first: Source, second: Source) -> NDArray[np.float64] | None:
-    if first.slices is None and second.slices is None:
-        return None
-    parts = [np.full(part.n, np.nan) if part.slices is None else part.slices for part in (first, second)]
-    return np.concatenate(parts)
-
-
-def _join_patients(labelled: Source, unlabeled: Source) -> tuple[Ints | None, tuple[str, ...]]:
-    if labelled.groups is None:
-        return None, ()
-    ids = list(labelled.patients)
-    if unlabeled.groups is None:
-        return _concatenate(labelled.groups, len(ids) + np.arange(unlabeled.n)), (*ids, *[""] * unlabeled.n)
-    index = {identifier: at for at, identifier in enumerate(ids) if identifier}
-    place = np.empty(len(unlabeled.patients), dtype=np.int64)
-    for at, identifier in enumerate(unlabeled.patients):
-        if identifier not in index:
-            if identifier:
-                index[identifier] = len(ids)
-            place[at] = len(ids)
-            ids.append(identifier)
-        else:
-            place[at] = index[identifier]
-    return _concatenate(labelled.groups, place[unlabeled.groups]), tuple(ids)
-
-
-def _concatenate(first: Ints, second: NDArray[Any]) -> Ints:
-    return np.concatenate([first, second]).astype(np.int64)

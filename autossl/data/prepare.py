@@ -33,11 +33,12 @@ from autossl.data.dataset import (
     Ints,
     Source,
 )
-from autossl.data.draw import merge
+from autossl.data.draw import groups_per_class, merge
 from autossl.data.found import stack_positions
 from autossl.data.splits import Split, split
 from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
 from autossl.errors import UserError
+from autossl.verdict import few_patients
 
 MOMENT_VALUES = 1 << 24  # pixels or voxels at a time
 
@@ -105,6 +106,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         *parts.notes,
         *duplicate_notes(found, parts.left),
         *lacking,
+        *_few_notes(data),
         *pixel_notes(data, int(stored.flat.sum())),
     )
     data = replace(data, mean=mean, std=std, notes=notes)
@@ -160,6 +162,18 @@ def _stack_notes(data: Data) -> list[str]:
     return [f"{plural(int(known.sum()), 'image')} lie in {plural(stacks, 'stack')} of slices, one for each patient"]
 
 
+def _few_notes(data: Data) -> tuple[str, ...]:
+    counts = {PARTS[part]: _groups(data, part) for part in (PROBE, TEST)}
+    return few_patients(counts, "patient" if data.has_patients else "image")
+
+
+def _groups(data: Data, part: int) -> dict[str, int]:
+    """Patients with a label of each class in a part."""
+    rows = data.rows(part, labelled=True)
+    held = groups_per_class(data.labels[rows], data.groups[rows], len(data.classes))
+    return dict(zip(data.classes, held.tolist(), strict=True))
+
+
 def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of images / scale over the probe part."""
     rows, channels = data.rows(PROBE), data.images.shape[-1]
@@ -212,6 +226,7 @@ def _part_record(data: Data, part: int) -> dict[str, Any]:
         "labels": len(data.rows(part, labelled=True)),
         "groups": len(np.unique(data.groups[rows])),
         "classes": class_counts(data, part),
+        "class_groups": _groups(data, part),
     }
 
 
@@ -244,7 +259,8 @@ def load(folder: Path) -> Data:
     """The `Data` that `prepare` wrote into `folder`, without the source."""
     if not (folder / "data.npz").is_file() or not (folder / "images.npy").is_file():
         raise UserError(f"decoded images were wanted, found none in {folder}; run autossl search on the data again")
-    with np.load(folder / "data.npz", allow_pickle=False) as stored:
+    # NumPy leaves a damaged file open that it has opened itself
+    with open(folder / "data.npz", "rb") as file, np.load(file, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
         return Data(
             name=about["name"],

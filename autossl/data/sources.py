@@ -13,30 +13,41 @@ from numpy.typing import NDArray
 
 from autossl.data import nifti
 from autossl.data.arrays import content_key
+from autossl.data.channels import of_channels
+from autossl.data.checks import plural
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
-from autossl.data.found import Found, encode_labels, encode_patients, encode_slices
+from autossl.data.disk import is_dicom
+from autossl.data.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
+from autossl.data.found import Found, alike_note, encode_patients, encode_slices
 from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
+from autossl.data.labels import encode_labels, without_missing
 from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
 from autossl.errors import UserError
 
 Columns = tuple[NDArray[Any], ...]
+FLOATS = "pixels were floats"  # how the note on them begins
 
 
-def make_source(found: Found, window: str | None) -> Source:
-    """Images or volumes that can be read one by one; `window` None chooses one for volumes that need it."""
+def make_source(
+    found: Found, window: str | None, missing: str | Sequence[str] | None = None, channels: int | None = None
+) -> Source:
+    """Images or volumes that can be read one by one.
+
+    `window` None chooses one for volumes that need it, `channels` None says what images have: 1 where all are grey,
+    in files of whatever form, 3 where one has colours. `missing`: the words that mean "no label", but for the names
+    of class folders.
+    """
     n = found.n
-    labels, classes = encode_labels(found.labels or [""] * n, found.class_names, found.place)
-    notes = list(found.notes)
-    groups: Ints | None = None
-    patients: tuple[str, ...] = ()
-    if found.patients is not None and any(found.patients):
-        groups, patients, unknown = encode_patients(found.patients)
-        if unknown:
-            notes.append(f"{unknown} images have no patient id and count as one patient each")
+    labels, classes, of_labels = _labels(found, missing)
+    groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, groups)
-    notes += passed_over
+    notes = [*found.notes, *of_labels, *of_patients, *passed_over]
     if found.absent:
-        notes.append(f"{found.absent} rows of the table name images that are not there and were left out")
+        one = found.absent == 1
+        notes.append(
+            f"{plural(found.absent, 'row')} of the table {'names an image that is' if one else 'name images that are'} "
+            f"not there and {'was' if one else 'were'} left out"
+        )
     split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
     bare = Source(
         found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
@@ -46,11 +57,41 @@ def make_source(found: Found, window: str | None) -> Source:
     none = np.zeros(0)
     columns = (labels, names, split, none if groups is None else groups, none if slices is None else slices)
     if found.files is not None:
-        return _from_files(bare, tuple(found.files), columns, window)
+        return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
     if isinstance(found.images, np.ndarray):
-        return _from_array(bare, found.images, columns, window)
-    return _from_items(bare, found.images, columns, window)
+        return _from_array(bare, found.images, columns, window, channels)
+    return _from_items(bare, found.images, columns, window, channels)
+
+
+def _labels(found: Found, missing: str | Sequence[str] | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
+    """Class indices, class names and notes."""
+    if found.labels is None:
+        return np.full(found.n, -1, dtype=np.int64), (), ()
+    if found.class_folders:
+        values = found.labels
+        said: tuple[str, ...] = ()
+        if missing:
+            said = ("folders are classes, whatever their names: --missing is for the labels of tables",)
+    else:
+        values, said = without_missing(found.labels, missing)
+    labels, classes, notes = encode_labels(values, found.class_names, found.place, found.class_folders)
+    return labels, classes, (*said, *notes)
+
+
+def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:
+    """Patient indices, identifiers and notes; none where no image has one."""
+    if found.patients is None or not any(found.patients):
+        return None, (), []
+    groups, patients, unknown = encode_patients(found.patients)
+    notes = list(alike_note(patients))
+    if unknown:
+        one = unknown == 1
+        notes.append(
+            f"{plural(unknown, 'image')} {'has' if one else 'have'} no patient id and "
+            f"{'counts as one patient' if one else 'count as one patient each'}"
+        )
+    return groups, patients, notes
 
 
 def _slices(found: Found, groups: Ints | None) -> tuple[NDArray[np.float64] | None, list[str]]:
@@ -67,7 +108,9 @@ def _never(row: int) -> Pixels:
     raise AssertionError(f"row {row} of a source without images")
 
 
-def _from_array(bare: Source, values: NDArray[Any], columns: Columns, window: str | None) -> Source:
+def _from_array(
+    bare: Source, values: NDArray[Any], columns: Columns, window: str | None, channels: int | None
+) -> Source:
     window = _window(values, window, bare.place) if values.ndim == 5 else KEPT
     if window == KEPT:
         array, white = to_pixels(values, bare.place)
@@ -83,27 +126,30 @@ def _from_array(bare: Source, values: NDArray[Any], columns: Columns, window: st
         white=np.full(len(array), white),
         key=content_key((array, *columns)),
     )
-    return _with_window(source, window, _depth_note(values, array))
+    source = _with_window(source, window, _depth_note(values, array))
+    return of_channels(source, [source.channels] * source.n, channels)
 
 
-def _from_items(bare: Source, values: list[NDArray[Any]], columns: Columns, window: str | None) -> Source:
+def _from_items(
+    bare: Source, values: list[NDArray[Any]], columns: Columns, window: str | None, channels: int | None
+) -> Source:
     _one_count(bare.place, [value.ndim - 1 for value in values], "axes", "leave out the images or the volumes")
-    _one_count(bare.place, [value.shape[-1] for value in values], "channels", "convert them to one form")
+    counts = [value.shape[-1] for value in values]
+    if values[0].ndim == 4 or not set(counts) <= {1, 3}:
+        _one_count(bare.place, counts, "channels", "convert them to one form")
     places = [f"item {row} of {bare.place}" for row in range(len(values))]
     window = _window(values, window, bare.place) if values[0].ndim == 4 else KEPT
     converted = [to_voxels(value, window, place) for value, place in zip(values, places, strict=True)]
-    if len({pixels.dtype for pixels, _ in converted}) > 1:
-        converted = [to_voxels(value, window, bare.place, deep=True) for value in values]
     items = [pixels for pixels, _ in converted]
     source = replace(
         bare,
         read=lambda row: items[row],
         sizes=np.array([item.shape[:-1] for item in items]),
-        channels=items[0].shape[-1],
-        white=np.full(len(items), converted[0][1]),
+        channels=max(counts),
+        white=np.array([white for _, white in converted]),
         key=content_key((*items, *columns)),
     )
-    return _with_window(source, window, _depth_note(values[0], items[0]))
+    return of_channels(_with_window(source, window, _depth_note(values[0], items[0])), counts, channels)
 
 
 def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
@@ -141,22 +187,47 @@ def _depth_note(values: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
     if values.dtype.kind != "f":
         return ()
     steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
-    return (f"pixels were floats in [0, 1] and are kept in steps of {steps}",)
+    return (f"{FLOATS} in [0, 1] and are kept in steps of {steps}",)
 
 
-def _from_files(bare: Source, files: tuple[Path, ...], columns: Columns, window: str | None) -> Source:
+def _from_files(
+    bare: Source, files: tuple[Path, ...], columns: Columns, window: str | None, channels: int | None
+) -> Source:
     bare = replace(bare, files=files, key=content_key((_stamps(files, bare.root), *columns)))
     if _are_volumes(bare, files):
         return _from_volumes(bare, files, window)
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(look, files))
-    return replace(
+        headers = list(pool.map(_look, files))
+    _refuse_dicom(bare, [file for file, header in zip(files, headers, strict=True) if header is None])
+    counts = [header.channels if header else 0 for header in headers]
+    source = replace(
         bare,
         read=lambda row: decode(files[row]),
         sizes=np.array([header.size if header else (0, 0) for header in headers]),
-        channels=_one_channel_count(bare, headers),
+        channels=max(counts),
         white=np.array([header.white if header else 255 for header in headers]),
+        notes=(*bare.notes, *_form_notes(headers)),
     )
+    return of_channels(source, counts, channels)
+
+
+def _form_notes(headers: list[Header | None]) -> list[str]:
+    turned = sum(header.turned for header in headers if header)
+    inverted = sum(header.inverted for header in headers if header)
+    notes = [f"{plural(turned, 'image')} turned as the orientation tag says"] if turned else []
+    return [*notes, f"{plural(inverted, 'image')} inverted, for the file says that 0 is white"] if inverted else notes
+
+
+def _look(path: Path) -> Header | None:
+    """The header of a file that is called as an image is; of others it is asked first whether they are DICOM."""
+    return None if not is_image(path) and is_dicom(path) else look(path)
+
+
+def _refuse_dicom(source: Source, unreadable: list[Path]) -> None:
+    """UserError where an image cannot be read because it is DICOM, whatever it is called."""
+    for path in unreadable[:MOST_LOOKED_AT]:
+        if is_dicom(path):
+            raise UserError(f"images were wanted, found DICOM files in {source.place}; {DICOM_REMEDY}")
 
 
 def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
@@ -217,15 +288,13 @@ def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
 
 def _one_channel_count(source: Source, headers: list[Header | None]) -> int:
     rows: dict[int, list[int]] = {}
-    for row, header in enumerate(headers):
-        if header:
-            rows.setdefault(header.channels, []).append(row)
+    for row, header in ((row, header) for row, header in enumerate(headers) if header):
+        rows.setdefault(header.channels, []).append(row)
     if len(rows) > 1:
         found = " and ".join(
             f"{len(at)} with {count} (such as {source.naming(at[0])})" for count, at in sorted(rows.items())
         )
         raise UserError(
-            f"images with one number of channels were wanted, found {found} in {source.place}; "
-            "convert them all to grey or all to RGB"
+            f"images with one number of channels were wanted, found {found} in {source.place}; leave one kind out"
         )
     return next(iter(rows), 0)

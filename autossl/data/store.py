@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autossl.data import volumes
 from autossl.data.checks import allowed_failures, too_many_unreadable
 from autossl.data.dataset import Pixels, Source
-from autossl.data.images import Unreadable, fit
+from autossl.data.images import Unreadable, fit, is_grey
 from autossl.errors import UserError
 
 DIGEST_BYTES = 16
@@ -76,7 +76,7 @@ def is_stored(source: Source, folder: Path, size: int) -> bool:
 
 
 def _key(source: Source, size: int) -> str:
-    return f"2 {source.key} {size}"
+    return f"3 {source.key} {source.channels} {size}"
 
 
 def _open(images: Path, known: Any) -> Stored:
@@ -148,10 +148,18 @@ def _decode_all(source: Source, size: int) -> Iterator[_Decoded | None]:
 
 def _try(source: Source, row: int, size: int) -> _Decoded | None:
     try:
-        image = source.read(row)
+        return _finish(source, row, read(source, row), size)
     except (Unreadable, UserError):
         return None
-    return _finish(source, row, image, size) if image.shape == (*source.sizes[row], source.channels) else None
+
+
+def read(source: Source, row: int) -> Pixels:
+    """One image or volume as it is; Unreadable where it is damaged, or not what its header says."""
+    image = source.read(row)
+    dtype = np.uint8 if source.white[row] == 255 else np.uint16
+    if image.shape != (*source.sizes[row], source.channels) or image.dtype != dtype:
+        raise Unreadable(f"its header says {source.sizes[row].tolist()}, its pixels are {list(image.shape)}")
+    return image
 
 
 def _finish(source: Source, row: int, image: Pixels, size: int) -> _Decoded:
@@ -167,7 +175,9 @@ def brought_to(size: int, source: Source, row: int, image: Pixels) -> Pixels:
 
 
 def digest(image: Pixels) -> NDArray[np.uint8]:
-    """(16,) a hash of pixels, shape and depth."""
+    """(16,) a hash of pixels, shape and depth; of grey alike in one channel and in three equal ones."""
+    if image.ndim == 3 and image.shape[2] == 3 and is_grey(image):
+        image = image[:, :, :1]
     content = hashlib.blake2b(f"{image.shape}{image.dtype.name}".encode(), digest_size=DIGEST_BYTES)
     content.update(np.ascontiguousarray(image).data)
     return np.frombuffer(content.digest(), dtype=np.uint8)

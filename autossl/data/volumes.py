@@ -68,7 +68,9 @@ def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False)
                 f"Hounsfield units were wanted, as in the rest of the data, found 8-bit values in {place}; "
                 "give the volumes in their own units"
             )
-        return (np.rint(np.clip(volume, *HOUNSFIELD)) - HOUNSFIELD[0]).astype(np.uint16), CT_WHITE
+        # as floats: unsigned types hold no -1024
+        whole = np.rint(volume.astype(np.result_type(volume.dtype, np.float32), copy=False))
+        return (np.clip(whole, *HOUNSFIELD) - HOUNSFIELD[0]).astype(np.uint16), CT_WHITE
     some = _thinned(volume).reshape(-1, volume.shape[3]).astype(np.float64)
     low, high = np.percentile(some, TAILS, axis=0)
     narrow = high <= low  # nearly one value throughout: an outlier is all there is to see

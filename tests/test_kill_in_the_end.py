@@ -1,0 +1,235 @@
+"""The end of a study is killed in every stage and goes on: nothing is trained twice, and the result is the same."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+import autossl
+from autossl import baselines, resumable
+from autossl.context import Context, open_context
+from autossl.finish import NOT_YET, Finish
+from autossl.folder import Folder, read_json, write_json
+from autossl.report import write_report
+from autossl.single import evaluate
+
+STAGES = {  # what the study says when it begins one: the step in which it is killed
+    "training on the labels alone, the baseline": 25,  # in the second of its three runs
+    "candidate 0 again with another training seed": 5,
+    "training candidate 0 (denoising) on, with a falling learning rate": 3,
+    "fine-tuning on the labels": 4,
+}
+# in a process of its own: short runs on the labels, and a checkpoint before every step
+PRELUDE = (
+    "from autossl import baselines, resumable; baselines.LABEL_PASSES = 4; "
+    "resumable.EVERY = resumable.LAST = 0.0; resumable.SHARE = 1e9; from autossl.cli import main; main()"
+)
+
+
+class Killed(BaseException):
+    """In place of a kill."""
+
+
+@pytest.fixture(scope="module")
+def often() -> Any:
+    """Short runs on the labels; a checkpoint before every step and at every end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "LABEL_PASSES", 4)
+        for name, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
+            patch.setattr(resumable, name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, often: None) -> Folder:
+    """A study of 90 grey images of three textures, one candidate, fine-tuned."""
+    rng, y, rows = np.random.default_rng(0), np.arange(90) % 3, np.arange(16)
+    waves = np.sin(rows[None, :, None] * (0.5 + 0.6 * y[:, None, None]) + rng.uniform(0, 6, (90, 1, 1)))
+    images = np.clip(127 + 60 * waves + rng.normal(0, 90, (90, 16, 16)), 0, 255).astype(np.uint8)
+    settings: dict[str, Any] = {"time_limit": None, "max_candidates": 1, "methods": "denoising", "seed": 1}
+    settings |= {"backbone": "test_resnet", "adaptation": "finetune", "device": "cpu", "precision": "fp32"}
+    return autossl.search(images, labels=y, out=tmp_path_factory.mktemp("ended") / "run", workers=1, **settings).folder
+
+
+def before_its_end(ended: Folder, root: Path) -> Folder:
+    """The study with its search behind it, a short replicate and a short final training before it."""
+    folder = Folder(Path(shutil.copytree(ended.root, root)))
+    for path in (folder.encoder, folder.model, folder.root / "baselines"):
+        shutil.rmtree(path)
+    folder.report.unlink()
+    state = read_json(folder.state)
+    state["plan"] |= {"replicates": 1, "rungs": [640], "final_images": 400}
+    done = {*NOT_YET, "finished", "result", "tests", "stage"}
+    write_json(folder.state, {name: value for name, value in state.items() if name not in done})
+    return folder
+
+
+def finish(folder: Folder, stage: str = "", step: int = 0, change: Callable[[Context], None] = lambda _: None) -> None:
+    """The end of the study in this process; killed in a stage before this step."""
+    now, steps = "", 0
+
+    def say(words: str) -> None:
+        nonlocal now, steps
+        now, steps = words, 0
+
+    def tick() -> None:
+        nonlocal steps
+        steps += 1
+        if now == stage and steps > step:
+            raise Killed
+
+    context = open_context(folder)
+    change(context)
+    Finish(context, lambda: 0.0, say, tick).run()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ended: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The same end without a kill."""
+    folder = before_its_end(ended, tmp_path_factory.mktemp("undisturbed") / "run")
+    finish(folder)
+    return folder
+
+
+def outcome(folder: Folder) -> dict[str, Any]:
+    """Everything that a study found, without seconds, and every weight that it exported."""
+    result = {k: v for k, v in read_json(folder.state)["result"].items() if k != "tests"}
+    result["supervised"] = {k: v for k, v in result["supervised"].items() if k != "seconds"}
+    places = (folder.encoder, folder.model, folder.root / "baselines" / "supervised")
+    return result | {place.name: (place / "model.safetensors").read_bytes() for place in places}
+
+
+def files(folder: Folder) -> list[str]:
+    return sorted(str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file())
+
+
+def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
+    exported = [
+        f"{name}/{file}"
+        for name in ("encoder", "model", "baselines/supervised")
+        for file in ("README.md", "config.json", "metrics.json", "model.safetensors")
+    ]
+    own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
+    parts = ["artifacts/c0000-r0.npz", "artifacts/test.npz", "checkpoints/c0000-r0.pt", "study.journal"]
+    cache = ["cache/data.npz", "cache/images.npy", "cache/images.npz"]
+    assert files(ended) == sorted([*exported, *own, *parts, *cache])
+
+
+def test_what_kills_left_is_cleared_away_and_nothing_waits(undisturbed: Folder, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(undisturbed.root, tmp_path / "run")))
+    clean = files(folder)
+    for name in ("c0000-r0.partial.pt", "final-c0000-r0.pt", "test.npz", ".supervised.pt.4711.part"):
+        (folder.checkpoints / name).write_bytes(b"left")
+    (folder.root / ".model.part").mkdir()
+    (folder.root / ".model.part" / "README.md").touch()
+    folder.stop.touch()
+    context = open_context(folder)
+    context.study.enqueue_trial({"method": "denoising"}, user_attrs={"rung": 0, "prior_index": 1})
+    context.study.ask()
+    context.study.enqueue_trial({"method": "denoising"}, user_attrs={"rung": 0, "prior_index": 2})
+    finish(folder)
+    assert files(folder) == clean
+    assert {t.state for t in context.study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+
+
+def test_killed_once_in_every_stage_the_end_is_the_same(
+    ended: Folder, undisturbed: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = before_its_end(ended, tmp_path / "run")
+    caplog.set_level("INFO", logger="autossl")
+    for stage, step in STAGES.items():
+        with pytest.raises(Killed):
+            finish(folder, stage, step)
+    finish(folder)
+    assert outcome(folder) == outcome(undisturbed)
+    assert files(folder) == files(undisturbed)
+    assert read_json(folder.state)["tests"] == 1  # no network was tested twice
+    went_on = [record.getMessage() for record in caplog.records if "going on from a checkpoint" in record.getMessage()]
+    # two runs on the labels, the replicate, the final training, the fine-tune; the killed step is the next
+    assert len(went_on) == 5
+    assert all("checkpoint, 0 images" not in words for words in went_on)
+
+
+def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
+    ended: Folder, undisturbed: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = before_its_end(ended, tmp_path / "run")
+
+    def killed_at_its_second_network(context: Context) -> None:
+        embed = context.embed
+
+        def embedding(encoder: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            if context.state("testing") == ["winner", "untrained"]:
+                raise Killed
+            return embed(encoder, rows)
+
+        monkeypatch.setattr(context, "embed", embedding)
+
+    with pytest.raises(Killed):
+        finish(folder, change=killed_at_its_second_network)
+    assert read_json(folder.state)["tests"] == 1  # before there is any result
+    assert "result" not in read_json(folder.state)
+    finish(folder)
+    assert outcome(folder) == outcome(undisturbed)
+    assert read_json(folder.state)["tests"] == read_json(folder.state)["result"]["tests"] == 2
+    write_report(folder, folder.report)
+    assert "has been evaluated 2 times" in folder.report.read_text()
+    evaluate(folder.root)
+    assert read_json(folder.state)["tests"] == 3
+
+
+def test_a_study_that_was_killed_while_its_report_was_written_gets_one(ended: Folder, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(ended.root, tmp_path / "run")))
+    folder.report.unlink()
+    write_json(folder.state, {**read_json(folder.state), "stage": "writing the report"})
+    autossl.resume(folder.root)
+    assert folder.report.is_file()
+    state = read_json(folder.state)
+    assert (state["stage"], state["finished"], state["tests"]) == ("done", True, 1)
+
+
+def start(folder: Folder) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PRELUDE, "resume", str(folder.root), "--quiet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, start_new_session=True, env=environment, stderr=subprocess.PIPE)
+
+
+def test_real_processes_are_killed_in_every_stage(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
+    folder = before_its_end(ended, tmp_path / "run")
+    moments: list[tuple[str, Callable[[subprocess.Popen[bytes]], None], int]] = [
+        ("checkpoints/supervised-1.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/replicate-c0000-r0-1.pt", lambda p: os.kill(p.pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/final-c0000-r0.pt", lambda p: os.kill(p.pid, signal.SIGTERM), -signal.SIGTERM),
+        ("checkpoints/test.npz", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/finetune.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
+    ]
+    for file, kill, code in moments:
+        process = start(folder)
+        while process.poll() is None and not (folder.root / file).is_file():
+            time.sleep(0.005)
+        kill(process)
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == code, (file, errors.decode())
+        assert (folder.root / file).is_file(), file
+        assert "result" not in read_json(folder.state)
+    assert read_json(folder.state)["tests"] >= 1
+    process = start(folder)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors.decode()
+    assert outcome(folder) == outcome(undisturbed)
+    assert [name for name in files(folder) if name != "report.html"] == files(undisturbed)
+    log = folder.log.read_text()
+    # in the study that was copied; begun, gone on with, and not a third time
+    assert log.count("training on the labels alone") == 3
+    assert log.count("going on from a checkpoint") >= 5
+    assert read_json(folder.state)["finished"]

@@ -1,0 +1,155 @@
+"""Time limits that are too short: refused before anything is decoded, in a sentence that helps, and nothing is left."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from autossl import controller
+from autossl.calibrate import measure
+from autossl.clock import seconds
+from autossl.data import images as decoding
+from autossl.display import Display
+from autossl.encoder import Encoder
+from autossl.errors import UserError
+from autossl.folder import Folder
+from autossl.settings import Asked
+from autossl.study import Study
+
+Start = Callable[..., Folder]
+CALL = r"at least (.+) was wanted .*, found --time-limit 1m; give --time-limit (\w+)"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders with 80 grey PNG files of 96 px."""
+    root, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    for name, level in (("benign", 90), ("malignant", 160)):
+        (root / name).mkdir()
+        for number in range(40):
+            pixels = rng.normal(level, 40, (96, 96)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def start(photographs: Path, tmp_path: Path) -> Start:
+    """Begins a study of them in tmp_path/run."""
+
+    def begin(time_limit: str, **more: object) -> Folder:
+        asked = Asked(out=str(tmp_path / "run"), time_limit=time_limit, device="cpu", **more)  # type: ignore[arg-type]
+        return controller.start(str(photographs), asked, quiet=True)
+
+    return begin
+
+
+def refused(start: Start, time_limit: str, **more: object) -> str:
+    """The sentence."""
+    with pytest.raises(UserError) as refusal:
+        start(time_limit, **more)
+    return str(refusal.value)
+
+
+class Planned(Exception):
+    """The time was planned: this is as far as these tests go."""
+
+
+@pytest.fixture
+def until_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends a run where its search would begin."""
+
+    def search(*_: object) -> None:
+        raise Planned
+
+    monkeypatch.setattr(controller, "_search", search)
+
+
+def test_a_limit_that_is_too_short_is_refused_before_decoding_and_leaves_nothing(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+    read = decoding.decode
+    monkeypatch.setattr("autossl.data.sources.decode", lambda path: seen.append(path) or read(path))  # type: ignore[func-returns-value]
+    began = time.process_time()
+    sentence = refused(start, "60s")
+    assert time.process_time() - began < 8  # imports take two more
+    assert re.match("a time limit of " + CALL + r", or smaller images: --image-size 64 needs \d+ min", sentence)
+    assert len(seen) < 80 / 2
+    assert not (tmp_path / "run").exists()
+
+
+def busy() -> float:
+    """How many times as long as its work a process takes now, beside others."""
+    began, worked = time.perf_counter(), time.process_time()
+    while time.process_time() - worked < 0.2:
+        pass
+    return (time.perf_counter() - began) / (time.process_time() - worked)
+
+
+@pytest.mark.usefixtures("until_planned")
+def test_the_limit_that_is_named_is_enough(start: Start, tmp_path: Path) -> None:
+    before, named = busy(), re.search(CALL, refused(start, "60s"))
+    assert named is not None
+    try:
+        start(named[2])
+    except Planned:
+        pass
+    except UserError:
+        if busy() > 2 * before:
+            pytest.skip("the machine got twice as slow meanwhile")
+        raise
+    plan = Study(tmp_path / "run")._state()["plan"]
+    assert plan["limit"] == seconds(named[2])
+
+
+def test_what_is_refused_only_after_decoding_leaves_nothing_either(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as early:
+        early.setattr(controller, "foresee", lambda *_: None)
+        late = refused(start, "60s")
+    assert re.match("a time limit of " + CALL + ", or smaller images: --image-size 64$", late)
+    assert not (tmp_path / "run").exists()
+    assert "found --time-limit 1m" in refused(start, "60s", image_size=48)  # the same --out, other settings
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_study_whose_limit_is_too_short_says_so(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Planned
+
+    with monkeypatch.context() as early:
+        early.setattr(controller, "_planned", killed)
+        with pytest.raises(Planned):
+            start("9h")
+    with pytest.raises(UserError, match="give --time-limit"):
+        controller.resume(tmp_path / "run", "60s", quiet=True)
+    stage = Study(tmp_path / "run").status()["stage"]
+    assert stage.startswith("refused: a time limit of at least")
+
+
+def test_measuring_keeps_to_a_tenth_of_the_limit() -> None:
+    encoder = Encoder("resnet10t", 1, 224)
+    began = time.process_time()
+    speed = measure(encoder, 1, torch.device("cpu"), 20.0, 4.0)
+    assert time.process_time() - began < 2
+    assert 0.001 < speed.embed < speed.per_pass < 1
+
+
+def test_the_bar_moves_while_a_stage_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    began = time.monotonic()
+    with Display(tmp_path / "log", 90.0, lambda: time.monotonic() - began) as display:
+        display.say("measuring what things cost here")
+        time.sleep(3.5)
+    drawn = re.findall(r"(1 min \d+ s) left", capsys.readouterr().err)
+    assert len(set(drawn)) >= 3
