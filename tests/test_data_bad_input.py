@@ -246,8 +246,22 @@ def test_a_class_of_one_patient(tmp_path: Path) -> None:
 
 
 def test_too_few_patients_for_three_parts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two images of each of two classes.*in the probe part.*found 1 image of class"):
+        prepare(open_data(noise(4, 12, 12), labels=[0, 1, 0, 1]), tmp_path / "a")
     with pytest.raises(UserError, match="two classes at least were wanted in the selection part, found 0 in"):
-        prepare(open_data(noise(4, 12, 12), labels=[0, 1, 0, 1]), tmp_path)
+        prepare(open_data(noise(6, 12, 12), labels=[0, 1, 0, 1, 0, 1]), tmp_path / "b")
+
+
+def test_a_class_that_no_two_patients_have_outside_the_test_part(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "set.npz", images=noise(60, 12, 12), labels=np.repeat([0, 1], [30, 30]),
+        patients=np.r_[np.arange(30), np.full(25, 90), np.full(5, 91)],
+        split=np.repeat(["train", "test", "train", "test"], [20, 10, 25, 5]),
+    )  # fmt: skip
+    with pytest.raises(
+        UserError, match="two patients of each of two classes.*found 1 patient of class '1' in .*label mo"
+    ):
+        prepare(open_data(tmp_path / "set.npz"), tmp_path / "store")
 
 
 def test_too_few_labels_asked_for(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from autossl.data import DROPPED, PROBE, SELECTION, TEST, open_data, prepare
 from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.draw import groups_per_class
 from autossl.errors import UserError
 
 
@@ -51,6 +52,9 @@ def test_hannover_keeps_patients_together(shared_data: Path, tmp_path: Path) -> 
         open_data(path.parent)
     with pytest.raises(UserError, match="found patient ids in the column 'patient_id'"):
         open_data(path, label_column="patient_id")
+    died = prepare(open_data(path, label_column="died"), tmp_path / "died", image_size=32)
+    probe = (died.part == PROBE) & (died.labels >= 0)
+    assert groups_per_class(died.labels[probe], died.groups[probe], 2).min() == 2  # of three outside the test part
     source = open_data(path.parent, label_column="sex")
     assert source.notes[0] == "manifest.csv says what the images are, the names of the folders beside it do not"
     data = prepare(source, tmp_path, image_size=32)

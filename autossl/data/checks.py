@@ -19,6 +19,7 @@ from autossl.data.dataset import (
     Ints,
     Source,
 )
+from autossl.data.draw import groups_per_class
 from autossl.data.images import Unreadable
 from autossl.errors import UserError
 
@@ -130,8 +131,14 @@ def check_varies(source: Source, flat: NDArray[np.bool_], readable: NDArray[np.b
         )
 
 
-def check_parts(labels: Ints, part: NDArray[np.int8], source: Source, found: "Duplicates") -> tuple[str, ...]:
-    """Notes on classes that a scored part lacks; UserError where the probe part lacks one or the test part has none."""
+def check_parts(
+    labels: Ints, part: NDArray[np.int8], groups: Ints, source: Source, found: "Duplicates"
+) -> tuple[str, ...]:
+    """Notes on classes that a scored part lacks; UserError where the probe part lacks one or the test part has none.
+
+    Also where no two classes of the probe part have two groups (n,) each: nothing can be known of an encoder then.
+    """
+    _check_judged(labels, part, groups, source, found)
     classes, place = source.classes, source.place
     for number, word in ((TEST, "test"), (SELECTION, "selection")):
         held = np.unique(labels[(part == number) & (labels >= 0)])
@@ -152,6 +159,19 @@ def check_parts(labels: Ints, part: NDArray[np.int8], source: Source, found: "Du
         if lacking:
             notes.append(f"class {name} has no labelled image in the {' and the '.join(lacking)} part")
     return tuple(notes)
+
+
+def _check_judged(labels: Ints, part: NDArray[np.int8], groups: Ints, source: Source, found: "Duplicates") -> None:
+    """UserError where the labels of the probe part cannot tell one encoder from another."""
+    probe = part == PROBE
+    held = groups_per_class(labels[probe], groups[probe], len(source.classes))
+    if np.count_nonzero(held > 1) < 2:
+        unit, least = "image" if source.groups is None else "patient", source.classes[int(held.argmin())]
+        raise UserError(
+            f"two {unit}s of each of two classes at least were wanted in the probe part, where one is judged by the "
+            f"others, found {plural(int(held.min()), unit)} of class {least!r} in {source.place}; "
+            f"{_remedy(source, found)}"
+        )
 
 
 def _remedy(source: Source, found: "Duplicates") -> str:

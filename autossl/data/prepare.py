@@ -96,7 +96,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         record={},
         positions=positions(source, stored.flat),
     )
-    lacking = check_parts(data.labels, data.part, source, found)
+    lacking = check_parts(data.labels, data.part, groups, source, found)
     mean, std = moments(data)
     notes = (
         *source.notes,
