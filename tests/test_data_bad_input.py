@@ -246,7 +246,9 @@ def test_a_class_of_one_patient(tmp_path: Path) -> None:
 
 
 def test_too_few_patients_for_three_parts(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="two images of each of two classes.*in the probe part.*found 1 image of class"):
+    with pytest.raises(
+        UserError, match=r"two images of each of two classes.*in the probe part.*found 1 image of class"
+    ):
         prepare(open_data(noise(4, 12, 12), labels=[0, 1, 0, 1]), tmp_path / "a")
     with pytest.raises(UserError, match="two classes at least were wanted in the selection part, found 0 in"):
         prepare(open_data(noise(6, 12, 12), labels=[0, 1, 0, 1, 0, 1]), tmp_path / "b")
@@ -259,7 +261,7 @@ def test_a_class_that_no_two_patients_have_outside_the_test_part(tmp_path: Path)
         split=np.repeat(["train", "test", "train", "test"], [20, 10, 25, 5]),
     )  # fmt: skip
     with pytest.raises(
-        UserError, match="two patients of each of two classes.*found 1 patient of class '1' in .*label mo"
+        UserError, match=r"two patients of each of two classes.*found 1 patient of class '1' in .*label mo"
     ):
         prepare(open_data(tmp_path / "set.npz"), tmp_path / "store")
 
