@@ -15,6 +15,7 @@ from autossl.folder import replace_file
 from autossl.pool import Pool, places
 from autossl.pretext.base import Pretext
 from autossl.shortcut import early_accuracy, start
+from autossl.stored import Damaged
 
 AVERAGED = 0.1  # the scored encoder is the mean of the weights over this last part of the steps so far
 CLIP = 5.0  # largest norm of a gradient; only outliers reach it
@@ -220,8 +221,13 @@ def save(run: Run, path: Path, **facts: float) -> None:
 
 
 def resume(run: Run, path: Path) -> dict[str, float]:
-    """Bring `run` to where `save` left it; returns the facts beside it."""
-    state = torch.load(path, map_location=run.pool.device, weights_only=True)
+    """Bring `run` to where `save` left it; returns the facts beside it. Raises `Damaged`."""
+    try:
+        state = torch.load(path, map_location=run.pool.device, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as fault:  # what a file that is cut makes torch raise knows no bounds
+        raise Damaged(path, type(fault).__name__) from None
     assert state["batch"] == run.batch, "a checkpoint of another batch size"
     run.method.load_state_dict(state["method"])
     run.optimizer.load_state_dict(state["optimizer"])

@@ -92,7 +92,7 @@ def test_a_medmnist_volume_set_keeps_its_split_and_depth(tmp_path: Path) -> None
     assert (data.record["shape"], data.record["unit"], data.record["window"]) == ([9, 9, 9, 1], "voxels", KEPT)
     assert np.bincount(data.part).tolist() == [40, 20, 20]
     rows = dict(held(source))
-    assert rows["volumes"] == "80, 1 channel(s), most often 9 x 9 x 9 voxels"
+    assert rows["volumes"] == "80, 1 channel(s), all 9 x 9 x 9 voxels"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         except KeyError:
             raise OSError(errno.EPROTO, f"no way to {CANARY}", f"/home/{CANARY}.png") from ValueError(CANARY)
 
-    monkeypatch.setattr("autossl.data.open_data", fail)
+    monkeypatch.setattr("autossl.opening.open_data", fail)
     return here
 
 
@@ -132,7 +132,7 @@ def test_a_fault_of_a_worker_names_no_file(tmp_path: Path, caplog: pytest.LogCap
     np.savez(root / "cache" / "data.npz", about=np.array(json.dumps({"name": CANARY})))
     np.save(root / "cache" / "images.npy", np.zeros(3))
     with pytest.raises(SystemExit):
-        executor.guarded(str(root), "0", "1", "0")
+        executor.guarded(str(os.getppid()), str(root), "0", "1", "0")
     assert "a fault of this worker" in caplog.text
     assert "UserError" in caplog.text
     assert CANARY not in caplog.text
@@ -209,7 +209,7 @@ def test_a_lack_of_memory_is_exit_4(fault: Exception, monkeypatch: pytest.Monkey
     def fail(*_: Any, **__: Any) -> None:
         raise fault
 
-    monkeypatch.setattr("autossl.data.open_data", fail)
+    monkeypatch.setattr("autossl.opening.open_data", fail)
     result = run("inspect", "x.npz")
     assert result.exit_code == 4
     assert "out of memory" in result.output

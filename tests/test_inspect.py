@@ -79,7 +79,6 @@ def test_the_notes_are_those_of_a_study(tmp_path: Path) -> None:
 REFUSED = [
     (clean(12), [], "at least 20 labelled images"),
     (clean(60), ["--max-labels", "3"], "found --max-labels 3"),
-    (clean(60), ["--image-size", "4096"], "image size between 8 and 1024"),
     (clean(60), ["--backbone", "resnet10_3d"], "a backbone for images"),
 ]
 

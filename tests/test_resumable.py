@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from autossl import resumable
+from autossl.errors import UserError
 from autossl.resumable import Terms, Training
 from autossl.segments import KILLS, give_up, requeue_lost
 from autossl.train import Run, save
@@ -56,6 +57,14 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint before every step and at every end."""
     for name, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
         monkeypatch.setattr(resumable, name, value)
+
+
+def test_a_checkpoint_that_is_cut_is_named(tmp_path: Path) -> None:
+    save(make_run(), tmp_path / "run.pt")
+    content = (tmp_path / "run.pt").read_bytes()
+    (tmp_path / "run.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"a whole run.pt was wanted, but .* is damaged"):
+        Training(make_run(), tmp_path / "run.pt")
 
 
 @pytest.mark.parametrize(("method", "step"), [("moco", 0), ("moco", 4), ("dino", 9)])  # a queue; a teacher and a centre

@@ -51,7 +51,8 @@ def probes(folder: Folder, data: Path, refused: Iterable[str], only: Iterable[st
         words = {"RUN": str(folder.root), "DATA": str(data), "OUT": str(out), "OUT.npy": f"{out}.npy"}
         args = [words.get(word, word) for word in line.split()]
         call = {"dashboard": "served", "load": "load", "study": "study", "plan": "plan"}.get(name, "command")
-        allowed = [str(folder.root), str(out), str(out.with_name(f".{out.name}.part")), f"{out}.npy"]
+        parts = [str(out.with_name(f".{out.name}.{part}")) for part in ("part", "npy.{pid}.part")]
+        allowed = [str(folder.root), str(out), *parts, f"{out}.npy"]
         where = folder.root.with_name("repeated") if call == "plan" else folder.root
         found.append({
             "name": f"{folder.root.name}: {line}", "call": call, "allowed": [*allowed, str(where)],

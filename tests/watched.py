@@ -133,7 +133,7 @@ def forked(probe: dict[str, Any], place: Path) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         seen.clear()
-        allowed.extend(probe["allowed"])
+        allowed.extend(path.replace("{pid}", str(os.getpid())) for path in probe["allowed"])
         code = 70
         try:
             code = run(probe, out)
