@@ -49,7 +49,7 @@ def test_the_command_writes_a_png_that_names_no_patient(manifest: Path, tmp_path
         main, ["inspect", str(manifest), "--views", "--modality", "histology", "--out", str(out)]
     )
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1].split() == ["views", str(out)]
+    assert ["views", str(out)] in [line.split() for line in result.output.splitlines()]
     with Image.open(out) as image:
         assert image.format == "PNG"
         assert min(image.size) > 500
