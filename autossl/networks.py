@@ -22,6 +22,7 @@ SIZES = (  # what a network may be told besides its channels: what AutoSSL write
     "img_size", "patch_size", "output_stride", "no_max_pool", "conv1_t_stride", "conv1_t_size", "blocks_down",
     "block_inplanes", "window_size", "embed_dim", "depth", "depths", "num_heads", "num_layers",
 )  # fmt: skip
+POOLS = ("avg", "token", "max", "avgmax", "map")  # of `global_pool`, the one word among the keywords
 LARGEST, LONGEST = 1 << 16, 16  # of a size, and of a list of them
 NAME = re.compile(r"\w+(\.\w+)?")  # of timm, perhaps with the tag of its weights: no "hf-hub:", no "local-dir:"
 
@@ -76,14 +77,20 @@ def _check_arguments(model_args: object, place: str) -> None:
             f"keywords of a network were wanted, found model_args = {model_args!r}{place}; get the file anew from "
             "whoever made it"
         )
-    unknown = [key for key in model_args if key not in SIZES]
+    pool = model_args.get("global_pool", POOLS[0])
+    if pool not in POOLS:
+        raise UserError(
+            f"one of {', '.join(POOLS)} was wanted, found global_pool = {pool!r} in model_args{place}; mend it"
+        )
+    sizes = {key: value for key, value in model_args.items() if key != "global_pool"}
+    unknown = [key for key in sizes if key not in SIZES]
     if unknown:
         raise UserError(
             f"keywords that give sizes of a network were wanted, found {unknown[0]!r} in model_args{place}, which "
             f"AutoSSL never writes and does not obey; use the file only after asking whoever made it (known are "
             f"{', '.join(SIZES)})"
         )
-    for key, value in model_args.items():
+    for key, value in sizes.items():
         _check_sizes(f"{key} in model_args", value if isinstance(value, list | tuple) else [value], place)
 
 

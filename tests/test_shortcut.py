@@ -211,7 +211,7 @@ def test_status_leaderboard_and_report_say_so(tmp_path: Path) -> None:
     row = study.leaderboard()[0]
     assert "of its answers were right" in row["shortcut"]
     assert "of its answers were right" in as_csv([row])
-    assert "rotation (shortcut?)" in [list(column.cells) for column in as_table([row]).columns][1]
+    assert "rotation (shortcut?)" in [str(cell) for cell in list(as_table([row]).columns)[1].cells]
     said = CliRunner().invoke(main, ["status", str(tmp_path / "run")]).output
     assert "shortcut? candidate 0 (rotation): " in said
     page = study.report().read_text()
