@@ -200,16 +200,8 @@ def load(path: str | Path) -> Exported:
 
     Raises UserError if there is none at `path`.
     """
-    root = Path(path_of(path, "the folder of an encoder"))
-    folder = Folder(root)
-    if (folder.encoder / "config.json").is_file():
-        root = folder.encoder
+    root = _exported(path)
     config_file, weights = root / "config.json", root / "model.safetensors"
-    if not (config_file.is_file() and weights.is_file()):
-        raise UserError(
-            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, none is at {path};"
-            " give the folder that autossl export or --out named"
-        )
     config = read_json(config_file)
     own = config["autossl"]
     channels = len(own["mean"])
@@ -236,3 +228,17 @@ def load(path: str | Path) -> Exported:
         own.get("window", KEPT), own.get("depth", ""), own.get("floats", False),
     )  # fmt: skip
     return encoder.eval()
+
+
+def _exported(path: str | Path) -> Path:
+    """The folder of an exported encoder or model at `path`, which may be a study's; UserError if there is none."""
+    root = Path(path_of(path, "the folder of an encoder"))
+    folder = Folder(root)
+    if (folder.encoder / "config.json").is_file():
+        root = folder.encoder
+    if not all((root / name).is_file() for name in ("config.json", "model.safetensors")):
+        raise UserError(
+            f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, none is at {path};"
+            " give the folder that autossl export or --out named"
+        )
+    return root

@@ -56,24 +56,19 @@ def evaluate(
     folder = existing(run)
     if not folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
-    data, labels = path_in(data, "--data"), path_in(labels, "--labels")
     context = open_context(folder)
     model = export.load(folder.model)
+    warning: dict[str, str] = {}
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
         rows = context.rows(TEST, labelled=True)
         images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
-        warning: dict[str, str] = {}
         patients = context.data.has_patients
     else:
         found = _labelled(
-            model,
-            data,
-            labels=labels,
-            label_column=label_column,
-            patient_column=patient_column,
-            missing=context.config.get("missing"),
-        )
+            model, path_in(data, "--data"), labels=path_in(labels, "--labels"), label_column=label_column,
+            patient_column=patient_column, missing=context.config.get("missing"),
+        )  # fmt: skip
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
         patients = groups is not None
     scores = model.logits_stored(images)

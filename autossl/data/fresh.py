@@ -61,8 +61,19 @@ def read_images(
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
+    images, digests, clipped = _decoded(source, image_size, channels, scale)
+    notes = source.notes
+    if clipped:
+        notes += (f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped",)
+    return Fresh(images, _match(source, classes), source.groups, source.patients, notes, digests)
+
+
+def _decoded(
+    source: Source, image_size: int, channels: int, scale: float
+) -> tuple[NDArray[Any], NDArray[np.uint8], int]:
+    """Images at this size and scale, the digests of what was read, and how many images had values above the scale."""
     dtype = np.uint8 if scale == 255 else np.uint16
-    images = np.empty((source.n, *[image_size] * dims, channels), dtype=dtype)
+    images = np.empty((source.n, *[image_size] * source.dims, channels), dtype=dtype)
     digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
     clipped = 0
     for row in range(source.n):
@@ -71,10 +82,7 @@ def read_images(
         image, over = _scaled(brought_to(image_size, source, row, whole), int(source.white[row]), scale, source.place)
         images[row] = image
         clipped += over
-    notes = list(source.notes)
-    if clipped:
-        notes.append(f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped")
-    return Fresh(images, _match(source, classes), source.groups, source.patients, tuple(notes), digests)
+    return images, digests, clipped
 
 
 def _missing(missing: str | Sequence[str] | None, classes: Sequence[str]) -> str | Sequence[str] | None:
