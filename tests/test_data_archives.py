@@ -260,3 +260,10 @@ def test_mutants_are_read_or_refused(tmp_path: Path, name: str, make: Callable[[
             refused += 1
             assert "\n" not in str(fault)  # noqa: PT017
     assert count // 20 < refused < count
+
+
+def test_images_without_pixels_and_labels_without_end_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((8, 12, 12, 0), np.uint8), labels=LABELS)
+    assert "found an empty array (8, 12, 12, 0)" in sentence(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", images=IMAGES, labels=np.where(LABELS == "a", 1.0, np.inf))
+    assert "finite numbers were wanted, found inf in entry 1" in sentence(tmp_path / "b.npz")

@@ -135,7 +135,7 @@ def stack(images: NDArray[Any], place: str) -> NDArray[Any]:
             f"images (n, h, w) or (n, h, w, c), or volumes (n, d, h, w) or (n, d, h, w, c), were wanted, found "
             f"{images.shape} in {place}; reshape them"
         )
-    if len(images) == 0:
+    if 0 in images.shape:
         raise UserError(f"at least two images were wanted, found an empty array {images.shape} in {place}; fill it")
     if images.ndim > 3 and images.shape[1] <= MOST_CHANNELS < min(images.shape[2:]):
         axes = (0, *range(2, images.ndim), 1)

@@ -79,6 +79,8 @@ def _cell(value: Any, row: int, place: str) -> str:
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return ""
+        if np.isinf(value):
+            raise UserError(f"finite numbers were wanted, found {value} in entry {row} of {place}; mend it")
         return str(int(value)) if float(value).is_integer() else str(float(value))
     return canonical(str(value))
 
