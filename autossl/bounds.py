@@ -18,9 +18,10 @@ from autossl.views import MOST_OVERLAP, Views
 
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
 MOST_UNITS = 65536  # of a layer, a queue or a number of prototypes: more is a slip, and no machine has the memory
-POSITIVE, SHARE = number(0, open_low=True), number(0, 1)
+MOST_WEIGHT = 1e6  # of a loss or a temperature
+POSITIVE, SHARE = number(0, MOST_WEIGHT, open_low=True), number(0, 1)
 PART = number(0, 1, open_low=True, open_high=True)  # of what is masked or cut out: something, and not everything
-NOT_NEGATIVE = number(0)
+NOT_NEGATIVE = number(0, MOST_WEIGHT)
 UNITS, BLOCKS = counted(1, MOST_UNITS), counted(2, 64)
 
 BY_KEYWORD: dict[str, Kind] = {

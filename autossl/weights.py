@@ -77,7 +77,7 @@ def _read(path: str) -> dict[str, Tensor]:
             if file.suffix == ".safetensors"
             else torch.load(file, map_location="cpu", weights_only=True)
         )
-        tensors = {k: v for k, v in _inner(state).items() if isinstance(v, Tensor)}
+        tensors = {k: v for k, v in _inner(state).items() if isinstance(k, str) and isinstance(v, Tensor)}
     except Exception as fault:
         raise UserError(
             f"weights that load without running code were wanted, but --weights {path} does not "

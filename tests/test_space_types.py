@@ -43,6 +43,7 @@ WRONG = {  # a line of [simclr], and what the sentence must name
     "crops of nothing": ("crop_min = { low = 0.0, high = 0.5 }", "crop_min = 0.0"),
     "overlap of everything": ("overlap = 1.0", "overlap = 1.0"),
     "temperature of zero": ("temperature = 0", "temperature = 0"),
+    "a temperature beyond numbers": ("temperature = 99999999999999999999", "temperature = 99999999999999999999"),
     "truth in a choice": ("lr = [true]", "simclr.lr = True"),
     "nothing to choose": ("hidden = []", "simclr.hidden"),
     "a huge layer": ("hidden = 100000000", "hidden = 100000000"),

@@ -184,7 +184,8 @@ def test_a_study_that_was_stopped_in_its_end_goes_on_after_the_last_step(study: 
     shutil.copytree(study.folder.root, tmp_path / "run")
     folder = Folder(tmp_path / "run")
     stored = read_json(folder.state)
-    del stored["finished"], stored["result"]
+    for key in ("finished", "result", *OF_THE_TEST):
+        stored.pop(key, None)
     write_json(folder.state, {**stored, "tests": 0})
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "baselines").iterdir()}
     again = autossl.resume(folder.root)
@@ -283,6 +284,9 @@ def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
             assert b"PID-0" not in content, path
 
 
+OF_THE_TEST = ("testing", "adapted", "tested")  # what a study writes down while it is tested
+
+
 def endless(study: Study, root: Path, step: str) -> Folder:
     """That study as it was before a step of its end, in which every training would go on for ever."""
     shutil.copytree(study.folder.root, root)
@@ -292,7 +296,8 @@ def endless(study: Study, root: Path, step: str) -> Folder:
     plan = replace(plan, rungs=tuple((1 << 40) + k for k in range(len(plan.rungs))))
     names = ("supervised", "finalists", "final")
     done = names[: {LABELS: 0, AGAIN: 1, ON: 2, TUNE: 3}[step]]
-    begun = {k: v for k, v in stored.items() if k not in ("result", "finished", *names) or k in done}
+    left_out = ("result", "finished", "granted", "scored", *OF_THE_TEST, *names)
+    begun = {k: v for k, v in stored.items() if k not in left_out or k in done}
     write_json(folder.state, {**begun, "tests": 0, "plan": plan.to_dict()})
     write_toml(folder.config, {**read_toml(folder.config), "adaptation": "finetune"}, "a test")
     return folder

@@ -59,3 +59,9 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(made("test_vit", 1, size=160).backbone.state_dict(), tmp_path / "vit.pt")
     with pytest.raises(UserError, match="weights for test_resnet were wanted"):
         load_weights(made("test_resnet", 1), str(tmp_path / "vit.pt"))
+
+
+def test_a_state_dict_whose_keys_are_no_names_is_refused(tmp_path: Path) -> None:
+    torch.save({3: torch.ones(2), 4: torch.ones(3)}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match="lacks"):
+        load_weights(Encoder("test_resnet", 1, 32), str(tmp_path / "w.pt"))
