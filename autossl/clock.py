@@ -58,8 +58,10 @@ class Clock:
         self._keeper.join()
         if counts:
             self.stamp()
-        else:
+        elif self.earlier:
             write_json(self.folder.clock, {"runs": self.earlier})
+        else:
+            self.folder.clock.unlink(missing_ok=True)
 
     def stamp(self) -> None:
         """Write the time used."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from autossl.card import Preprocessing
 from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
-from autossl.encoder import Encoder, channels_last, dims_of
+from autossl.encoder import Encoder, channels_last, check_device, dims_of
 from autossl.errors import UserError
 from autossl.folder import Folder, read_json, read_toml, write_json
 from autossl.journal import open_study
@@ -234,7 +234,9 @@ def new_encoder(
 def open_context(folder: Folder, device: str | None = None) -> Context:
     """Open a study from its folder; the images come from its cache."""
     config = read_toml(folder.config)
-    return Context(folder, config, _decoded(folder), torch.device(device or config["device"]))
+    device = device or config["device"]
+    check_device(device)
+    return Context(folder, config, _decoded(folder), torch.device(device))
 
 
 def _decoded(folder: Folder) -> Data:

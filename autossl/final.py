@@ -8,6 +8,7 @@ import optuna
 
 from autossl.context import Context
 from autossl.encoder import Encoder
+from autossl.errors import UserError
 from autossl.resumable import Terms, Training
 from autossl.scheduler import Entry
 from autossl.segments import new_run, segment_file
@@ -20,7 +21,13 @@ PASSES = 3  # without a time limit: the final training sees so many times the im
 def hyperparameters_of(context: Context, entry: Entry) -> tuple[str, dict[str, Any]]:
     """Method and hyperparameters of a candidate."""
     stored = context.study.get_trials(deepcopy=False)[entry.number]
-    return suggest(optuna.trial.FixedTrial(stored.params), context.space)
+    try:
+        return suggest(optuna.trial.FixedTrial(stored.params), context.space)
+    except (KeyError, ValueError):
+        raise UserError(
+            f"a candidate of this study's search space was wanted, found number {entry.candidate} with other settings "
+            "in study.journal; copy the study again from where it is whole"
+        ) from None
 
 
 def fresh_run(context: Context, entry: Entry, seed_shift: int = 0) -> Run:

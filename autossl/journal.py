@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
-from autossl.errors import MachineStopped
+from autossl.errors import MachineStopped, UserError
 from autossl.folder import FULL, Folder
 from autossl.scheduler import Entry
 from autossl.stored import Damaged
@@ -95,13 +95,13 @@ def open_storage(folder: Folder) -> BaseStorage:
 def open_study(folder: Folder, name: str) -> optuna.Study:
     """The Optuna study of this folder, made if it is not there; larger scores are better."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruner = optuna.pruners.NopPruner()
     with storage_faults():
+        storage = open_storage(folder)
+        with suppress(KeyError):  # to open one that is there writes nothing
+            return optuna.load_study(storage=storage, study_name=name, pruner=pruner)
         return optuna.create_study(
-            storage=open_storage(folder),
-            study_name=name,
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.NopPruner(),
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
         )
 
 
@@ -145,6 +145,16 @@ def entry(trial: FrozenTrial) -> Entry | None:
     attrs = trial.user_attrs
     if "candidate" not in attrs:
         return None
+    try:
+        return _entry(trial, attrs)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise UserError(
+            f"trials that AutoSSL wrote were wanted, found number {trial.number} of study.journal with others "
+            f"({type(fault).__name__}); copy the study again from where it is whole"
+        ) from None
+
+
+def _entry(trial: FrozenTrial, attrs: dict[str, Any]) -> Entry:
     return Entry(
         number=trial.number,
         candidate=int(attrs["candidate"]),

@@ -12,6 +12,7 @@ from autossl.errors import UserError
 
 MOST = 2**31 - 1  # of what is counted
 MOST_NAME, MOST_PATH = 255, 4095  # bytes that file systems take in one name and in a whole path
+MOST_DEEP = 256  # folders in one another: Python makes and removes them one within the other
 MOST_DIGITS, MOST_SHOWN = 12, 60  # of a number in words, of what a message repeats
 
 
@@ -165,6 +166,8 @@ def _path(value: Any) -> str:
     longest = max(len(name.encode()) for name in text.split("/"))
     if longest > MOST_NAME:
         raise ValueError(f"a name of {longest} bytes; {MOST_NAME} are possible")
+    if text.count("/") > MOST_DEEP:
+        raise ValueError(f"{text.count('/')} folders deep; {MOST_DEEP} are possible")
     if len(text.encode()) > MOST_PATH:
         raise ValueError(f"a path of {len(text.encode())} bytes; {MOST_PATH} are possible")
     return text

@@ -57,7 +57,7 @@ def evaluate(
     if not folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
     context = open_context(folder)
-    model = export.load(folder.model)
+    model, target = export.load(folder.model), context.target
     warning: dict[str, str] = {}
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
@@ -72,7 +72,7 @@ def evaluate(
         images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
         patients = groups is not None
     scores = model.logits_stored(images)
-    values = context.target.metrics(y, scores)
+    values = target.metrics(y, scores)
     few = _few(context, y, groups, patients)
     draws = {} if few else bootstrap(y, scores, groups, draws=1000)
     return {

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -147,7 +148,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
             dims=counted(2, 3),
             mean=_some(number(-math.inf)),
             std=_some(number(0)),
-            window=TEXT,
+            window=one_of("kept", "ct", "robust"),
             depth=_typed("a text", str),
             floats=FLAG,
         ),
@@ -178,6 +179,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    if os.path.lexists(path) and not path.is_file():
+        raise Damaged(path, "something else is in its place")
     try:
         return parse(path.read_bytes().decode()) if path.is_file() else None
     except OSError as fault:

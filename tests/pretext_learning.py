@@ -10,7 +10,7 @@ from torch import Tensor
 from autossl.encoder import Encoder, channels_last
 from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
-from autossl.proxies import balanced_accuracy, ridge, standardise
+from autossl.proxies import PENALTIES, balanced_accuracy, ridge, standardise
 from autossl.views import Views
 from tests.pretext_toys import fitting, glyphs, gratings, quilts, stacks, stains, train
 
@@ -83,7 +83,7 @@ TOYS = {"letters": glyphs, "waves": gratings, "stains": stains, "quilts": quilts
 
 @torch.no_grad()
 def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
-    """Leave-one-out ridge accuracy of the embedding, with batch-norm statistics of these very images."""
+    """Leave-one-out ridge accuracy of the embedding at its best penalty, batch norms settled on these very images."""
     encoder.train()
     for module in encoder.modules():
         if isinstance(module, NORMS):
@@ -94,8 +94,9 @@ def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
         if isinstance(module, NORMS):
             module.momentum = 0.1
     z = encoder.eval()(images).numpy()
-    probe = ridge(standardise(z), y.numpy(), classes=int(y.max()) + 1)
-    return balanced_accuracy(y.numpy(), probe.scores.argmax(1))
+    scaled, labels, classes = standardise(z), y.numpy(), int(y.max()) + 1
+    probes = [ridge(scaled, labels, classes=classes, penalties=[penalty]) for penalty in PENALTIES[::2]]
+    return max(balanced_accuracy(labels, probe.scores.argmax(1)) for probe in probes)
 
 
 @cache

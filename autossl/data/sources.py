@@ -53,7 +53,7 @@ def make_source(
         found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
         "", groups, patients, root=found.root, notes=tuple(notes), slices=slices,
     )  # fmt: skip
-    names = np.frombuffer("\n".join(classes).encode("utf-8", "surrogateescape"), dtype=np.uint8)
+    names = np.frombuffer("\n".join(classes).encode("utf-8", "surrogatepass"), dtype=np.uint8)
     none = np.zeros(0)
     columns = (labels, names, split, none if groups is None else groups, none if slices is None else slices)
     if found.files is not None:
