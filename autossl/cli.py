@@ -243,7 +243,7 @@ def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str
     asked.check()
     data = path_of(data, "the data")
     if views:
-        check_output(Path(out), "--out")
+        check_output(Path(out), "--out", ".png")
     source = opening.opened(data, asked, unlabeled, labels)
     if views:
         from autossl.sheet import write_sheet

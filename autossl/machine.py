@@ -61,11 +61,13 @@ def writable(path: Path, option: str) -> Iterator[None]:
             ) from None
 
 
-def check_output(path: Path, option: str) -> None:
-    """Refuse, before the work, a file that could not be written after it; UserError."""
+def check_output(path: Path, option: str, *endings: str) -> None:
+    """Refuse, before the work, a file that could not be written after it, or has another ending; UserError."""
     path_of(path, option)
     if path.is_dir():
         raise UserError(f"the name of a file was wanted, found a folder at {option} {path}; add a name to it")
+    if endings and path.suffix.lower() not in endings:
+        raise UserError(f"a file name that ends in {endings[0]} was wanted, found {option} {path}; give it that ending")
     there = os.path.lexists(path)
     if there and not path.is_file():
         raise UserError(f"a file to write was wanted, found something else at {option} {path}; give another name")

@@ -176,7 +176,7 @@ class Study:
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one self-contained HTML file, and return where it is."""
         output = self.folder.report if path is None else Path(path_of(path, "--output"))
-        check_output(output, "--output")
+        check_output(output, "--output", ".html", ".htm")
         return write_report(self.folder, output)
 
     def clock(self) -> Clock:

@@ -223,11 +223,14 @@ def save(run: Run, path: Path, **facts: float) -> None:
 def resume(run: Run, path: Path) -> dict[str, float]:
     """Bring `run` to where `save` left it; returns the facts beside it. Raises `Damaged`."""
     try:
-        state = torch.load(path, map_location=run.pool.device, weights_only=True)
+        return _restored(run, torch.load(path, map_location=run.pool.device, weights_only=True))
     except torch.OutOfMemoryError:
         raise
-    except Exception as fault:  # what a file that is cut makes torch raise knows no bounds
+    except Exception as fault:  # what a file that is cut, or of another network, makes torch raise knows no bounds
         raise Damaged(path, type(fault).__name__) from None
+
+
+def _restored(run: Run, state: dict[str, Any]) -> dict[str, float]:
     assert state["batch"] == run.batch, "a checkpoint of another batch size"
     run.method.load_state_dict(state["method"])
     run.optimizer.load_state_dict(state["optimizer"])

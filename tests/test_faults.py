@@ -285,6 +285,8 @@ def test_a_place_for_no_output_is_refused_before_the_work(name: str, tmp_path: P
 
 def test_outputs_that_can_be_made_are_not_made_by_the_check(tmp_path: Path) -> None:
     check_output(tmp_path / "z.npy", "--output")
+    with pytest.raises(UserError, match=r"ends in \.html was wanted"):
+        check_output(tmp_path / "z.npy", "--output", ".html", ".htm")
     check_folder(tmp_path / "a" / "b", "--output")
     (tmp_path / "empty").mkdir()
     check_folder(tmp_path / "empty", "--output")

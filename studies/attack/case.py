@@ -13,6 +13,7 @@ KINDS = (
 )  # fmt: skip
 SKIP = "skipped"
 OK, USER, NO_CANDIDATE, MACHINE, API = 0, 2, 3, 4, 70  # exit codes; API: an exception that is no UserError
+STAGE = re.compile(r"\d\d:\d\d:\d\d ")  # a line of progress
 NOT_STARTED = "a search would not start: because"  # the last line of `inspect`
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -107,10 +108,9 @@ def _words(seen: Seen) -> Faults:
     if "Traceback (most recent" in seen.err and seen.code != API:
         found.append(("traceback", seen.err.strip().splitlines()[-1]))
     elif seen.code == USER and not seen.begun and not seen.err.startswith("Usage: "):  # click's own form has three
-        lines = seen.err.strip().splitlines()
-        if seen.out.strip().splitlines()[-1:] and seen.out.strip().splitlines()[-1].startswith(NOT_STARTED):
-            return found  # what `inspect` is asked for
-        if len(lines) != 1 or not lines[0].startswith("error: "):
+        lines = [line for line in seen.err.strip().splitlines() if not STAGE.match(line)]
+        told = seen.out.strip().rpartition("\n")[2].startswith(NOT_STARTED)  # what `inspect` is asked for
+        if not told and (len(lines) != 1 or not lines[0].startswith("error: ")):
             found.append(("lines", f"{len(lines)} lines: {seen.err.strip()[:300]!r}"))
     if strange := CONTROL.search(seen.out + (seen.err if seen.code != API else "")):
         found.append(("other", f"a control character on the terminal: {strange.group()!r}"))
