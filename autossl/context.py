@@ -234,9 +234,9 @@ def new_encoder(
 def open_context(folder: Folder, device: str | None = None) -> Context:
     """Open a study from its folder; the images come from its cache."""
     config = read_toml(folder.config)
-    device = device or config["device"]
-    check_device(device)
-    return Context(folder, config, _decoded(folder), torch.device(device))
+    name = device or str(config["device"])
+    check_device(name)
+    return Context(folder, config, _decoded(folder), torch.device(name))
 
 
 def _decoded(folder: Folder) -> Data:

@@ -111,7 +111,7 @@ def _array(item: Any, dims: int, place: str) -> NDArray[Any]:
             "pass one of these"
         )
     array = as_array(item, place)
-    if pillow:
+    if isinstance(item, Image.Image):
         array = upright(array, item)
     if array.ndim == dims:
         return array[..., None]

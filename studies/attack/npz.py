@@ -35,14 +35,14 @@ def cases(seed: int) -> Sequence[Case]:
     return found
 
 
-Made = Iterator[tuple[str, str, Callable[[Path], None]]]
+Made = Iterator[tuple[str, str, Callable[[Path], object]]]
 
 
-def _save(members: dict[str, Any]) -> Callable[[Path], None]:
+def _save(members: dict[str, Any]) -> Callable[[Path], object]:
     return lambda here: good_npz(here, **members)
 
 
-def _closed(make: Callable[[Path], None]) -> Callable[[Path], None]:
+def _closed(make: Callable[[Path], object]) -> Callable[[Path], object]:
     def closed(here: Path) -> None:
         make(here)
         (here / PATH).chmod(0)
@@ -212,7 +212,7 @@ def _archives(seed: int) -> Made:
     yield "a picture", REFUSED, lambda here: (here / PATH).write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 99)
 
 
-def _twofold() -> Iterator[tuple[str, Callable[[Path], None], tuple[str, ...]]]:
+def _twofold() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, ...]]]:
     """Archives that say a thing twice, which may be refused or taken with a word about it."""
     whole = {"images.npy": _npy("(60, 16, 16)", body=IMAGES.tobytes()), "labels.npy": _labels()}
     yield "members twice", lambda here: _twice(here, whole), ("twice", "labels")
