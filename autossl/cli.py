@@ -215,7 +215,7 @@ def embed(encoder: str, data: str, output: str) -> None:
 
     from autossl import export as exported
 
-    if not Path(output).is_dir():  # which is refused below
+    if not Path(path_of(output, "--output")).is_dir():  # which is refused below
         output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
     z = exported.load(encoder).embed(data)

@@ -40,6 +40,7 @@ class Clock:
         self.started = time.monotonic() if started is None else started
         self.date = round(time.time() - (time.monotonic() - self.started), 2)  # of the start, seconds since the epoch
         self.earlier = (read_json(folder.clock) or {"runs": []})["runs"]
+        self._written = folder.clock.stat() if self.earlier else None
         self._writing, self._over = threading.Lock(), threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True, name="clock")
 
@@ -58,8 +59,9 @@ class Clock:
         self._keeper.join()
         if counts:
             self.stamp()
-        elif self.earlier:
+        elif self._written is not None:
             write_json(self.folder.clock, {"runs": self.earlier})
+            os.utime(self.folder.clock, ns=(self._written.st_atime_ns, self._written.st_mtime_ns))  # as it was
         else:
             self.folder.clock.unlink(missing_ok=True)
 

@@ -28,7 +28,7 @@ MOST_ROWS = 40  # of the leaderboard
 PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
 SET = ("weights", "start", "backbone", "image_size")  # settings that a repetition always names
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # they act on a terminal that shows the page's source
 RESOLVED = ("precision", "device", "workers")  # settings whose defaults follow from the machine
 
 
@@ -38,17 +38,12 @@ def write_report(folder: Folder, path: Path) -> Path:
         raise UserError(f"a folder for the report was wanted, found none at {path.parent}; make it or choose another")
     found = read(folder)
     loader = jinja2.PackageLoader("autossl")
-    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_quiet)
+    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters.update(three=_three, duration=in_words)
     with threadpool_limits(1):  # small problems; threads that wait for each other on a busy machine took a minute
         text = page.get_template("report.html.j2").render(_facts(found))
-    replace_file(path, lambda file: file.write(text.encode()))
+    replace_file(path, lambda file: file.write(CONTROLS.sub("", text).encode()))
     return path
-
-
-def _quiet(value: Any) -> Any:
-    """A text without what acts on a terminal that shows the page's source; drawings are ours."""
-    return CONTROLS.sub("", value) if type(value) is str else value
 
 
 def _facts(found: Found) -> dict[str, Any]:

