@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from autossl.study import Study
 from studies.attack.acts import call, good_npz
 from studies.attack.calls import ODD, WRITES
 from studies.attack.case import EITHER, ENDED, REFUSED, Case
@@ -31,9 +32,9 @@ def _studies(rng: random.Random) -> Iterator[Case]:
         yield Case(f"resume({name})", call(partial(autossl.resume, value)), good_npz, REFUSED)
     whole = with_study(lambda run: None)
     methods: dict[str, Callable[[Any], Any]] = {
-        "embed": lambda v: autossl.resume("run").embed(v), "export": lambda v: autossl.resume("run").export(v),
-        "candidate": lambda v: autossl.resume("run").export("copy", v),
-        "report": lambda v: autossl.resume("run").report(v),
+        "embed": lambda v: Study("run").embed(v), "export": lambda v: Study("run").export(v),
+        "candidate": lambda v: Study("run").export("copy", v),
+        "report": lambda v: Study("run").report(v),
         "time_limit": lambda v: autossl.resume("run", time_limit=v),
         "encoder.embed": lambda v: autossl.load("run").embed(v),
     }  # fmt: skip
