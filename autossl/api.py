@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from autossl import controller, export
-from autossl.export import Exported
-from autossl.settings import Asked
+from autossl.model import export
+from autossl.model.export import Exported
+from autossl.run import controller
+from autossl.run.settings import Asked
 from autossl.study import Study
 
 

@@ -10,16 +10,18 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from autossl import export, leaderboard
-from autossl.clock import Clock
 from autossl.errors import UserError
-from autossl.export import Exported
-from autossl.folder import Folder, check_folder, check_output, existing, machine_faults, read_json, read_toml
-from autossl.journal import entries, read_study
-from autossl.keywords import one_of, path_of
-from autossl.report import write_report
-from autossl.scheduler import CUT_OFF, Entry, best
-from autossl.verdict import noisy, remarks
+from autossl.errors.keywords import one_of, path_of
+from autossl.model import export
+from autossl.model.export import Exported
+from autossl.record.clock import Clock
+from autossl.record.entries import Entry
+from autossl.record.folder import Folder, check_folder, check_output, existing, machine_faults, read_json, read_toml
+from autossl.record.journal import entries, read_study
+from autossl.report import leaderboard
+from autossl.report.page import write_report
+from autossl.report.verdict import noisy, remarks
+from autossl.trials.scheduler import CUT_OFF, best
 
 
 @dataclass(frozen=True)

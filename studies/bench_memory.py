@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from autossl.encoder import Encoder, channels_last
-from autossl.pool import Pool
-from autossl.presets import preset
+from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext import METHODS
-from autossl.pretext.offers import lacking
-from autossl.space import build, read_space
-from autossl.train import Run, train
+from autossl.pretext.needs import lacking
+from autossl.train.loop import Run, train
+from autossl.train.pool import Pool
+from autossl.trials.space import build, read_space
+from autossl.views.presets import preset
 from studies.memory import resident
 from studies.rows import Rows, markdown
 

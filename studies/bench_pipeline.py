@@ -32,14 +32,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
 from autossl.errors import UserError
-from autossl.pool import Pool
-from autossl.presets import preset
+from autossl.nn.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
 from autossl.pretext import METHODS
-from autossl.train import Run, Settings, train
-from autossl.views import Views
-from autossl.volumes import views_for
+from autossl.train.loop import Run, Settings, train
+from autossl.train.pool import Pool
+from autossl.views.images import Views
+from autossl.views.presets import preset
+from autossl.views.volumes import views_for
 from studies.rows import markdown
 
 Pixels = NDArray[np.uint8]

@@ -10,8 +10,8 @@ from statistics import median
 
 import torch
 
-from autossl import small_maps
-from autossl.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
+from autossl.nn import small_maps
+from autossl.nn.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
 from studies.rows import markdown
 
 CASES = (

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import torch
 
-from autossl.encoder import Encoder, fit_to_size
-from autossl.presets import Preset, modalities, preset
+from autossl.nn.encoder import Encoder, fit_to_size
 from autossl.pretext.simclr import nt_xent
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset, modalities, preset
 
 BATCH = 128
 SIZES = (28, 64)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 
 WORKERS = 2
 WARM = 6  # steps before: workers start, convolutions are planned, what was fetched ahead is used up

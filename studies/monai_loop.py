@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
-from autossl.encoder import Encoder, channels_last
+from autossl.nn.encoder import Encoder, channels_last
 
 WORKERS = 2
 WARM = 6  # steps before: workers start, convolutions are planned, what was fetched ahead is used up

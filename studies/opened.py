@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from autossl.context import Context, open_context
 from autossl.data import open_data, prepare
-from autossl.encoder import Encoder
-from autossl.folder import Folder, write_json, write_toml
-from autossl.plan import make_untimed_plan
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.rungs import Costs, Method, Needs
-from autossl.settings import Asked, resolve
+from autossl.record.folder import Folder, write_json, write_toml
+from autossl.run.settings import Asked, resolve
+from autossl.trials.context import Context, open_context
+from autossl.trials.plan import make_untimed_plan
+from autossl.trials.sizing import Costs, Method, Needs
 
 Settings = dict[str, Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autossl.folder import write_json
+from autossl.record.folder import write_json
 
 
 class Rows:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from autossl import export
-from autossl.card import Preprocessing
-from autossl.encoder import Encoder
-from autossl.folder import Folder, read_json, read_toml, write_json, write_toml
-from autossl.plan import Plan
+from autossl.model import export
+from autossl.model.card import Preprocessing
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.rungs import Costs, Method
+from autossl.record.folder import Folder, read_json, read_toml, write_json, write_toml
 from autossl.targets import Head
+from autossl.trials.plan import Plan
+from autossl.trials.sizing import Costs, Method
 from tests.test_report import CLASSES, CONFIG, RUNGS, STATE, finished
 
 ESCAPE = "\x1b]8;;http://127.0.0.1:9/\x07\x1b[31mred\u202e\n[link=http://x]"  # a terminal's link, colour, another line

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder, channels_last
-from autossl.presets import Preset, preset
+from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext import METHODS
 from autossl.proxies import PENALTIES, balanced_accuracy, ridge, standardise
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset, preset
 from tests.pretext_toys import fitting, glyphs, gratings, quilts, stacks, stains, train
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 NORMS = (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 STEADY = Preset(rotate=10.0, brightness=0.2, contrast=0.2, gamma=0.1, noise=0.1, quantitative=True)
 
@@ -95,7 +95,7 @@ def score(encoder: Encoder, images: Tensor, y: Tensor) -> float:
             module.momentum = 0.1
     z = encoder.eval()(images).numpy()
     scaled, labels, classes = standardise(z), y.numpy(), int(y.max()) + 1
-    probes = [ridge(scaled, labels, classes=classes, penalties=[penalty]) for penalty in PENALTIES[::2]]
+    probes = [ridge(scaled, labels, classes=classes, penalties=[penalty]) for penalty in PENALTIES[::4]]
     return max(balanced_accuracy(labels, probe.scores.argmax(1)) for probe in probes)
 
 
@@ -120,11 +120,9 @@ def trained(name: str, seed: int) -> tuple[float, list[float]]:
 
 
 def assert_embedding_beats_untrained(name: str) -> None:
-    """The mean gain over the seeds is more than two standard errors, and more than .02."""
-    gains = np.array([trained(name, seed)[0] for seed in SEEDS])
-    error = gains.std(ddof=1) / np.sqrt(len(gains))
-    assert gains.mean() > 2 * error, f"gains {gains.round(3)}"
-    assert gains.mean() > 0.02
+    """With every seed the gain is more than .02."""
+    gains = [round(trained(name, seed)[0], 3) for seed in SEEDS]
+    assert min(gains) > 0.02, f"gains {gains}"
 
 
 def assert_loss_falls(name: str) -> None:

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder, Features
-from autossl.presets import Preset
+from autossl.nn.encoder import Encoder, Features
 from autossl.pretext import METHODS, Pretext
-from autossl.views import Views
-from autossl.volumes import views_for
+from autossl.views.images import Views
+from autossl.views.presets import Preset
+from autossl.views.volumes import views_for
 
 SIDE = 20
 DEEP = 32  # slices of a stack

@@ -5,11 +5,12 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 
-from autossl import clock
 from autossl.errors import UserError
-from autossl.plan import PARADIGMS, Plan, ensure_time, extend, hard_end, left, make_plan
-from autossl.rungs import Method, Needs
-from autossl.scheduler import Entry, Promote, Sample, Stop, Wait, enough, finalists, next_step, search_left
+from autossl.record import clock
+from autossl.record.entries import Entry
+from autossl.trials.plan import PARADIGMS, Plan, ensure_time, extend, hard_end, left, make_plan
+from autossl.trials.scheduler import Promote, Sample, Stop, Wait, enough, finalists, next_step, search_left
+from autossl.trials.sizing import Method, Needs
 
 WRONG = 3.0  # what the time limit must bear: true cost over estimated cost
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import autossl
-from autossl import adapt as adaptation
-from autossl.adapt import adapt
-from autossl.baselines import untrained
-from autossl.context import PROBE, SELECTION, Context, open_context
 from autossl.data import TEST
-from autossl.resumable import Terms
+from autossl.finish import adapt as adaptation
+from autossl.finish.adapt import adapt
+from autossl.finish.baselines import untrained
 from autossl.targets import Head
+from autossl.train.resumable import Terms
+from autossl.trials.context import PROBE, SELECTION, Context, open_context
 
 
 @pytest.fixture(scope="module")

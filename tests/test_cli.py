@@ -13,11 +13,11 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from autossl import opening
-from autossl.cli import main
+from autossl.cli.commands import main
 from autossl.errors import UserError
-from autossl.folder import Folder, only_process, read_toml, write_toml
-from autossl.space import read_space
+from autossl.record.folder import Folder, only_process, read_toml, write_toml
+from autossl.run import begin
+from autossl.trials.space import read_space
 
 
 def run(*arguments: str) -> Result:
@@ -45,7 +45,7 @@ def images(tmp_path: Path) -> Path:
 
 def test_help_answers_at_once_and_without_torch() -> None:
     code = (
-        "import sys; from autossl.cli import main\n"
+        "import sys; from autossl.cli.commands import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
     )
     times, output = [], ""
@@ -153,7 +153,7 @@ def test_what_others_put_into_a_folder_stays_when_its_study_is_refused(tmp_path:
     folder = Folder(tmp_path / "run")
 
     def refuse(*files: Path) -> None:
-        with opening.taken(folder, {"study_name": "toy"}):
+        with begin.taken(folder, {"study_name": "toy"}):
             for file in files:
                 file.touch()
             raise UserError("no")
@@ -200,7 +200,7 @@ def test_a_study_killed_while_it_decodes_is_a_study_and_goes_on(tmp_path: Path) 
         Image.fromarray(rng.integers(0, 256, (300, 300), dtype=np.uint8)).save(path)
         for copy in range(15):
             (path.parent / f"{k}.{copy}.png").hardlink_to(path)
-    command = [sys.executable, "-c", "from autossl.cli import main; main()", "search", str(data), "--quiet"]
+    command = [sys.executable, "-c", "from autossl.cli.commands import main; main()", "search", str(data), "--quiet"]
     process = subprocess.Popen([*command, "--out", str(out)])
     while not list(out.glob("cache/.images.npy.*.part")):
         assert process.poll() is None
@@ -218,7 +218,7 @@ def test_a_study_killed_while_it_decodes_is_a_study_and_goes_on(tmp_path: Path) 
     assert f"found nothing at {data}" in refused("resume", str(out), "--quiet")
     (tmp_path / "away").rename(data)
     config = read_toml(folder.config)
-    opening.decode(opening.look_again(folder, config), folder, config, lambda done, n: None)
+    begin.decode(begin.look_again(folder, config), folder, config, lambda done, n: None)
     assert folder.has_begun
 
 
@@ -296,8 +296,8 @@ def test_ctrl_c_promises_what_is_true(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("autossl.data.open_data", interrupt)
-    monkeypatch.setattr("autossl.opening.open_data", interrupt)
-    monkeypatch.setattr("autossl.doctor.check_machine", interrupt)
+    monkeypatch.setattr("autossl.run.begin.open_data", interrupt)
+    monkeypatch.setattr("autossl.cli.doctor.check_machine", interrupt)
     result = run(command, *([] if command == "doctor" else [str(images)]))
     assert result.exit_code == 130
     assert ("goes on" in result.output) == goes_on

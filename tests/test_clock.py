@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autossl
-from autossl.clock import Clock, as_option, in_words, seconds
 from autossl.errors import UserError
-from autossl.folder import Folder, read_json
+from autossl.record.clock import Clock, as_option, in_words, seconds
+from autossl.record.folder import Folder, read_json
 
 
 def test_runs_add_up_and_a_refused_one_is_forgotten(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_time_is_written_down_while_nobody_asks(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_is_counted_to_the_last_second(tmp_path: Path) -> None:
-    code = "import sys, time; from pathlib import Path; from autossl.clock import Clock; "
-    code += "from autossl.folder import Folder; Clock(Folder(Path(sys.argv[1]))).begin(); "
+    code = "import sys, time; from pathlib import Path; from autossl.record.clock import Clock; "
+    code += "from autossl.record.folder import Folder; Clock(Folder(Path(sys.argv[1]))).begin(); "
     code += "print('begun', flush=True)\nwhile True: pass"  # busy, and never asks for the time
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -57,7 +57,7 @@ def test_a_killed_run_is_counted_to_the_last_second(tmp_path: Path) -> None:
 
 
 def test_the_process_started_before_its_imports() -> None:
-    code = "import time; b = time.monotonic(); time.sleep(0.3); from autossl.clock import process_started; "
+    code = "import time; b = time.monotonic(); time.sleep(0.3); from autossl.record.clock import process_started; "
     code += "print(b - process_started())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < float(done.stdout) < 5

@@ -11,15 +11,15 @@ from typing import Any
 import optuna
 import pytest
 
-from autossl import segments
-from autossl.segments import Silence, requeue_lost
+from autossl.trials import segments
+from autossl.trials.segments import Silence, requeue_lost
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 LIMIT = 35.0  # seconds: enough for a toy
 STUDY = """
 import json, sys, time
 import autossl
-from autossl import limits, plan
+from autossl.trials import limits, plan
 from tests.test_study import textures
 limits.FLOOR_SECONDS, plan.WRONG, plan.MARGIN = 1.0, 1.0, 1.0  # the toy needs less than any real data
 date, clock, began = time.time, time.monotonic, time.monotonic()
@@ -35,8 +35,8 @@ print(json.dumps({"real": clock() - began, "status": study.status()}))
 CLOCK = """
 import json, sys, threading, time
 from pathlib import Path
-from autossl.clock import Clock, process_started
-from autossl.folder import Folder
+from autossl.record.clock import Clock, process_started
+from autossl.record.folder import Folder
 clock = Clock(Folder(Path(sys.argv[1])), process_started())
 clock.begin()
 began, date, dates = time.perf_counter(), Path(sys.argv[2]), []

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autossl
-from autossl import export
-from autossl.card import Preprocessing
-from autossl.cli import main
-from autossl.dashboard import open_server
-from autossl.encoder import Encoder
+from autossl.cli.commands import main
 from autossl.errors import UserError
-from autossl.folder import Folder, read_toml, write_toml
+from autossl.model import export
+from autossl.model.card import Preprocessing
+from autossl.nn.encoder import Encoder
+from autossl.record.folder import Folder, read_toml, write_toml
+from autossl.report.dashboard import open_server
 from tests.test_report import finished
 
 OF_STUDIES = ("config.toml", "state.json", "clock.json", "data.json", "study.journal")

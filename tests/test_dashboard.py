@@ -10,10 +10,10 @@ from wsgiref.simple_server import WSGIServer
 
 import pytest
 
-from autossl.dashboard import open_server
 from autossl.errors import UserError
-from autossl.folder import Folder, write_toml
-from autossl.journal import open_study
+from autossl.record.folder import Folder, write_toml
+from autossl.record.journal import open_study
+from autossl.report.dashboard import open_server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:optuna_dashboard", "ignore::ResourceWarning")
 

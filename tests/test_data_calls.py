@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import autossl
-from autossl.cli import main
+from autossl.cli.commands import main
 from autossl.errors import UserError
-from autossl.folder import Folder
-from autossl.opening import look, look_again
-from autossl.settings import Asked
+from autossl.record.folder import Folder
+from autossl.run.begin import look, look_again
+from autossl.run.settings import Asked
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.data import Source, open_data
-from autossl.data.cells import KINDS, PATIENTS, PER_PATIENT, generate
+from autossl.data.samples.cells import KINDS, PATIENTS, PER_PATIENT, generate
 
 
 @pytest.fixture(scope="module")

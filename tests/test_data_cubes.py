@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autossl.data import default_image_size, open_data
-from autossl.data.volumes import fit
+from autossl.data.readers.volumes import fit
 
 CUBIC = Image.Resampling.BICUBIC
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data import Source, open_data, read_images
-from autossl.data.found import canonical
-from autossl.data.labels import MISSING, missing_words, without_missing
+from autossl.data.readers.found import canonical
+from autossl.data.readers.labels import MISSING, missing_words, without_missing
 from autossl.errors import UserError
 
 

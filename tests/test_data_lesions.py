@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.data import Source, open_data
 from autossl.data.dataset import Pixels
-from autossl.data.lesions import KINDS, PATIENTS, PER_PATIENT, SIZE, generate
+from autossl.data.samples.lesions import KINDS, PATIENTS, PER_PATIENT, SIZE, generate
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from autossl.data import CT, open_data, prepare, read_images
-from autossl.data.images import Unreadable, decode, look
-from autossl.data.nifti import look as look_at_volume
-from autossl.data.nifti import raw
-from autossl.data.volumes import to_voxels
+from autossl.data.readers.images import Unreadable, decode, look
+from autossl.data.readers.nifti import look as look_at_volume
+from autossl.data.readers.nifti import raw
+from autossl.data.readers.volumes import to_voxels
 from autossl.errors import UserError
 from tests.image_writers import png, pnm, tiff
 

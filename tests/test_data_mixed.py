@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data import Data, open_data, prepare, read_images
-from autossl.data.images import OtherChannels, to_channels
+from autossl.data.readers.images import OtherChannels, to_channels
 from autossl.errors import UserError
 from tests.image_writers import png
 

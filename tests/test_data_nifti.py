@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data import CT, KEPT, ROBUST, open_data, prepare, read_images
-from autossl.data.images import Header, Unreadable
-from autossl.data.nifti import decode, look, raw
+from autossl.data.readers.images import Header, Unreadable
+from autossl.data.readers.nifti import decode, look, raw
 from autossl.errors import UserError
 
 nib: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")

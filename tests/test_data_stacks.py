@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from autossl.cli.inspection import held
 from autossl.data import load, open_data, positions, prepare
-from autossl.data.found import encode_slices, stack_positions
-from autossl.inspection import held
-from autossl.settings import Asked, resolve
+from autossl.data.readers.found import encode_slices, stack_positions
+from autossl.run.settings import Asked, resolve
 from tests.test_data_formats import noise
 
 ASKED = Asked(device="cpu", image_size=16, modality="mr", time_limit="1h")

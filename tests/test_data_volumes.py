@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
+from autossl.cli.inspection import held
 from autossl.data import CT, KEPT, PROBE, ROBUST, Data, open_data, prepare, read_images
-from autossl.data.volumes import HOUNSFIELD, to_voxels
+from autossl.data.readers.volumes import HOUNSFIELD, to_voxels
 from autossl.errors import UserError
-from autossl.inspection import held
-from autossl.pool import Pool, at_a_time
-from autossl.settings import Asked, resolve
+from autossl.run.settings import Asked, resolve
+from autossl.train.pool import Pool, at_a_time
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(60) % 3

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from autossl.encoder import Encoder, fit_to_size
 from autossl.errors import UserError
-from autossl.heads import mlp
-from autossl.presets import preset
+from autossl.nn.encoder import Encoder, fit_to_size
+from autossl.nn.heads import mlp
 from autossl.pretext import METHODS
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import preset
 from tests.pretext_toys import volume_encoder
 
 

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import autossl
-from autossl import export
-from autossl.card import Preprocessing
-from autossl.encoder import Encoder, default_backbone, dims_of, fit_to_size
 from autossl.errors import UserError
-from autossl.heads import shuffle
+from autossl.model import export
+from autossl.model.card import Preprocessing
+from autossl.nn.encoder import Encoder, default_backbone, dims_of, fit_to_size
+from autossl.nn.heads import shuffle
+from autossl.nn.volume_networks import VOLUMES
 from autossl.targets import Head
-from autossl.volume_networks import VOLUMES
 
 TRANSFORMERS = {"swin_unetr_small", "vit_tiny_3d"}
 BUILT = ["resnet10_half_3d", "resnet18_3d", "segresnet_3d", "swin_unetr_small", "vit_tiny_3d"]
@@ -114,7 +114,9 @@ def test_names_are_not_those_of_timm() -> None:
 
 
 def test_images_need_no_monai() -> None:
-    code = "import sys, autossl.encoder, autossl.space, autossl.export; assert 'monai' not in sys.modules"
+    code = (
+        "import sys, autossl.nn.encoder, autossl.trials.space, autossl.model.export; assert 'monai' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

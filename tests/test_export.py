@@ -10,10 +10,10 @@ import timm
 import torch
 
 import autossl
-from autossl import export
-from autossl.card import Preprocessing
-from autossl.encoder import Encoder, fit_to_size
 from autossl.errors import UserError
+from autossl.model import export
+from autossl.model.card import Preprocessing
+from autossl.nn.encoder import Encoder, fit_to_size
 from autossl.targets import Head
 from tests.test_verdict import GOOD, outcome
 

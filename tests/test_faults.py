@@ -18,12 +18,14 @@ import torch
 from click.testing import CliRunner, Result
 
 import autossl
-from autossl import edge, executor, opening
-from autossl.cli import main
+from autossl.cli import exits
+from autossl.cli.commands import main
 from autossl.errors import MachineStopped, UserError
-from autossl.faults import account
-from autossl.folder import Folder, check_folder, check_output, replace_file, write_json, write_toml
-from autossl.machine import machine_faults, why_stopped
+from autossl.errors.faults import account
+from autossl.errors.machine import machine_faults, why_stopped
+from autossl.record.folder import Folder, check_folder, check_output, replace_file, write_json, write_toml
+from autossl.run import begin
+from autossl.trials import executor
 
 CANARY = "ZZCANARY"
 
@@ -64,7 +66,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         except KeyError:
             raise OSError(errno.EPROTO, f"no way to {CANARY}", f"/home/{CANARY}.png") from ValueError(CANARY)
 
-    monkeypatch.setattr("autossl.opening.open_data", fail)
+    monkeypatch.setattr("autossl.run.begin.open_data", fail)
     return here
 
 
@@ -77,7 +79,7 @@ def test_a_fault_is_logged_without_a_name_of_a_file(broken: Path) -> None:
     text = (broken / "autossl-fault.log").read_text()
     assert CANARY not in text + result.output
     assert str(Path(autossl.__file__).parent) not in text
-    for told in ("OSError (EPROTO", "ValueError", "autossl.cli, line", "source = open_data(", "torch 2."):
+    for told in ("OSError (EPROTO", "ValueError", "autossl.cli.commands, line", "source = open_data(", "torch 2."):
         assert told in text
 
 
@@ -114,7 +116,7 @@ def test_a_fault_of_a_study_is_in_its_log(broken: Path, tmp_path: Path, monkeypa
     def fail(*_: object) -> None:
         raise TypeError(CANARY)
 
-    monkeypatch.setattr("autossl.controller.mend", fail)
+    monkeypatch.setattr("autossl.run.controller.mend", fail)
     result = run("resume", str(folder.root), "--quiet")
     assert result.exit_code == 1
     assert str(folder.log) in result.output
@@ -209,7 +211,7 @@ def test_a_lack_of_memory_is_exit_4(fault: Exception, monkeypatch: pytest.Monkey
     def fail(*_: Any, **__: Any) -> None:
         raise fault
 
-    monkeypatch.setattr("autossl.opening.open_data", fail)
+    monkeypatch.setattr("autossl.run.begin.open_data", fail)
     result = run("inspect", "x.npz")
     assert result.exit_code == 4
     assert "out of memory" in result.output
@@ -309,7 +311,7 @@ def test_a_call_that_fails_before_its_study_began_leaves_nothing(
         assert (out / "config.toml").is_file()
         raise fault
 
-    monkeypatch.setattr(opening, "prepare", fail)
+    monkeypatch.setattr(begin, "prepare", fail)
     with pytest.raises(type(fault)):
         autossl.search(images, out=out, time_limit="5m", backbone="test_resnet")
     assert listed(tmp_path) == ["noise.npz"]
@@ -354,5 +356,5 @@ def test_output_with_names_in_no_encoding_is_printed(tmp_path: Path) -> None:
 
 
 def test_an_edge_that_has_nowhere_to_write_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "_kept", lambda *_: None)
-    assert edge._fault(ValueError(CANARY)).startswith("a fault in AutoSSL (ValueError); please report it: Python 3.")
+    monkeypatch.setattr(exits, "_kept", lambda *_: None)
+    assert exits._fault(ValueError(CANARY)).startswith("a fault in AutoSSL (ValueError); please report it: Python 3.")

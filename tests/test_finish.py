@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autossl.finish import clearly_fell
+from autossl.finish.finish import clearly_fell
 from autossl.proxies import Difference, paired
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autossl import cli, inspection, opening
+from autossl.cli import commands, inspection
+from autossl.cli.options import OF_RUNNING
 from autossl.data import prepare
-from autossl.options import OF_RUNNING
-from autossl.settings import Asked
+from autossl.run import begin
+from autossl.run.settings import Asked
 from tests.test_cli import run
 
 rng = np.random.default_rng(0)
@@ -65,10 +66,10 @@ def test_leaks_drops_and_patients_of_each_part_are_said(tmp_path: Path) -> None:
 def test_the_notes_are_those_of_a_study(tmp_path: Path) -> None:
     path = str(manifest(tmp_path, leaking(90)))
     asked = Asked(max_labels=40, seed=3)
-    source, config = opening.look(path, asked, None, None)
-    folder = opening.place(Asked(out=str(tmp_path / "study")), source)
+    source, config = begin.look(path, asked, None, None)
+    folder = begin.place(Asked(out=str(tmp_path / "study")), source)
     folder.make()
-    opening.decode(source, folder, config, lambda done, total: None)
+    begin.decode(source, folder, config, lambda done, total: None)
     stored = json.loads(folder.data.read_text())
     rows = list(inspection.inspected(source, asked, path, None, None, lambda done, total: None))
     assert [found for name, found in rows if name == "note"] == stored["notes"]
@@ -120,8 +121,8 @@ def test_labels_and_more_images_are_taken_as_by_search(tmp_path: Path) -> None:
 
 
 def test_every_option_of_the_data_is_one_of_inspect() -> None:
-    taken = {option.name for option in cli.inspect.params}
-    assert {option.name for option in cli.search.params} - OF_RUNNING - {"quiet"} <= taken
+    taken = {option.name for option in commands.inspect.params}
+    assert {option.name for option in commands.search.params} - OF_RUNNING - {"quiet"} <= taken
     assert {"labels", "unlabeled", "max_labels", "image_size", "modality", "seed", "patient_column"} <= taken
 
 

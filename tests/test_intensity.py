@@ -14,7 +14,7 @@ from monai.transforms.intensity.array import RandRicianNoise
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.intensity import (
+from autossl.views.intensity import (
     ACQUIRED,
     RARE,
     STAINS,

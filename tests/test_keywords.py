@@ -16,13 +16,13 @@ import torch
 from click.testing import CliRunner
 
 import autossl
-from autossl import single
-from autossl.cli import main
+from autossl.cli.commands import main
 from autossl.data import open_data
 from autossl.errors import UserError
-from autossl.folder import read_toml, write_toml
-from autossl.keywords import MOST_NAME
-from autossl.settings import KINDS, Asked, resolve
+from autossl.errors.keywords import MOST_NAME
+from autossl.record.folder import read_toml, write_toml
+from autossl.run import jobs
+from autossl.run.settings import KINDS, Asked, resolve
 from autossl.study import Study
 
 LONG = "n" * (MOST_NAME + 1)
@@ -188,8 +188,8 @@ def calls(value: Any) -> dict[str, Any]:
         "resume": lambda: autossl.resume(value),
         "load": lambda: autossl.load(value),
         "Study": lambda: Study(value),
-        "evaluate": lambda: single.evaluate(value),
-        "train": lambda: single.train_on(value, None, "1h", "there"),
+        "evaluate": lambda: jobs.evaluate(value),
+        "train": lambda: jobs.train_on(value, None, "1h", "there"),
     }
 
 
@@ -224,15 +224,15 @@ def test_single_jobs_check_their_arguments_before_they_open_the_study(study: Pat
     before = sorted(os.listdir(study))
     for candidate in (True, 1.5, "x", -1, [3], "²"):
         with pytest.raises(UserError, match="--candidate"):
-            single.train_on(study, candidate, "1h", tmp_path / "e")  # type: ignore[arg-type]
+            jobs.train_on(study, candidate, "1h", tmp_path / "e")  # type: ignore[arg-type]
     for limit in (True, "x", -1, [3], float("nan"), "9" * 400):
         with pytest.raises(UserError, match="time limit"):
-            single.train_on(study, None, limit, tmp_path / "e")  # type: ignore[arg-type]
+            jobs.train_on(study, None, limit, tmp_path / "e")  # type: ignore[arg-type]
         with pytest.raises(UserError, match="time limit"):
             autossl.resume(study, limit)  # type: ignore[arg-type]
     for output in (None, 3, tmp_path / LONG, "/dev/null/x", "/proc/x", study, study / "config.toml" / "x"):
         with pytest.raises(UserError, match="--output"):
-            single.train_on(study, None, "1h", output)  # type: ignore[arg-type]
+            jobs.train_on(study, None, "1h", output)  # type: ignore[arg-type]
     for value in (None, 3, "better", ["best"]):
         with pytest.raises(UserError, match="--candidate"):
             Study(study).export(tmp_path / "e", value)  # type: ignore[arg-type]

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 import autossl
-from autossl import baselines, resumable
-from autossl.context import Context, open_context
-from autossl.finish import NOT_YET, Finish
-from autossl.folder import Folder, read_json, write_json
-from autossl.report import write_report
-from autossl.single import evaluate
+from autossl.finish import baselines
+from autossl.finish.finish import NOT_YET, Finish
+from autossl.record.folder import Folder, read_json, write_json
+from autossl.report.page import write_report
+from autossl.run.jobs import evaluate
+from autossl.train import resumable
+from autossl.trials.context import Context, open_context
 
 STAGES = {  # what the study says when it begins one: the step in which it is killed
     "training on the labels alone, the baseline": 25,  # in the second of its three runs
@@ -31,8 +32,8 @@ STAGES = {  # what the study says when it begins one: the step in which it is ki
 }
 # in a process of its own: short runs on the labels, and a checkpoint before every step
 PRELUDE = (
-    "from autossl import baselines, resumable; baselines.LABEL_PASSES = 4; "
-    "resumable.EVERY = resumable.LAST = 0.0; resumable.SHARE = 1e9; from autossl.cli import main; main()"
+    "from autossl.finish import baselines; from autossl.train import resumable; baselines.LABEL_PASSES = 4; "
+    "resumable.EVERY = resumable.LAST = 0.0; resumable.SHARE = 1e9; from autossl.cli.commands import main; main()"
 )
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import autossl
-from autossl import export
-from autossl.card import Preprocessing
 from autossl.data import open_data, prepare
-from autossl.encoder import Encoder, fit_to_size
 from autossl.errors import UserError
-from autossl.export import Exported
+from autossl.model import export
+from autossl.model.card import Preprocessing
+from autossl.model.export import Exported
+from autossl.nn.encoder import Encoder, fit_to_size
 
 rng = np.random.default_rng(0)
 

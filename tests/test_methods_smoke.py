@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from autossl.data.found import stack_positions
-from autossl.pool import Pool
-from autossl.presets import modalities, preset
+from autossl.data.readers.found import stack_positions
 from autossl.pretext import METHODS
-from autossl.space import build, read_space
-from autossl.train import Run, train
+from autossl.train.loop import Run, train
+from autossl.train.pool import Pool
+from autossl.trials.space import build, read_space
+from autossl.views.presets import modalities, preset
 from tests.pretext_toys import fitting
 
 SPACE = read_space()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autossl.lifeline import EVERY, LINGER
+from autossl.trials.lifeline import EVERY, LINGER
 
 ENDED = EVERY + LINGER + 10  # seconds; a busy machine takes its time
 
@@ -55,7 +55,7 @@ def module(tmp_path: Path) -> Path:
 
 STARTER = """
 import os, subprocess, sys, time
-subprocess.Popen([sys.executable, "-m", "autossl.lifeline", "busy", str(os.getpid())])
+subprocess.Popen([sys.executable, "-m", "autossl.trials.lifeline", "busy", str(os.getpid())])
 time.sleep(60)
 """
 
@@ -80,15 +80,15 @@ def test_a_child_whose_parent_died_before_it_could_look_ends_too(module: Path) -
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(module)])}
-    command = [sys.executable, "-m", "autossl.lifeline", "busy", str(gone.pid)]
+    command = [sys.executable, "-m", "autossl.trials.lifeline", "busy", str(gone.pid)]
     assert subprocess.run(command, cwd=module, env=environment, timeout=30).returncode == 1
 
 
 WORKERS = """
 import sys, time
 from pathlib import Path
-from autossl import executor
-from autossl.folder import Folder
+from autossl.trials import executor
+from autossl.record.folder import Folder
 folder = Folder(Path(sys.argv[1]))
 folder.root.mkdir()
 for number in range(2):

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autossl.errors import UserError
-from autossl.overlap import overlapping
-from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.patient_positives import PairViews
 from autossl.pretext.rotation import unfaded
-from autossl.views import MOST_OVERLAP, PIECE, Views
-from autossl.volumes import views_for
+from autossl.views.images import MOST_OVERLAP, PIECE, Views
+from autossl.views.overlap import overlapping
+from autossl.views.presets import Preset, preset
+from autossl.views.volumes import views_for
 from tests.pretext_toys import fitting, uniform
 
 STILL = Preset()

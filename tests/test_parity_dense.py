@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.presets import Preset
+from autossl.nn.encoder import Encoder
+from autossl.nn.tokens import normalised, patches, taken, tokens
 from autossl.pretext.contrast import info_nce
 from autossl.pretext.densecl import most_alike
 from autossl.pretext.ibot import masked_answers
 from autossl.pretext.vicreg import vicreg
 from autossl.pretext.vicregl import VICRegL, vicregl
-from autossl.tokens import normalised, patches, taken, tokens
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset
 from tests.pretext_toys import normal, uniform
 
 lightly: Any = pytest.importorskip("lightly.loss", reason="lightly, whose losses serve as reference, is not installed")

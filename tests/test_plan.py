@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.clock import seconds
 from autossl.errors import UserError
-from autossl.limits import check_limit
-from autossl.plan import Plan, ensure_time, extend, hard_end, left, make_plan, make_untimed_plan
-from autossl.rungs import MIN_RUNG, Costs, Method, Needs
+from autossl.record.clock import seconds
+from autossl.trials.limits import check_limit
+from autossl.trials.plan import Plan, ensure_time, extend, hard_end, left, make_plan, make_untimed_plan
+from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs
 
 TABLE = (
     Method("simclr", "contrastive", 3, 2.0),

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.presets import modalities, preset
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
-from autossl.pretext.offers import OF_ENCODERS, lacking
-from autossl.views import Views
-from autossl.volumes import VolumeViews, views_for
+from autossl.pretext.needs import OF_ENCODERS, lacking
+from autossl.views.images import Views
+from autossl.views.presets import modalities, preset
+from autossl.views.volumes import VolumeViews, views_for
 from tests.pretext_toys import SIDE, blobs, fitting, glyphs, step, train, volume_encoder
 
 NAMES = list(METHODS)

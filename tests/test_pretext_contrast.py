@@ -19,7 +19,7 @@ from autossl.pretext.moco import MoCo, keys
 from autossl.pretext.mocov3 import MoCoV3, mocov3
 from autossl.pretext.nnclr import NNCLR, neighbours
 from autossl.pretext.ressl import ReSSL, ressl
-from autossl.train import Run, Settings
+from autossl.train.loop import Run, Settings
 from tests.pretext_toys import cosine, encoder, normal, still, uniform
 
 PATIENTS = [0, 0, 1, 2, 1, 3]

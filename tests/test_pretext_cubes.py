@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.presets import preset
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.pretext.jigsaw import different_orders, fitted, normalised, tiles
 from autossl.pretext.relative_location import RelativeLocation
 from autossl.pretext.rubik import Rubik, half_turned
-from autossl.views import Views
-from autossl.volumes import VolumeViews
+from autossl.views.images import Views
+from autossl.views.presets import preset
+from autossl.views.volumes import VolumeViews
 from tests.pretext_toys import SIDE, binary, encoder, normal, recorded_forward, still, uniform, volume_encoder
 
 

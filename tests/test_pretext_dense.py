@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.presets import Preset
 from autossl.pretext.dense import cells, dense_map
 from autossl.pretext.densecl import DenseCL, most_alike
 from autossl.pretext.pixpro import neighbours, pixpro, propagated
 from autossl.pretext.vicreg import vicreg
 from autossl.pretext.vicregl import matched, vicregl
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset
 from tests.pretext_toys import cosine, encoder, normal, uniform
 
 ALL = Preset(hflip=True, vflip=True, turns=True, rotate=180.0)

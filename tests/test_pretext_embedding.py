@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from scipy import integrate
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import Prototypes
-from autossl.presets import Preset
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Prototypes
 from autossl.pretext.dino import DINO, LOCAL, dino, entropy
 from autossl.pretext.lejepa import LeJEPA, epps_pulley, lejepa
 from autossl.pretext.simsiam import SimSiam, simsiam
 from autossl.pretext.swav import SwAV, sinkhorn, swav
 from autossl.pretext.wmse import WMSE, whitened, wmse
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset
 from tests.pretext_toys import cosine, encoder, normal, recorded_forward, still, uniform
 
 

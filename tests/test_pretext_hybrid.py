@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from autossl.errors import UserError
-from autossl.presets import preset
 from autossl.pretext import METHODS
 from autossl.pretext.hybrid import SMALLEST, WARMUP, Hybrid
-from autossl.space import read_space, served
-from autossl.views import Views
+from autossl.trials.space import read_space, served
+from autossl.views.images import Views
+from autossl.views.presets import preset
 from tests.pretext_toys import encoder, fitting, still, uniform
 
 IMAGE = torch.zeros(1, 1, 16, 16)

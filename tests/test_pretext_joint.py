@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Features
-from autossl.presets import preset
+from autossl.nn.encoder import Features
 from autossl.pretext.dira import DiRA
 from autossl.pretext.moco import queued_nce
 from autossl.pretext.pcrl import PCRL, laid
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import preset
 from tests.pretext_toys import Blank, encoder, normal, recorded, still, uniform
 
 

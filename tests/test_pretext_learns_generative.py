@@ -8,7 +8,7 @@ METHODS = family("generative")
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_embedding_beats_the_untrained_one_by_two_standard_errors(name: str) -> None:
+def test_the_embedding_beats_the_untrained_one(name: str) -> None:
     assert_embedding_beats_untrained(name)
 
 

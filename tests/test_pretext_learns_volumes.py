@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from autossl.presets import preset
 from autossl.pretext import METHODS
-from autossl.volumes import VolumeViews
+from autossl.views.presets import preset
+from autossl.views.volumes import VolumeViews
 from tests.pretext_learning import SEEDS, Setting, score
 from tests.pretext_toys import bodies, train, volume_encoder
 
@@ -39,11 +39,9 @@ def trained(name: str, seed: int) -> tuple[float, list[float]]:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_embedding_of_volumes_beats_the_untrained_one_by_two_standard_errors(name: str) -> None:
-    gains = np.array([trained(name, seed)[0] for seed in SEEDS])
-    error = gains.std(ddof=1) / np.sqrt(len(gains))
-    assert gains.mean() > 2 * error, f"gains {gains.round(3)}"
-    assert gains.mean() > 0.02
+def test_the_embedding_of_volumes_beats_the_untrained_one(name: str) -> None:
+    gains = [round(trained(name, seed)[0], 3) for seed in SEEDS]
+    assert min(gains) > 0.02, f"gains {gains}"
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.encoder import Features
-from autossl.heads import Decoder, Teacher, mlp
-from autossl.presets import Preset
+from autossl.nn.encoder import Features
+from autossl.nn.heads import Decoder, Teacher, mlp
 from autossl.pretext.barlow import barlow_twins
 from autossl.pretext.byol import BYOL, byol
 from autossl.pretext.cnn_mae import CNNMAE, block_mask, masked_error
@@ -30,7 +29,8 @@ from autossl.pretext.jigsaw import different_orders, normalised, one_channel, ti
 from autossl.pretext.rotation import in_ball, turn, turns
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.vicreg import vicreg
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset
 from tests.pretext_toys import Blank, cosine, encoder, normal, recorded, still, uniform
 
 

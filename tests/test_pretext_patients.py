@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from autossl.errors import UserError
-from autossl.pool import places
-from autossl.presets import preset
 from autossl.pretext.patient_positives import BASES, PatientPositives, partners
 from autossl.pretext.simclr import nt_xent
-from autossl.settings import _lacks
-from autossl.space import read_space, served
-from autossl.volumes import views_for
+from autossl.run.settings import _lacks
+from autossl.train.pool import places
+from autossl.trials.space import read_space, served
+from autossl.views.presets import preset
+from autossl.views.volumes import views_for
 from tests.pretext_toys import encoder, recorded_forward, still, uniform, volume_encoder
 
 GROUPS = st.lists(st.integers(0, 6), min_size=1, max_size=40)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Features
+from autossl.nn.encoder import Features
 from autossl.pretext.noise2void import Noise2Void, blind_spots, overwritten
 from autossl.pretext.stain_separation import DARKEST, STAINS, StainSeparation, stain_densities, stained
 from tests.pretext_toys import Blank, encoder, normal, recorded, still, uniform

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from autossl.presets import Preset, preset
 from autossl.pretext.glcl import GLCL, local_contrast
 from autossl.pretext.jigsaw import normalised, tiles
 from autossl.pretext.relative_location import RelativeLocation, location_pairs
 from autossl.pretext.simclr import nt_xent
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.presets import Preset, preset
 from tests.pretext_toys import cosine, encoder, normal, recorded, recorded_forward, still, uniform
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Features
+from autossl.nn.encoder import Features
 from autossl.pretext.autoencoder import Autoencoder
 from autossl.pretext.base import Pretext
 from autossl.pretext.colourisation import Colourisation

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.presets import modalities, preset
 from autossl.pretext import Pretext
 from autossl.pretext.slabs import cut, extent, slices_of
 from autossl.pretext.slice_order import SliceOrder, pair
 from autossl.pretext.slice_position import SlicePosition, place
-from autossl.space import FLAT, VOLUMES_ONLY, read_space, served
-from autossl.volumes import VolumeViews
+from autossl.trials.space import FLAT, VOLUMES_ONLY, read_space, served
+from autossl.views.presets import modalities, preset
+from autossl.views.volumes import VolumeViews
 from tests.pretext_toys import SIDE, binary, encoder, normal, recorded_forward, still, uniform, volume_encoder
 
 

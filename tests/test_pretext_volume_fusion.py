@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Features
 from autossl.errors import UserError
+from autossl.nn.encoder import Features
 from autossl.pretext.volume_fusion import MOST, SMALLEST, VolumeFusion, dice, painted
 from tests.pretext_toys import encoder, normal, recorded, still, uniform, volume_encoder
 

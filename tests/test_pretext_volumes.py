@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.presets import Preset, preset
 from autossl.pretext import METHODS
 from autossl.pretext.rotation import turn
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.swin_unetr import SHORTEST, SwinUNETR, box_mask, in_disc
 from autossl.pretext.voco import VoCo, cut, grid_corners, intensity_only, overlaps, random_corners, voco
-from autossl.views import Views
-from autossl.volumes import VolumeViews
+from autossl.views.images import Views
+from autossl.views.presets import Preset, preset
+from autossl.views.volumes import VolumeViews
 from tests.pretext_learning import SEEDS, STEADY, score
 from tests.pretext_toys import (
     Blank,
@@ -264,9 +264,8 @@ def gain(name: str, seed: int) -> float:
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_the_embedding_of_volumes_beats_the_untrained_one(name: str) -> None:
-    gains = np.array([gain(name, seed) for seed in SEEDS])
-    assert gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(len(gains)), f"gains {gains.round(3)}"
-    assert gains.mean() > 0.02
+    gains = [round(gain(name, seed), 3) for seed in SEEDS]
+    assert min(gains) > 0.02, f"gains {gains}"
 
 
 def test_inputs_in_bf16_autocast_give_a_finite_loss() -> None:

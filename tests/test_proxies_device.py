@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, cast
@@ -46,6 +47,38 @@ def test_nothing_for_devices_is_imported_before_it_is_needed() -> None:
 def test_arrays_in_memory_are_not_on_a_device() -> None:
     for array in (np.ones((2, 2)), torch.ones(2, 2), torch.ones(2, 2, requires_grad=True), [[1.0]], None):
         assert not on_device(array)
+
+
+class OneAtATime(dict[Any, Any]):
+    """The simulator's shared arrays, each made by the first thread that asks; without a lock two may make one each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def get(self, name: Any, _: Any = None) -> Any:
+        self._lock.acquire()
+        found = super().get(name)
+        if found is not None:
+            self._lock.release()
+        return found
+
+    def __setitem__(self, name: Any, made: Any) -> None:
+        super().__setitem__(name, made)
+        self._lock.release()
+
+
+@pytest.fixture(autouse=True)
+def _one_makes_a_shared_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    if SIMULATED:
+        shared = import_module("numba.cuda.simulator.kernelapi").FakeCUDAShared
+        begin = shared.__init__
+
+        def with_lock(self: Any, size: int) -> None:
+            begin(self, size)
+            self._allocations = OneAtATime()
+
+        monkeypatch.setattr(shared, "__init__", with_lock)
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import autossl
-from autossl.clock import in_words, seconds
 from autossl.errors import UserError
+from autossl.record.clock import in_words, seconds
 
 
 def test_public_names_are_these() -> None:
@@ -60,3 +60,8 @@ def test_bad_time_limits(text: str | int) -> None:
 
 def test_time_in_words() -> None:
     assert [in_words(v) for v in (42, 185, 4800)] == ["42 s", "3 min 5 s", "1 h 20 min"]
+
+
+def test_no_room_hides_a_public_name() -> None:
+    rooms = {path.parent.name for path in Path(autossl.__file__).parent.glob("*/__init__.py")}
+    assert not rooms & set(autossl.__all__)

@@ -12,15 +12,15 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
-from autossl.charts import view_sheet
-from autossl.context import Context, open_context
 from autossl.data import open_data, prepare
 from autossl.errors import UserError
-from autossl.folder import Folder, write_json, write_toml
-from autossl.journal import open_study
 from autossl.pretext import METHODS
-from autossl.report import MOST_ROWS, headline, write_report
-from autossl.space import read_space, suggest
+from autossl.record.folder import Folder, write_json, write_toml
+from autossl.record.journal import open_study
+from autossl.report.charts import view_sheet
+from autossl.report.page import MOST_ROWS, headline, write_report
+from autossl.trials.context import Context, open_context
+from autossl.trials.space import read_space, suggest
 from tests.test_verdict import GOOD, outcome
 
 NASTY = "<script>alert($x_1$)</script>"  # a class name: markup, and half a formula

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from autossl import resumable
 from autossl.errors import UserError
-from autossl.resumable import Terms, Training
-from autossl.segments import KILLS, give_up, requeue_lost
-from autossl.train import Run, save
+from autossl.train import resumable
+from autossl.train.loop import Run, save
+from autossl.train.resumable import Terms, Training
+from autossl.trials.segments import KILLS, give_up, requeue_lost
 from tests.test_train import make_run
 
 END = 160  # images of ten steps

@@ -9,20 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.plan import Plan, make_untimed_plan
-from autossl.rungs import Costs, Method, Needs
-from autossl.scheduler import (
-    Entry,
-    Promote,
-    Sample,
-    State,
-    Stop,
-    Wait,
-    best,
-    finalists,
-    next_step,
-    order,
-)
+from autossl.record.entries import Entry, State
+from autossl.trials.plan import Plan, make_untimed_plan
+from autossl.trials.scheduler import Promote, Sample, Stop, Wait, best, finalists, next_step, order
+from autossl.trials.sizing import Costs, Method, Needs
 
 TABLE = (
     Method("simclr", "contrastive", 3, 2.0),

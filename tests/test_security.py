@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import autossl
-from autossl import executor
-from autossl.folder import Folder
+from autossl.record.folder import Folder
+from autossl.trials import executor
 from tests import hostile
 from tests.hostile import ESCAPE, copied, spoilt, told, unfinished
 

@@ -21,20 +21,22 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image
 
-from autossl import charts, export
-from autossl.card import Preprocessing, card
-from autossl.context import open_context
-from autossl.dashboard import open_server
-from autossl.data import images, read_images
-from autossl.encoder import Encoder
+from autossl.data import read_images
+from autossl.data.readers import images
 from autossl.errors import UserError
-from autossl.folder import Folder, existing, write_toml
-from autossl.journal import open_storage, open_study
-from autossl.links import refuse_links
-from autossl.networks import create
-from autossl.printable import OneLine, markdown, one_line
-from autossl.segments import parent_file, segment_file
-from autossl.volume_networks import VOLUMES
+from autossl.errors.printable import OneLine, markdown, one_line
+from autossl.model import export
+from autossl.model.card import Preprocessing, card
+from autossl.nn.encoder import Encoder
+from autossl.nn.networks import create
+from autossl.nn.volume_networks import VOLUMES
+from autossl.record.folder import Folder, existing, write_toml
+from autossl.record.journal import open_storage, open_study
+from autossl.record.links import refuse_links
+from autossl.report import charts
+from autossl.report.dashboard import open_server
+from autossl.trials.context import open_context
+from autossl.trials.segments import parent_file, segment_file
 from tests.hostile import trapped
 from tests.test_report import STATE, begin
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from autossl.data import Source
-from autossl.encoder import Encoder
 from autossl.errors import UserError
-from autossl.presets import preset
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.settings import Asked, resolve
-from autossl.space import build, read_space
-from autossl.views import Views
-from autossl.volumes import VolumeViews
+from autossl.run.settings import Asked, resolve
+from autossl.trials.space import build, read_space
+from autossl.views.images import Views
+from autossl.views.presets import preset
+from autossl.views.volumes import VolumeViews
 from tests.pretext_toys import volume_encoder
 
 

@@ -11,12 +11,12 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image
 
-from autossl.cli import main
+from autossl.cli.commands import main
+from autossl.cli.view_sheet import COPIES, SHOWN, STRENGTHS, write_sheet
 from autossl.data import Source, open_data
 from autossl.data.dataset import OFFICIAL_TEST, Pixels
-from autossl.data.images import Unreadable
+from autossl.data.readers.images import Unreadable
 from autossl.errors import UserError
-from autossl.sheet import COPIES, SHOWN, STRENGTHS, write_sheet
 
 SECRET = "Doe1949"
 

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from autossl.cli import main
-from autossl.encoder import Encoder
-from autossl.leaderboard import as_csv, as_table
-from autossl.pool import Pool
-from autossl.presets import preset
+from autossl.cli.commands import main
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.shortcut import FIRST, SOLVED, early_accuracy, monitored, start
+from autossl.report.leaderboard import as_csv, as_table
 from autossl.study import Study
-from autossl.train import Run, Settings, resume, save, train
-from autossl.views import Views
-from autossl.worker import Worker
+from autossl.train.loop import Run, Settings, resume, save, train
+from autossl.train.pool import Pool
+from autossl.train.shortcut import FIRST, SOLVED, early_accuracy, monitored, start
+from autossl.trials.worker import Worker
+from autossl.views.images import Views
+from autossl.views.presets import preset
 from studies.opened import opened
 from tests.pretext_toys import glyphs
 
@@ -170,7 +170,7 @@ def test_views_leave_no_mark_of_the_angle(modality: str) -> None:
 def test_the_first_epoch_is_watched_across_a_checkpoint_and_no_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autossl.shortcut.FIRST", 0)
+    monkeypatch.setattr("autossl.train.shortcut.FIRST", 0)
     whole, first, second = (run_of(noise(512), "rotation") for _ in range(3))
     assert list(train(whole, [256, 640])) == [True, True]
     assert len(whole.shares) == 512 // 64

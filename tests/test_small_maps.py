@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
-from autossl.small_maps import BLOCKS, KINDS, positions_after, serve_small_maps
+from autossl.nn.small_maps import BLOCKS, KINDS, positions_after, serve_small_maps
 from tests.pretext_toys import normal
 
 PLAIN: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -59,7 +59,7 @@ def test_large_maps_groups_and_other_paddings_are_left_to_torch(monkeypatch: pyt
     large = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1))
     serve_small_maps(large)
     asked = []
-    monkeypatch.setattr("autossl.small_maps.as_product", lambda *given: asked.append(given))
+    monkeypatch.setattr("autossl.nn.small_maps.as_product", lambda *given: asked.append(given))
     assert large(normal(2, 4, 3, 3)).shape == (2, 4, 3, 3)  # 81 pairs of places
     assert not asked
     large(normal(2, 4, 2, 2))

@@ -7,9 +7,9 @@ import optuna
 import pytest
 
 from autossl.errors import UserError
-from autossl.presets import modalities, preset
 from autossl.pretext import METHODS
-from autossl.space import METHOD, Range, as_trial, at_jitter, build, read_space, suggest
+from autossl.trials.space import METHOD, Range, as_trial, at_jitter, build, read_space, suggest
+from autossl.views.presets import modalities, preset
 from tests.pretext_toys import fitting
 
 WRONG = {  # what is in the file, and what the sentence must name

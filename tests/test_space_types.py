@@ -9,12 +9,12 @@ import numpy as np
 import optuna
 import pytest
 
-from autossl.bounds import GIVEN, kinds
 from autossl.errors import UserError
-from autossl.journal import entries, sampler
 from autossl.pretext import METHODS
-from autossl.space import Range, as_trial, read_space, served, suggest
-from autossl.worker import Worker
+from autossl.record.journal import entries, sampler
+from autossl.trials.bounds import GIVEN, kinds
+from autossl.trials.space import Range, as_trial, read_space, served, suggest
+from autossl.trials.worker import Worker
 from studies.opened import opened
 
 WRONG = {  # a line of [simclr], and what the sentence must name

@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autossl import baselines
-from autossl.context import Context, open_context
-from autossl.encoder import Encoder
-from autossl.final import fresh_run
-from autossl.folder import Folder, read_toml
-from autossl.journal import entries
-from autossl.segments import new_run
+from autossl.finish import baselines
+from autossl.finish.anneal import fresh_run
+from autossl.nn.encoder import Encoder
+from autossl.nn.weights import keep_weights, sha256
+from autossl.record.folder import Folder, read_toml
+from autossl.record.journal import entries
 from autossl.study import Study
-from autossl.train import Run
-from autossl.weights import keep_weights, sha256
+from autossl.train.loop import Run
+from autossl.trials.context import Context, open_context
+from autossl.trials.segments import new_run
 from studies.opened import first_prior, opened
 from tests.test_cli import refused, run
 from tests.test_kill_and_resume import CLI, command, finish, journal_lines, scored, start

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from autossl.context import Context
-from autossl.encoder import Encoder
-from autossl.presets import preset
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.views import Views
+from autossl.trials.context import Context
+from autossl.views.images import Views
+from autossl.views.presets import preset
 from studies import memory
 from studies.bench_memory import grown
 from studies.bench_pipeline import Case, Resident, measured, store

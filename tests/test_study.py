@@ -14,17 +14,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 import autossl
-from autossl import baselines, opening
-from autossl.cli import main
-from autossl.context import open_context
+from autossl.cli.commands import main
 from autossl.data import PROBE, SELECTION, TEST
 from autossl.errors import NoCandidate, UserError
-from autossl.finish import Finish
-from autossl.folder import Folder, read_json, read_toml, write_json, write_toml
-from autossl.plan import Plan
-from autossl.report import write_report
-from autossl.settings import Asked
+from autossl.finish import baselines
+from autossl.finish.finish import Finish
+from autossl.record.folder import Folder, read_json, read_toml, write_json, write_toml
+from autossl.report.page import write_report
+from autossl.run import begin
+from autossl.run.settings import Asked
 from autossl.study import Study
+from autossl.trials.context import open_context
+from autossl.trials.plan import Plan
 
 SETTINGS = {
     "time_limit": None, "max_candidates": 2, "methods": "vicreg,denoising", "backbone": "test_resnet",
@@ -138,9 +139,9 @@ def test_the_same_files_of_another_date_go_on_and_other_pixels_do_not(tmp_path: 
     asked, folder = Asked(time_limit="9m", backbone="test_resnet"), Folder(tmp_path / "run")
 
     def open_again() -> None:
-        source, config = opening.look(tmp_path / "set", asked, None, None)
-        with opening.taken(folder, config):
-            opening.decode(source, folder, config, lambda done, n: None)
+        source, config = begin.look(tmp_path / "set", asked, None, None)
+        with begin.taken(folder, config):
+            begin.decode(source, folder, config, lambda done, n: None)
 
     open_again()
     path = tmp_path / "set" / "0" / "0.png"
@@ -167,7 +168,7 @@ def test_a_path_may_be_given_in_another_way(tmp_path: Path, monkeypatch: pytest.
     images, labels = textures()
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
     monkeypatch.chdir(tmp_path)
-    configs = [opening.look(data, Asked(), None, None)[1]["data"] for data in ("set.npz", tmp_path / "set.npz")]
+    configs = [begin.look(data, Asked(), None, None)[1]["data"] for data in ("set.npz", tmp_path / "set.npz")]
     assert configs[0] == configs[1] == str((tmp_path / "set.npz").resolve())
 
 
@@ -245,7 +246,7 @@ def test_new_images_are_evaluated_by_patient_and_without_a_warning(study: Study,
 
 
 def test_scored_images_are_whole_patients(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autossl.context.SCORED", 50)
+    monkeypatch.setattr("autossl.trials.context.SCORED", 50)
     context = open_context(study.folder)
     groups = np.arange(240) // 7
     context.data = replace(context.data, groups=groups)

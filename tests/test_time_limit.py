@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autossl.plan import MARGIN, hard_end
-from autossl.rungs import Costs, Needs
-from autossl.scheduler import Entry, enough, search_left
+from autossl.record.entries import Entry
+from autossl.trials.plan import MARGIN, hard_end
+from autossl.trials.scheduler import enough, search_left
+from autossl.trials.sizing import Costs, Needs
 from tests.simulated_study import TABLE, WRONG, Refused, Study, World, run
 
 

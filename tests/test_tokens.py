@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Encoder, fit_to_size
 from autossl.errors import UserError
+from autossl.nn.encoder import Encoder, fit_to_size
+from autossl.nn.sparse import resized, sparse
+from autossl.nn.tokens import TokenDecoder, has_tokens, normalised, patches, positions, taken, tokens
 from autossl.pretext.cnn_mae import block_mask
 from autossl.pretext.dense import dense_level, map_sides
 from autossl.pretext.ibot import IBOT, block_masks, masked_answers
 from autossl.pretext.ijepa import IJEPA, blocks_of, rectangle
 from autossl.pretext.mae import MAE, split
-from autossl.pretext.offers import lacking
+from autossl.pretext.needs import lacking
 from autossl.pretext.spark import SparK, evened
-from autossl.settings import Asked, _served
-from autossl.sparse import resized, sparse
-from autossl.tokens import TokenDecoder, has_tokens, normalised, patches, positions, taken, tokens
+from autossl.run.settings import Asked, _served
 from tests.pretext_toys import encoder, fitting, normal, recorded, still, uniform
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.pool import Pool, places
-from autossl.presets import preset
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.train import Diverged, Run, Settings, resume, save, settle_norms, train
-from autossl.views import Views
+from autossl.train.loop import Diverged, Run, Settings, resume, save, settle_norms, train
+from autossl.train.pool import Pool, places
+from autossl.views.images import Views
+from autossl.views.presets import preset
 
 MEAN, STD = (0.5,), (0.25,)
 

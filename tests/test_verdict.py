@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autossl.report import headline
-from autossl.verdict import verdict
+from autossl.report.page import headline
+from autossl.report.verdict import verdict
 
 CONFIG: dict[str, Any] = {"task": "classification"}
 SUPERVISED = {"settings": {"lr": 2e-3, "tried": 3}, "seconds": 9.0, "selection": 0.7}

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autossl import card, evaluate, verdict
-from autossl.context import TEST, open_context
 from autossl.data import open_data, prepare
-from autossl.encoder import Encoder
-from autossl.evaluate import Entrant, Outcome
-from autossl.folder import Folder, write_json
+from autossl.data.scarce import few_patients, few_tested
+from autossl.finish import tested
+from autossl.finish.tested import Entrant, Outcome
+from autossl.model import card
+from autossl.nn.encoder import Encoder
+from autossl.record.folder import Folder, write_json
+from autossl.report import verdict
+from autossl.report.verdict import noisy, remarks
 from autossl.study import Study
-from autossl.verdict import few_patients, few_tested, noisy, remarks
+from autossl.trials.context import TEST, open_context
 from tests.test_cli import run
 from tests.test_report import add, begin, page_of, searched
 from tests.test_verdict import CONFIG, GOOD, outcome
@@ -108,7 +111,7 @@ def test_a_test_of_few_patients_writes_no_interval(tmp_path: Path) -> None:
     assert found.facts["few"] == "the test part has 4 images of class 'benign'"
     assert found.facts["entrants"]["winner"]["interval"] == {}
     assert set(found.facts["differences"]["untrained"]) == {"value"}
-    assert evaluate.ADAPTED not in found.facts["entrants"]
+    assert tested.ADAPTED not in found.facts["entrants"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from autossl.errors import UserError
-from autossl.presets import Preset, modalities, preset
-from autossl.views import COLUMN, COLUMNS, EXTRA, WIDTHS, Views
+from autossl.views.images import COLUMN, COLUMNS, EXTRA, WIDTHS, Views
+from autossl.views.presets import Preset, modalities, preset
 
 MODALITIES = list(modalities())
 KNOTS = np.arange(-3, 6) / 2  # of a cubic spline with five coefficients over [0, 1]

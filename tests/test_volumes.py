@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from autossl import intensity
-from autossl import views as image_views
-from autossl.presets import Preset, modalities, preset
-from autossl.views import Views
-from autossl.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, grid, orientations, sampled, views_for
+from autossl.views import images as image_views
+from autossl.views import intensity
+from autossl.views.images import Views
+from autossl.views.presets import Preset, modalities, preset
+from autossl.views.volumes import COLUMN, COLUMNS, EXTRA, WIDTHS, VolumeViews, grid, orientations, sampled, views_for
 
 MODALITIES = list(modalities())
 STILL = Preset()  # nothing allowed

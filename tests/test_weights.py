@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from autossl.encoder import Encoder
 from autossl.errors import UserError
-from autossl.weights import load_weights
+from autossl.nn.encoder import Encoder
+from autossl.nn.weights import load_weights
 
 
 def made(name: str, channels: int, size: int = 32, seed: int = 0, **model_args: int) -> Encoder:

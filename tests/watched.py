@@ -65,7 +65,7 @@ def watch(event: str, args: tuple[Any, ...]) -> None:
 
 
 def command(*args: str) -> None:
-    from autossl.cli import main
+    from autossl.cli.commands import main
 
     main(args, prog_name="autossl")
 
@@ -95,8 +95,8 @@ def study(path: str) -> None:
 
 
 def plan(path: str) -> None:
-    from autossl.folder import Folder
-    from autossl.repeat import adopt_plan
+    from autossl.record.folder import Folder
+    from autossl.run.repeat import adopt_plan
 
     root = Path(path).with_name("repeated")
     root.mkdir(exist_ok=True)
@@ -155,7 +155,13 @@ def main(path: Path) -> None:
     allowed.extend(asked["allowed"])
     traps.extend(asked["traps"])
     sys.addaudithook(watch)
-    for module in ("autossl.cli", "autossl.controller", "autossl.single", "autossl.figures", "optuna_dashboard"):
+    for module in (
+        "autossl.cli.commands",
+        "autossl.run.controller",
+        "autossl.run.jobs",
+        "autossl.report.figures",
+        "optuna_dashboard",
+    ):
         __import__(module)
     found = {"importing": {"code": 0, "seen": list(seen), "output": ""}}
     for number, probe in enumerate(asked["probes"]):

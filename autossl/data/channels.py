@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from autossl.data.checks import plural
 from autossl.data.dataset import Source
-from autossl.data.images import Unreadable, is_grey, to_channels
+from autossl.data.readers.images import Unreadable, is_grey, to_channels
+from autossl.errors.printable import plural
 
 ASKED_AT_ONCE = 64  # images that are looked at for colours before the answers are read
 

@@ -20,19 +20,15 @@ from autossl.data.dataset import (
     Source,
 )
 from autossl.data.draw import groups_per_class
-from autossl.data.images import Unreadable
+from autossl.data.readers.images import Unreadable
 from autossl.errors import UserError
+from autossl.errors.printable import plural
 
 SMALLEST_SIDE = 8
 FEW = 0.05  # share of unreadable images up to which they are set aside
 LEAST_LABELS = 16  # outside the test part: two thirds are scored, and of 6 or fewer untrained embeddings look collapsed
 MOST_RARE = 5  # classes of one patient; more, and half of all classes, are no classes
 IMBALANCE = 10.0  # largest class over smallest from which a note is made
-
-
-def plural(count: int, word: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def by(sides: Iterable[int]) -> str:

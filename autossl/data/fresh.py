@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
-from autossl.data.found import canonical
 from autossl.data.given import Kind, open_given
-from autossl.data.images import OtherChannels, Unreadable
-from autossl.data.labels import missing_words
 from autossl.data.open import open_images
+from autossl.data.readers.found import canonical
+from autossl.data.readers.images import OtherChannels, Unreadable
+from autossl.data.readers.labels import missing_words
 from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
 from autossl.errors import UserError
 

@@ -14,11 +14,11 @@ from PIL import Image
 from autossl.data.channels import of_channels
 from autossl.data.checks import check_sizes
 from autossl.data.dataset import KEPT, NO_SPLIT, Pixels, Source
-from autossl.data.found import Found
-from autossl.data.images import finite, to_pixels, upright
-from autossl.data.memory import as_array
+from autossl.data.readers.found import Found
+from autossl.data.readers.images import finite, to_pixels, upright
+from autossl.data.readers.memory import as_array
+from autossl.data.readers.volumes import to_voxels
 from autossl.data.sources import make_source
-from autossl.data.volumes import to_voxels
 from autossl.errors import UserError
 
 MOST_CHANNELS = 4

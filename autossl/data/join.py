@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from autossl.data.channels import of_colours
 from autossl.data.dataset import NO_SPLIT, Ints, Source
-from autossl.data.found import alike_note
+from autossl.data.readers.found import alike_note
 from autossl.errors import UserError
 
 

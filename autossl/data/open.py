@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autossl.data import disk
-from autossl.data.arrays import read_npz
-from autossl.data.cells import read_cells
 from autossl.data.checks import check_labels, check_sizes
 from autossl.data.dataset import CT, KEPT, ROBUST, Source
-from autossl.data.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
-from autossl.data.found import Found
 from autossl.data.join import join
-from autossl.data.lesions import read_lesions
-from autossl.data.medmnist import read_medmnist
-from autossl.data.memory import read_array, read_dataset
+from autossl.data.readers import disk
+from autossl.data.readers.arrays import read_npz
+from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
+from autossl.data.readers.found import Found
+from autossl.data.readers.medmnist import read_medmnist
+from autossl.data.readers.memory import read_array, read_dataset
+from autossl.data.readers.tables import Wanted
+from autossl.data.samples.cells import read_cells
+from autossl.data.samples.lesions import read_lesions
 from autossl.data.sources import make_source
-from autossl.data.tables import Wanted
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}

@@ -19,7 +19,6 @@ from autossl.data.checks import (
     find_duplicates,
     patients_in_two,
     pixel_notes,
-    plural,
 )
 from autossl.data.dataset import (
     DROPPED,
@@ -34,11 +33,12 @@ from autossl.data.dataset import (
     Source,
 )
 from autossl.data.draw import groups_per_class, merge
-from autossl.data.found import stack_positions
+from autossl.data.readers.found import stack_positions
+from autossl.data.scarce import few_patients
 from autossl.data.splits import Split, split
 from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
 from autossl.errors import UserError
-from autossl.verdict import few_patients
+from autossl.errors.printable import plural
 
 MOMENT_VALUES = 1 << 24  # pixels or voxels at a time
 

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data import nifti
-from autossl.data.arrays import content_key
 from autossl.data.channels import of_channels
-from autossl.data.checks import plural
 from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
-from autossl.data.disk import is_dicom
-from autossl.data.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
-from autossl.data.found import Found, alike_note, encode_patients, encode_slices
-from autossl.data.images import Header, Unreadable, decode, finite, look, to_pixels
-from autossl.data.labels import encode_labels, without_missing
-from autossl.data.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
+from autossl.data.readers import nifti
+from autossl.data.readers.arrays import content_key
+from autossl.data.readers.disk import is_dicom
+from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
+from autossl.data.readers.found import Found, alike_note, encode_patients, encode_slices
+from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
+from autossl.data.readers.labels import encode_labels, without_missing
+from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
 from autossl.errors import UserError
+from autossl.errors.printable import plural
 
 Columns = tuple[NDArray[Any], ...]
 FLOATS = "pixels were floats"  # how the note on them begins

@@ -11,10 +11,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data import volumes
 from autossl.data.checks import allowed_failures, too_many_unreadable
 from autossl.data.dataset import Pixels, Source
-from autossl.data.images import Unreadable, fit, is_grey
+from autossl.data.readers import volumes
+from autossl.data.readers.images import Unreadable, fit, is_grey
 from autossl.errors import UserError
 
 DIGEST_BYTES = 16

@@ -5,9 +5,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class Autoencoder(Pretext):

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Decoder
-from autossl.views import Views
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Decoder
+from autossl.views.images import Views
 
 
 class Pretext(nn.Module, ABC):
@@ -25,7 +25,7 @@ class Pretext(nn.Module, ABC):
     where its images lie in their patients' stacks of slices (0 to 1, NaN where unknown), or None.
 
     Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
-    solved at once has a shortcut (`autossl.shortcut`).
+    solved at once has a shortcut (`autossl.train.shortcut`).
     """
 
     paradigm: ClassVar[str]

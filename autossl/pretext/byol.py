@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Teacher, mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class BYOL(Pretext):

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.contrast import kin
-from autossl.views import Views
+from autossl.views.images import Views
 
 SIGMA = 0.5  # concentration of the weights (Yeh et al. 2022, section 4)
 

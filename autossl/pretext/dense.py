@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 
 MIN_CELLS = 4  # cells a side below which two views have too little to match
 

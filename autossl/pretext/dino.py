@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Prototypes, Teacher, has_batch_norm, mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Prototypes, Teacher, has_batch_norm, mlp
 from autossl.pretext.base import Pretext
-from autossl.views import COLUMN, Views
+from autossl.views.images import COLUMN, Views
 
 LOCAL = (0.05, 0.4)  # share of the area in a local crop
 

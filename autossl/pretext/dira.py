@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Teacher, mlp
-from autossl.intensity import along
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.contrast import Queue
 from autossl.pretext.inpainting import hole_mask
 from autossl.pretext.moco import keys, queued_nce
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.intensity import along
 
 
 class DiRA(Pretext):

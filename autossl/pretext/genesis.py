@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.intensity import along
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.intensity import along
 
 KNOTS = 64  # points of an intensity curve
 SHUFFLES = 16  # ready pixel orders that images choose from

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder, Features
-from autossl.heads import Decoder, mlp
+from autossl.nn.encoder import Encoder, Features
+from autossl.nn.heads import Decoder, mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.simclr import nt_xent
-from autossl.views import COLUMN, EXTRA, Views
+from autossl.views.images import COLUMN, EXTRA, Views
 
 GEOMETRY = [COLUMN[name] for name in ("area", "aspect", "left", "top", "hflip", "vflip", "angle", "turn")]
 BENDING = [at for name in ("elastic", "shear") for at in range(EXTRA[name].start, EXTRA[name].stop)]

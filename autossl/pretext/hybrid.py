@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, lend
-from autossl.views import Views
+from autossl.views.images import Views
 
 WARMUP = 20  # steps over which the size of each loss is measured
 SMALLEST = 0.01  # size of a loss at least: what begins at zero, as a divergence may, must not be blown up

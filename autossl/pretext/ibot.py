@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Prototypes, Teacher, mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Prototypes, Teacher, mlp
+from autossl.nn.tokens import tokens
 from autossl.pretext.base import Pretext
 from autossl.pretext.dino import dino, entropy
-from autossl.tokens import tokens
-from autossl.views import Views
+from autossl.views.images import Views
 
 SPREAD = 2 / 3  # a masked share lies within this part of `ratio` around it: .1 to .5 for .3
 CENTRES = 2  # blocks of masked patches in a view

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import Teacher
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Teacher
+from autossl.nn.tokens import TokenDecoder, taken, tokens
 from autossl.pretext.base import Pretext
-from autossl.tokens import TokenDecoder, taken, tokens
-from autossl.views import Views
+from autossl.views.images import Views
 
 ASPECT = (0.75, 1.5)  # of a target block
 CONTEXT = (0.85, 1.0)  # share of the image in the context block, before the targets are taken out of it

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.encoder import LINEAR, Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import LINEAR, Encoder
+from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
-from autossl.views import Views
+from autossl.views.images import Views
 
 CANDIDATES = 2000  # permutations among which the most different ones are chosen
 

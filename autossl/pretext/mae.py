@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
+from autossl.nn.tokens import TokenDecoder, normalised, patches, taken, tokens
 from autossl.pretext.base import Pretext
-from autossl.tokens import TokenDecoder, normalised, patches, taken, tokens
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class MAE(Pretext):

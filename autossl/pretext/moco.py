@@ -5,11 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Teacher, mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.contrast import Queue, chance, halves, info_nce, kin
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class MoCo(Pretext):

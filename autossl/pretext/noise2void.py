@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.cnn_mae import masked_error
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class Noise2Void(Pretext):

@@ -5,16 +5,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.nn.encoder import Encoder
 from autossl.pretext.barlow import BarlowTwins
 from autossl.pretext.base import Pretext, lend
 from autossl.pretext.byol import BYOL
 from autossl.pretext.dcl import DCL
 from autossl.pretext.simclr import SimCLR
 from autossl.pretext.vicreg import VICReg
-from autossl.views import Views
-from autossl.volumes import VolumeViews
+from autossl.views.images import Views
+from autossl.views.volumes import VolumeViews
 
 BASES: dict[str, type[Pretext]] = {
     "simclr": SimCLR,

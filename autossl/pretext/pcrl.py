@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder, Features
-from autossl.heads import Teacher, mlp
+from autossl.nn.encoder import Encoder, Features
+from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.contrast import Queue, halves
 from autossl.pretext.moco import queued_nce
-from autossl.views import Views
+from autossl.views.images import Views
 
 TURNS = 3  # left to right, upside down, rows for columns: eight ways to lay a square
 

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
-from autossl.heads import Teacher, mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.dense import cells, dense_level, dense_map, each
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class PixPro(Pretext):

@@ -5,11 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.jigsaw import fitted, normalised, one_channel, tiles
-from autossl.views import Views
+from autossl.views.images import Views
 
 GRID = 3
 

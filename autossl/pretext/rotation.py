@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext
-from autossl.views import Views
+from autossl.views.images import Views
 
 PLANES = {2: ((2, 3),), 3: ((2, 3), (2, 4), (3, 4))}  # axes between which an image or a volume is turned
 RADIUS = 0.94  # of the disc, in halves of the side: where it touched them, lines along the edges gave the angle away

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.cnn_mae import block_mask
 from autossl.pretext.jigsaw import different_orders, fitted, normalised, tiles
-from autossl.views import Views
+from autossl.views.images import Views
 
 GRID = 2  # cubes along each axis
 BLOCKS = 4  # of a cube along each axis, of which a mask takes some away

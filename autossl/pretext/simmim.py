@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import LINEAR, Encoder
-from autossl.heads import CONV, shuffle
-from autossl.intensity import along
+from autossl.nn.encoder import LINEAR, Encoder
+from autossl.nn.heads import CONV, shuffle
 from autossl.pretext.base import Pretext
 from autossl.pretext.cnn_mae import block_mask
-from autossl.views import Views
+from autossl.views.images import Views
+from autossl.views.intensity import along
 
 
 class SimMIM(Pretext):

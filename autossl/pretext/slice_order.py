@@ -5,12 +5,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
 from autossl.pretext.patient_positives import partners
 from autossl.pretext.slabs import cut, extent, known, slices_of
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class SliceOrder(Pretext):

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder, Features
+from autossl.nn.encoder import Encoder, Features
+from autossl.nn.sparse import resized, sparse
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.cnn_mae import block_mask, masked_error
 from autossl.pretext.dense import dense_level, map_sides
-from autossl.sparse import resized, sparse
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class SparK(Pretext):

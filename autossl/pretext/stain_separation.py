@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
-from autossl.views import Views
+from autossl.views.images import Views
 
 STAINS = (  # Ruifrok and Johnston 2001: share of red, green and blue that each stain absorbs, as unit vectors
     (0.65, 0.70, 0.29),  # haematoxylin

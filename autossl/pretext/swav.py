@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import Prototypes, mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import Prototypes, mlp
 from autossl.pretext.base import Pretext
-from autossl.views import Views
+from autossl.views.images import Views
 
 ITERATIONS = 3
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.inpainting import within
 from autossl.pretext.rotation import in_ball, turn, unfaded
 from autossl.pretext.simclr import nt_xent
-from autossl.views import Views
+from autossl.views.images import Views
 
 SHORTEST = 0.05  # side of a box at least, as a share of the image's
 SPARE = 1.5  # boxes drawn for each that is needed on average

@@ -5,13 +5,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import mlp
+from autossl.nn.tokens import taken
 from autossl.pretext.base import Pretext
 from autossl.pretext.dense import cells, dense_level, dense_map, each
 from autossl.pretext.vicreg import vicreg
-from autossl.tokens import taken
-from autossl.views import Views
+from autossl.views.images import Views
 
 
 class VICRegL(Pretext):

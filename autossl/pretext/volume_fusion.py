@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
 from autossl.errors import UserError
+from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.inpainting import within
-from autossl.views import Views
+from autossl.views.images import Views
 
 SMALLEST = 0.06  # side of a box as a share of the image's
 FEWEST = 0.25  # boxes at least, as a share of the most

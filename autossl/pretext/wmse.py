@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.encoder import Encoder
-from autossl.heads import mlp
+from autossl.nn.encoder import Encoder
+from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
-from autossl.views import Views
+from autossl.views.images import Views
 
 SMALLEST = 1e-8  # variance that equal embeddings are taken to have
 

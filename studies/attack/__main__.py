@@ -71,7 +71,14 @@ def campaign(text: str) -> tuple[str, float]:
 
 def load() -> None:
     """Import AutoSSL once, for all forks; one thread, because forks take no other threads along."""
-    for module in ("autossl.cli", "autossl.api", "autossl.controller", "autossl.doctor", "autossl.single", "optuna"):
+    for module in (
+        "autossl.cli.commands",
+        "autossl.api",
+        "autossl.run.controller",
+        "autossl.cli.doctor",
+        "autossl.run.jobs",
+        "optuna",
+    ):
         importlib.import_module(module)
     import torch
 

@@ -19,7 +19,7 @@ from autossl.errors import UserError
 from studies.attack.case import API, USER, Faults
 
 TRAPS = Path(__file__).parent / "traps"
-MAIN = [sys.executable, "-c", "from autossl.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from autossl.cli.commands import main; main()"]
 SPACE = """
 [simclr]
 prior = [{ temperature = 0.5, lr = 1e-3 }]
@@ -40,7 +40,7 @@ def command(*args: str) -> Callable[[], None]:
     """`autossl ARGS`."""
 
     def act() -> None:
-        from autossl.cli import main
+        from autossl.cli.commands import main
 
         main(list(args))
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from autossl.clock import seconds
+from autossl.record.clock import seconds
 from studies.attack.acts import ended, said, start, watched
 from studies.attack.case import Case, Faults, Outcome
 from studies.attack.study import data

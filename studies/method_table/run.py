@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from autossl.context import Context
 from autossl.errors import UserError
 from autossl.pretext import METHODS
-from autossl.segments import new_run
-from autossl.shortcut import monitored
-from autossl.train import Diverged, train
+from autossl.train.loop import Diverged, train
+from autossl.train.shortcut import monitored
+from autossl.trials.context import Context
+from autossl.trials.segments import new_run
 from studies import memory
 from studies.opened import facts, first_prior, opened, shown
 from studies.rows import Rows, markdown

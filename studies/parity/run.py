@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from autossl.context import Context
 from autossl.pretext import METHODS
-from autossl.segments import new_run
-from autossl.train import Run, train
+from autossl.train.loop import Run, train
+from autossl.trials.context import Context
+from autossl.trials.segments import new_run
 from studies.opened import facts, first_prior, opened
 from studies.parity.theirs import THEIRS, TRANSFORMERS
 from studies.rows import Rows, markdown

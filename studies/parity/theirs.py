@@ -15,9 +15,9 @@ from lightly.models import modules, utils
 from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor, nn
 
-from autossl.encoder import Encoder
+from autossl.nn.encoder import Encoder
 from autossl.pretext import Pretext
-from autossl.views import Views
+from autossl.views.images import Views
 
 Sizes = Mapping[str, Any]  # hyperparameters of our method, by keyword
 

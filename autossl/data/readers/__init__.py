@@ -1,0 +1,1 @@
+"""Readers: one file per form of data, and what they share."""

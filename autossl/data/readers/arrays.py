@@ -1,0 +1,171 @@
+"""Images that are arrays: npz archives, and the layout of any array of images."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.readers.archive import LAYOUT, Arrays, read_arrays
+from autossl.data.readers.disk import shown
+from autossl.data.readers.found import Found, Values, cells, encode_split
+from autossl.errors import UserError
+
+MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
+OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
+COLUMNS = ("labels", "patients", "groups", "slices")
+PLAIN = ("images", *COLUMNS, "split")
+KNOWN = frozenset((*PLAIN, *(f"{name}_{key}" for name, _ in OFFICIAL for key in ("images", *COLUMNS))))
+
+
+def read_npz(path: Path) -> Found:
+    """`{train,val,test}_{images,labels[,patients, slices]}` or `images`, `labels`[, `patients`, `slices`, `split`].
+
+    `groups` is another word for patients.
+    """
+    arrays, others = read_arrays(path, KNOWN)
+    place = str(path)
+    official = [(name, code) for name, code in OFFICIAL if f"{name}_images" in arrays]
+    _refuse_two_names(arrays, bool(official), place)
+    if official:
+        return _medmnist(arrays, official, path)
+    if "images" not in arrays:
+        names = sorted((*arrays, *others))
+        found = f"the arrays {', '.join(map(shown, names))}" if names else "no array"
+        raise UserError(f"{LAYOUT} was wanted, found {found} in {place}; save the arrays under these names")
+    images = stack(arrays["images"], place)
+    patients = "groups" if "groups" in arrays else "patients"
+    split = column(arrays.get("split"), len(images), "split", place)
+    return Found(
+        path.stem,
+        place,
+        images,
+        labels=column(arrays.get("labels"), len(images), "labels", place),
+        patients=column(arrays.get(patients), len(images), patients, place),
+        slices=column(arrays.get("slices"), len(images), "slices", place),
+        split=None if split is None else encode_split(split, place),
+    )
+
+
+def _refuse_two_names(arrays: Arrays, official: bool, place: str) -> None:
+    """UserError for two arrays of which one would be passed over in silence."""
+    both = [(name, "train_images and the like") for name in PLAIN if official and name in arrays]
+    both += [
+        (key, key.replace("groups", "patients"))
+        for key in arrays
+        if key.endswith("groups") and key.replace("groups", "patients") in arrays
+    ]
+    both += [(key, "no images of that part") for key in sorted(arrays) if official and _alone(key, arrays)]
+    if both:
+        raise UserError(
+            f"one array for each thing was wanted, found {both[0][0]} beside {both[0][1]} in {place}; leave one out"
+        )
+
+
+def _alone(key: str, arrays: Arrays) -> bool:
+    """Whether an array belongs to an official part that has no images."""
+    part = key.partition("_")[0]
+    return key not in PLAIN and f"{part}_images" not in arrays
+
+
+def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Found:
+    place = str(path)
+    parts = [stack(arrays[f"{name}_images"], place) for name, _ in official]
+    if len({(part.shape[1:], part.dtype) for part in parts}) > 1:
+        found = ", ".join(
+            f"{name}_images {part.shape} {part.dtype}" for (name, _), part in zip(official, parts, strict=True)
+        )
+        raise UserError(f"images of one shape and type were wanted, found {found} in {place}; save them alike")
+    sizes = [len(part) for part in parts]
+    return Found(
+        path.stem,
+        place,
+        np.concatenate(parts),
+        labels=_columns(arrays, official, sizes, ("labels",), place),
+        patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
+        slices=_columns(arrays, official, sizes, ("slices",), place),
+        split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
+    )
+
+
+def _columns(
+    arrays: Arrays, official: list[tuple[str, int]], sizes: list[int], keys: tuple[str, ...], place: str
+) -> Values | None:
+    """One column over all splits; empty cells for a split that lacks it."""
+    found: Values = []
+    for (name, _), size in zip(official, sizes, strict=True):
+        key = next((f"{name}_{key}" for key in keys if f"{name}_{key}" in arrays), "")
+        found += (column(arrays[key], size, key, place) or []) if key else [""] * size
+    return found if any(found) else None
+
+
+def column(values: NDArray[Any] | None, n: int, key: str, place: str) -> Values | None:
+    """One cell for each of n images; UserError for another number of them, or for cells that are no text or number."""
+    if values is None:
+        return None
+    if values.ndim == 2 and values.shape[1] > 1:
+        raise UserError(
+            f"one label per image was wanted, found {values.shape[1]} columns in {key} of {place}; "
+            "several labels per image are not served yet: choose one column"
+        )
+    if values.size != n:
+        raise UserError(f"{n} entries in {key}, one per image, were wanted, found {values.size} in {place}; align them")
+    if values.dtype.kind not in "biufUS":
+        raise UserError(
+            f"text or numbers were wanted in {key}, found {shown(str(values.dtype))} in {place}; save them as text"
+        )
+    return cells(values.reshape(-1), f"{key} of {place}")
+
+
+def stack(images: NDArray[Any], place: str) -> NDArray[Any]:
+    """(n, h, w[, c]) -> (n, h, w, c), and volumes (n, d, h, w[, c]) -> (n, d, h, w, c).
+
+    Of four axes the last one tells: up to 4 are channels of an image, three sides of 8 or more are a volume.
+    """
+    if images.dtype == object:
+        raise UserError(
+            f"one numeric array of images was wanted, found an object array in {place}; "
+            "bring the images to one size, or give a folder of files"
+        )
+    if images.ndim not in (3, 4, 5):
+        raise UserError(
+            f"images (n, h, w) or (n, h, w, c), or volumes (n, d, h, w) or (n, d, h, w, c), were wanted, found "
+            f"{images.shape} in {place}; reshape them"
+        )
+    if 0 in images.shape:
+        raise UserError(f"at least two images were wanted, found an empty array {images.shape} in {place}; fill it")
+    if images.ndim > 3 and images.shape[1] <= MOST_CHANNELS < min(images.shape[2:]):
+        axes = (0, *range(2, images.ndim), 1)
+        raise UserError(
+            f"images (n, h, w, c) or volumes (n, d, h, w, c) were wanted, found {images.shape} in {place}, channels "
+            f"first; move the channels last: images.transpose{axes}"
+        )
+    return images if has_channels(images.shape[1:], place) else images[..., None]
+
+
+def has_channels(shape: tuple[int, ...], place: str) -> bool:
+    """Whether the last axis of an image or volume of this shape holds channels."""
+    if len(shape) == 4 and shape[-1] > MOST_CHANNELS:
+        raise UserError(
+            f"volumes (d, h, w, c) of up to {MOST_CHANNELS} channels were wanted, found {shape} in {place}; "
+            "move the channels last or leave some out"
+        )
+    if len(shape) == 3 and shape[-1] > MOST_CHANNELS and min(shape) < LEAST_SIDE:
+        raise UserError(
+            f"images (h, w, c) of up to {MOST_CHANNELS} channels or volumes (d, h, w) of {LEAST_SIDE} voxels a side "
+            f"were wanted, found {shape} in {place}, which could be either; leave channels out, or pad the volumes "
+            "and give them an axis of channels: images[..., None]"
+        )
+    return len(shape) > 2 and shape[-1] <= MOST_CHANNELS
+
+
+def content_key(arrays: Iterable[NDArray[Any]]) -> str:
+    """A digest of arrays, their shapes and types."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,177 @@
+"""What a reader of one form of data hands over, and how its columns of patients, splits and slices become numbers."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.dataset import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL, Ints
+from autossl.data.readers.disk import shown
+from autossl.errors import UserError
+
+SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VAL,
+    "valid": VAL,
+    "validation": VAL,
+    "dev": VAL,
+    "test": OFFICIAL_TEST,
+    "testing": OFFICIAL_TEST,
+    "": NO_SPLIT,
+}
+NO_NUMBER = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "#n/a"})
+NO_PATIENT = NO_NUMBER | {"-1"}
+WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # what pandas makes of 3 where a column has a gap
+POWER = re.compile(r"-?\d(\.\d+)?[eE]\+\d{1,2}", re.ASCII)  # what R makes of 100000
+
+Values = list[str]  # one cell per image; empty ones have no label or no patient
+
+
+@dataclass(frozen=True)
+class Found:
+    """Images with their columns as they stand in the data."""
+
+    name: str
+    place: str
+    images: NDArray[Any] | list[NDArray[Any]] | None = None  # numbers (n, [d,] h, w, c), or n of ([d,] h, w, c)
+    files: list[Path] | None = None  # n image files, where there are no images
+    labels: Values | None = None
+    patients: Values | None = None
+    slices: Values | None = None  # where along a patient's stack of slices an image lies
+    split: NDArray[np.int8] | None = None
+    class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
+    class_folders: bool = False  # labels are names of folders, none of which is missing
+    root: Path | None = None
+    absent: int = 0  # files that a table names and that are not there
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        images = self.images if self.files is None else self.files
+        assert images is not None
+        return len(images)
+
+
+def cells(values: NDArray[Any] | Sequence[Any], place: str) -> Values:
+    """A column as text in one spelling; None and NaN become empty. UserError for bytes that are no text."""
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    return [_cell(value, row, place) for row, value in enumerate(listed)]
+
+
+def _cell(value: Any, row: int, place: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UserError(
+                f"text in UTF-8 was wanted, found other bytes in entry {row} of {place}; save the column as text"
+            ) from None
+    if isinstance(value, float | np.floating):
+        if np.isnan(value):
+            return ""
+        if np.isinf(value):
+            raise UserError(f"finite numbers were wanted, found {value} in entry {row} of {place}; mend it")
+        return str(int(value)) if float(value).is_integer() else str(float(value))
+    return canonical(str(value))
+
+
+def canonical(text: str) -> str:
+    """A label or an identifier in one spelling, so that two tables can be compared: 3.0 is 3, 1e+05 is 100000.
+
+    Accents are composed (NFC) and surrounding blanks go; 007, 7, p7 and P7 stay what they are.
+    """
+    text = unicodedata.normalize("NFC", text).strip()
+    if whole := WHOLE_FLOAT.fullmatch(text):
+        return whole[1]
+    if POWER.fullmatch(text) and (value := Decimal(text)) == int(value):
+        return str(int(value))
+    return text
+
+
+def respelled(raw: Sequence[str], values: Values) -> bool:
+    """Whether cells that differ as text are one in `values`."""
+    return len({text.strip() for text in raw}) > len(set(values))
+
+
+def look_alikes(names: Sequence[str]) -> list[list[str]]:
+    """Names that differ only in case, blanks or leading zeros, in sets of two or more."""
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        if name:
+            bare = re.sub(r"\s+", "", name).casefold()
+            alike.setdefault(re.sub(r"(?<!\d)0+(?=\d)", "", bare), []).append(name)
+    return [same for same in alike.values() if len(same) > 1]
+
+
+def encode_patients(values: Values) -> tuple[Ints, tuple[str, ...], int]:
+    """Patient indices (n,), the identifiers by index, and how many images have none (each its own patient then)."""
+    index: dict[str, int] = {}
+    identifiers: list[str] = []
+    groups = np.empty(len(values), dtype=np.int64)
+    unknown = 0
+    for row, value in enumerate(values):
+        missing = value.lower() in NO_PATIENT
+        unknown += missing
+        if missing or value not in index:
+            if not missing:
+                index[value] = len(identifiers)
+            groups[row] = len(identifiers)
+            identifiers.append("" if missing else value)
+        else:
+            groups[row] = index[value]
+    return groups, tuple(identifiers), unknown
+
+
+def alike_note(identifiers: Sequence[str]) -> tuple[str, ...]:
+    """What is said of patients that may be one; never their identifiers."""
+    if not (count := sum(map(len, look_alikes(identifiers)))):
+        return ()
+    return (
+        f"{count} patient ids differ from another only in case, blanks or leading zeros and count as other patients; "
+        "spell them alike if they are one",
+    )
+
+
+def encode_split(values: Values, place: str) -> NDArray[np.int8]:
+    """Official splits (n,) from words (train, val, valid, validation, test) or from 0, 1, 2."""
+    numbers = {"0": TRAIN, "1": VAL, "2": OFFICIAL_TEST, "-1": NO_SPLIT}
+    known = SPLITS | (numbers if not {"train", "test"} & {value.lower() for value in values} else {})
+    strange = sorted({value for value in values if value.lower() not in known})
+    if strange:
+        raise UserError(
+            f"a split of train, val or test was wanted, found '{shown(strange[0])}' in the split column of {place}; "
+            "rename its values, or remove the column to split anew"
+        )
+    return np.array([known[value.lower()] for value in values], dtype=np.int8)
+
+
+def encode_slices(values: Values) -> NDArray[np.float64] | None:
+    """Numbers (n,) along a stack of slices, NaN where there is none; None for a column that holds anything else."""
+    try:
+        found = np.array([np.nan if value.lower() in NO_NUMBER else float(value) for value in values])
+    except ValueError:
+        return None
+    return None if np.isinf(found).any() else found
+
+
+def stack_positions(slices: NDArray[np.float64], groups: Ints) -> NDArray[np.float32]:
+    """Where each image (n,) lies in the stack of its patient: 0 at the lowest number, 1 at the highest.
+
+    NaN where the number is missing, and where a patient has no two different ones.
+    """
+    lowest, highest = np.full((2, int(groups.max()) + 1), np.nan)
+    np.fmin.at(lowest, groups, slices)
+    np.fmax.at(highest, groups, slices)
+    extent = (highest - lowest)[groups]
+    known = extent > 0  # False for NaN
+    return np.where(known, (slices - lowest[groups]) / np.where(known, extent, 1), np.nan).astype(np.float32)

@@ -1,0 +1,104 @@
+"""Adapting the winner to its target: a probe on the frozen encoder, or both fine-tuned on the labels."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.finish.baselines import Fitted, fit
+from autossl.nn.encoder import Encoder
+from autossl.proxies import Difference, paired
+from autossl.targets import Head
+from autossl.train.resumable import Terms
+from autossl.trials.context import PROBE, SELECTION, Context
+
+FINETUNE = (3e-4, 0.6, 0.1)  # learning rate, smallest crop and jitter of a fine-tune
+TRIAL = 0.5  # share of the time that goes to trying a fine-tune on the probe part before it is decided for
+
+NO_TIME = "no time was left to fine-tune"
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The encoder and head for the target, which adaptation it is and why; `tuned` is False where both are as given."""
+
+    encoder: Encoder
+    head: Head
+    tuned: bool
+    facts: dict[str, Any]
+
+
+def adapt(context: Context, encoder: Encoder, head: Head, terms: Terms, say: Callable[[str], None]) -> Adapted:
+    """Adapt `encoder`, whose probe is `head`, on these terms as the study's settings say.
+
+    A fine-tune that a stop cuts short is dropped. The one that is tried has its own checkpoint beside `terms.path`.
+
+    Where they leave it open, a fine-tune on the probe part is compared with a probe on the selection part first, and
+    the better of the two is taken.
+    """
+    began, spent = time.monotonic(), 0.0
+    chosen, why = context.target.adaptation(
+        context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
+    )
+    facts: dict[str, Any] = {"chosen": "frozen", "why": why}
+    if chosen == "frozen":
+        return Adapted(encoder, head, False, facts)
+    if terms.left == 0:
+        return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
+    if chosen == "auto":
+        say("trying a fine-tune on the selection part")
+        gap, scores, spent = _tried(context, encoder, _half(terms))
+        facts = {**facts, **scores, "why": _decided(gap, scores)}
+        if gap is None or gap.value <= 0:
+            return Adapted(encoder, head, False, facts)
+    say("fine-tuning on the labels")
+    rest = terms.after(time.monotonic() - began)
+    if terms.seconds is not None:
+        rest = replace(rest, seconds=terms.seconds - spent)
+    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest)
+    if tuned is None:
+        return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
+    return Adapted(tuned.encoder, tuned.head, True, {**facts, "chosen": "finetune"})
+
+
+def _half(terms: Terms) -> Terms:
+    """What the fine-tune that is tried may use."""
+    path = terms.path and terms.path.with_name(f"{terms.path.stem}-tried{terms.path.suffix}")
+    seconds, rest = (None if given is None else TRIAL * given for given in (terms.seconds, terms.rest))
+    return replace(terms, seconds=seconds, rest=rest, path=path)
+
+
+def _tried(context: Context, encoder: Encoder, terms: Terms) -> tuple[Difference | None, dict[str, float], float]:
+    """Fine-tuned minus frozen on the selection part, both fitted on the probe part, the score of each, and seconds."""
+    began = time.monotonic()
+    rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
+    head = context.target.fit_head(context.embed(encoder, rows), context.data.labels[rows], context.groups(rows))
+    frozen = head.logits(context.embed(encoder, judged))
+    tuned = _tuned(context, encoder, head, rows, terms.after(time.monotonic() - began))
+    if tuned is None:
+        return None, {}, 0.0
+    finetuned = tuned.head.logits(context.embed(tuned.encoder, judged))
+    y, target = context.data.labels[judged], context.target
+    gap = paired(y, finetuned, frozen, context.groups(judged), target.metric, draws=400)
+    scores = {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
+    return gap, scores, tuned.seconds
+
+
+def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
+    """Why, in words."""
+    if gap is None:
+        return NO_TIME
+    return (
+        f"on the selection part fine-tuning scored {scores['finetuned']:.3f} and a probe on the frozen encoder "
+        f"{scores['frozen']:.3f} (the difference is known to ± {gap.se:.3f})"
+    )
+
+
+def _tuned(context: Context, encoder: Encoder, head: Head, rows: NDArray[np.int64], terms: Terms) -> Fitted | None:
+    """A copy of the encoder and its head, trained on these labels; None without time for it."""
+    copy = context.new_encoder(0)
+    copy.load_state_dict(encoder.state_dict())
+    return fit(context, rows, copy, FINETUNE, terms, head)

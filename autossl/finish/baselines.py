@@ -1,0 +1,178 @@
+"""What self-supervision must beat: the untrained encoder, the user's own weights, and training on the labels alone."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from autossl.nn.encoder import Encoder, channels_last
+from autossl.pretext.base import Pretext
+from autossl.targets import Head
+from autossl.train.loop import Run, Settings, settle_norms
+from autossl.train.pool import Pool
+from autossl.train.resumable import Terms, Training
+from autossl.trials.context import PROBE, SELECTION, Context
+from autossl.views.images import Views
+from autossl.views.volumes import views_for
+
+UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
+SEARCHED = (  # the supervised baseline's own small search: learning rate, smallest crop, jitter
+    (2e-3, 0.5, 0.2),
+    (6e-4, 0.7, 0.1),
+    (4e-3, 0.3, 0.4),
+)
+LABEL_PASSES = 40  # epochs over the labels without a time limit
+NIGHT = 10  # times these with one: a long night must not overfit for hours
+
+
+class Supervised(Pretext):
+    """Class-balanced cross-entropy on labels: the control for every pretext task, in the same loop."""
+
+    paradigm: ClassVar[str] = "supervised"
+    dims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    passes: ClassVar[float] = 1.0
+    paper: ClassVar[str] = ""
+
+    def __init__(self, encoder: Encoder, views: Views, *, classes: int, weights: Tensor | None = None) -> None:
+        super().__init__(encoder, views)
+        self.head = nn.Linear(encoder.dim, classes)
+        self.register_buffer("class_weights", torch.ones(classes) if weights is None else weights)
+
+    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        """`groups` are the labels here (b,): the loop hands through what the pool holds beside the images."""
+        assert groups is not None
+        logits = self.head(self.encoder(self.views(images, self.generator)))
+        return F.cross_entropy(logits, groups, weight=self.class_weights)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network trained on labels: its encoder, its own head, what it scored on the selection part, and how."""
+
+    encoder: Encoder
+    head: Head
+    selection: float | None  # None: no search, one default run
+    settings: dict[str, float]
+    seconds: float
+
+
+class Fitted(NamedTuple):
+    """A network fitted to labels, and the seconds that took, those before a kill included."""
+
+    encoder: Encoder
+    head: Head
+    seconds: float
+
+
+def untrained(context: Context) -> Encoder:
+    """The study's architecture with its initial weights."""
+    return context.new_encoder(UNTRAINED_SEED).eval()
+
+
+def given(context: Context) -> Encoder:
+    """The study's architecture with the user's weights."""
+    return context.given(context.new_encoder(UNTRAINED_SEED)).eval()
+
+
+def supervised(context: Context, terms: Terms, trials: int = len(SEARCHED)) -> Trained | None:
+    """Supervised training from scratch with its own small search, on these terms.
+
+    Half of the time goes to the search on the probe part, judged on the selection part; the other half trains the
+    best setting on every label outside the test part. None if time ran out before anything was trained, or a stop came
+    before one run was whole: a baseline that was cut short would flatter what it is compared with.
+
+    Every run has its own checkpoint beside `terms.path`, at its end too, so that after a kill none is repeated.
+    """
+    began, spent = time.monotonic(), 0.0
+    rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+    found: list[tuple[float, int, Fitted]] = []
+    for index in range(trials if trials > 1 else 0):
+        left = terms.after(time.monotonic() - began)
+        model = fit(context, rows, untrained(context), SEARCHED[index], _part(left, index, trials))
+        if model is None:
+            break
+        spent += model.seconds
+        found.append((selection_value(context, model.encoder, model.head), index, model))
+    value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
+    rest = terms.after(time.monotonic() - began)
+    if terms.seconds is not None:
+        rest = replace(rest, seconds=terms.seconds - spent)
+    # where the search took all the time, or a stop came, its best network stands, trained on fewer labels
+    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest) or tried
+    if chosen is None:
+        return None
+    spent += chosen.seconds if chosen is not tried else 0.0
+    lr, crop, jitter = SEARCHED[best]
+    settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(found)}
+    return Trained(chosen.encoder, chosen.head, value, settings, spent)
+
+
+def _part(terms: Terms, index: int, trials: int) -> Terms:
+    """What one run of the small search may use: its share of half of all the time, and of half of the rest."""
+    path = terms.path and terms.path.with_name(f"{terms.path.stem}-{index}{terms.path.suffix}")
+    if terms.seconds is None or terms.left is None:
+        return replace(terms, path=path)
+    return replace(terms, seconds=terms.seconds / 2 / trials, rest=terms.left / 2 / (trials - index), path=path)
+
+
+def fit(
+    context: Context,
+    rows: NDArray[np.int64],
+    encoder: Encoder,
+    setting: tuple[float, float, float],
+    terms: Terms,
+    head: Head | None = None,
+) -> Fitted | None:
+    """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
+
+    With `head` the head starts from it: fine-tuning. None if not one step was made, or it was stopped before its end.
+    """
+    run = _run(context, rows, encoder, setting, head)
+    training = Training(run, terms.path)
+    images = run.horizon if terms.left is None else NIGHT * run.horizon
+    if not training.to(images, terms, lambda seen, share: max(share, seen / images)) or run.step == 0:
+        return None
+    tuned = context.new_encoder(0)
+    tuned.load_state_dict(run.average)
+    settle_norms(tuned, run.pool, context.plain.standardise)
+    own = cast(Supervised, run.method).head
+    weights, bias = (values.detach().cpu().numpy() for values in (own.weight, own.bias))
+    return Fitted(tuned, Head(weights.T.copy(), bias.copy(), 0.0), training.spent)
+
+
+def _run(
+    context: Context,
+    rows: NDArray[np.int64],
+    encoder: Encoder,
+    setting: tuple[float, float, float],
+    head: Head | None,
+) -> Run:
+    """Training on labels before its first step."""
+    lr, crop_min, jitter = setting
+    data, classes = context.data, len(context.data.classes)
+    labels = data.labels[rows]
+    counts = np.bincount(labels, minlength=classes)
+    weights = torch.tensor(len(labels) / np.maximum(counts, 1) / classes, dtype=torch.float32)
+    views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
+    method = Supervised(encoder, views, classes=classes, weights=weights)
+    if head is not None:
+        with torch.no_grad():
+            method.head.weight.copy_(torch.from_numpy(head.weights.T.copy()))
+            method.head.bias.copy_(torch.from_numpy(head.intercept.copy()))
+    channels_last(method.to(context.device), encoder.dims)
+    method.generator = torch.Generator(device=context.device)
+    # the labels ride where patients ride otherwise
+    pool = Pool(data.images, rows, data.scale, context.device, data.labels)
+    batch = max(16, min(128, len(rows) // 4))
+    return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
+
+
+def selection_value(context: Context, encoder: Encoder, head: Head) -> float:
+    """The study's metric of a network on the selection part."""
+    rows = context.rows(SELECTION, labelled=True)
+    return context.target.value(context.data.labels[rows], head.logits(context.embed(encoder, rows)))

@@ -1,0 +1,217 @@
+"""The end of a study: finalists, final training, adaptation, the one test, export.
+
+A stop is the end of all time: what is not begun is left out, training on labels that is cut short is dropped, the final
+training is judged as far as it came. The test, the export and the report follow in any case.
+
+After a kill each training goes on from its checkpoint; the seconds that its step was granted are not granted anew.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.finish import baselines
+from autossl.finish.adapt import Adapted, adapt
+from autossl.finish.anneal import encoder_of, hyperparameters_of, train_on
+from autossl.finish.finalists import Finalist, none_scored, select, selection_scores
+from autossl.finish.one_test import Test
+from autossl.finish.steps import Steps
+from autossl.finish.tested import ADAPTED, Entrant
+from autossl.model import export
+from autossl.model.export import Exported
+from autossl.nn.encoder import Encoder
+from autossl.proxies import Difference, paired
+from autossl.record.entries import Entry
+from autossl.targets import Head
+from autossl.trials.context import SELECTION, Context
+from autossl.trials.segments import leave_nothing
+
+__all__ = ["NOT_YET", "Finish", "clearly_fell", "none_scored", "still_needed"]
+
+log = logging.getLogger("autossl")
+
+# what an extended study does again; "granted" are the seconds of each step, "scored" the finalists so far
+NOT_YET: dict[str, None] = dict.fromkeys(
+    ("supervised", "finalists", "final", "granted", "scored", "testing", "adapted", "tested")
+)
+SEARCH_SECONDS = 8.0  # below this the supervised baseline is one default run
+
+
+def clearly_fell(gap: Difference) -> bool:
+    """Whether the selection score fell by more than the standard error of the paired difference.
+
+    Few labelled images tell a gain from a loss hardly better than a coin, and more training with a falling learning
+    rate is better more often than not: docs/decisions.md has the figures.
+    """
+    return bool(gap.value < -gap.se)
+
+
+def still_needed(context: Context) -> float | None:
+    """Seconds of what a study that is taken up has left to do; None: all that follows the search at the least."""
+    if context.state("tested"):
+        return 0.0  # a report takes seconds, and more time would be another test
+    return context.plan.end_seconds if context.state("finalists") else None
+
+
+class Finish:
+    """Ends a study; `now` is its clock. Each step is written down, so that a resumed study goes on after it."""
+
+    def __init__(
+        self, context: Context, now: Callable[[], float], say: Callable[[str], None], tick: Callable[[], None]
+    ) -> None:
+        self.context, self.steps, self.say = context, Steps(context, now, say, tick), say
+
+    def run(self) -> None:
+        """All steps in order."""
+        supervised = self._supervised()
+        best = select(self.steps)
+        encoder, final = self._final_training(best)
+        if not self.context.state("tested"):
+            self._evaluate(best, encoder, final, supervised)
+        leave_nothing(self.context)
+        self.context.remember(finished=True)
+
+    def _supervised(self) -> baselines.Trained | None:
+        context, steps, folder = self.context, self.steps, self.context.folder.root / "baselines" / "supervised"
+        done = context.state("supervised")
+        if done is not None:
+            encoder, model = self._exported(folder)
+            return baselines.Trained(encoder, model.head, **done)
+        if not steps.begun("supervised"):
+            steps.forget("supervised")  # of a baseline that was killed before the study was extended
+            if steps.left("supervised") == 0:
+                return None
+        self.say("training on the labels alone, the baseline")
+        terms = steps.terms("supervised", steps.checkpoint("supervised"))
+        trials = 1 if terms.seconds is not None and terms.seconds < SEARCH_SECONDS else len(baselines.SEARCHED)
+        found = baselines.supervised(context, terms, trials)
+        if found is not None:
+            facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
+            self._export(found.encoder, folder, {"supervised": facts}, found.head)
+            context.remember(supervised=facts)
+            if found.selection is not None:
+                context.study.set_user_attr("baseline supervised, selection part", round(found.selection, 4))
+        steps.forget("supervised")
+        return found
+
+    def _final_training(self, best: Finalist) -> tuple[Encoder, dict[str, Any]]:
+        """Train the winner on with a falling rate; keep that unless its selection score clearly fell."""
+        context, steps, entry = self.context, self.steps, best.entry
+        done = context.state("final")
+        if done is not None:
+            return self._exported(context.folder.encoder)[0], done
+        encoder = encoder_of(context, entry, steps.late)
+        self._export(encoder, context.folder.encoder, {"stage": "before the final training"})
+        path = steps.checkpoint(f"final-{best.name}")
+        why = "a stop was asked for" if steps.stopped else "no time"
+        final: dict[str, Any] = {"kept": False, "why": why, "selection_before": best.selection[0]}
+        if path.is_file() or steps.left("final training") != 0:
+            before = selection_scores(context, encoder)
+            self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
+            trained, facts = train_on(context, entry, steps.terms("final training", path))
+            final = {**self._judged(before, selection_scores(context, trained)), **facts}
+            encoder = trained if final["kept"] else encoder
+            self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
+        context.remember(final=final)
+        steps.forget("final")
+        return encoder, final
+
+    def _judged(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, Any]:
+        """Whether the final training is kept, by the selection scores before and after it."""
+        context, rows = self.context, self.context.rows(SELECTION, labelled=True)
+        labels, metric = context.data.labels[rows], context.target.metric
+        gap = paired(labels, after, before, context.groups(rows), metric, draws=400)
+        kept = not clearly_fell(gap)
+        values = [context.target.value(labels, scores) for scores in (before, after)]
+        word = "kept" if kept else "not kept"
+        log.info("selection score %.3f before the final training, %.3f after (± %.3f): %s", *values, gap.se, word)
+        return {"kept": kept, "selection_before": values[0], "selection_after": values[1], "selection_se": gap.se}
+
+    def _evaluate(
+        self, winner: Finalist, encoder: Encoder, final: dict[str, Any], supervised: baselines.Trained | None
+    ) -> None:
+        """Test, adapt, test what was adapted, export."""
+        context = self.context
+        self.say("testing once")
+        test, entrants = Test(context), self._entrants(encoder, supervised)
+        for entrant in entrants:
+            test.add(entrant)
+        adapted = self._adapted(encoder, test.outcome.heads["winner"])
+        if adapted.tuned:
+            test.add(Entrant(ADAPTED, adapted.encoder, adapted.head))
+        if self.steps.left("label curve") != 0:
+            self.say("drawing the label curve")
+            test.curve(entrants, lambda: self.steps.left("label curve") == 0)
+        facts = test.outcome.facts
+        result = {
+            "candidate": self._described(winner.entry),
+            "selection": list(winner.selection),
+            "final_training": final,
+            "adaptation": adapted.facts,
+            "supervised": context.state("supervised"),
+            "test": facts,
+            "tests": context.state("tests"),
+            "stopped": self.steps.stopped,
+        }
+        self._export(encoder, context.folder.encoder, result)
+        self._export(adapted.encoder, context.folder.model, result, adapted.head)
+        context.remember(result=result, tested=True)
+        if supervised is not None:
+            value = facts["entrants"]["supervised"][context.target.metric]
+            context.study.set_user_attr("baseline supervised, test part", round(value, 4))
+
+    def _adapted(self, encoder: Encoder, head: Head) -> Adapted:
+        """The encoder and head for the target, adapted here or in an earlier run."""
+        context, steps, done = self.context, self.steps, self.context.state("adapted")
+        if done is not None and done["tuned"]:
+            tuned, model = self._exported(context.folder.model)
+            return Adapted(tuned, model.head, **done)
+        if done is not None:
+            return Adapted(encoder, head, **done)
+        if not steps.begun("finetune"):
+            steps.forget("finetune")  # of a winner before the study was extended
+        adapted = adapt(context, encoder, head, steps.terms("finetune", steps.checkpoint("finetune")), self.say)
+        if adapted.tuned:
+            self._export(adapted.encoder, context.folder.model, {"stage": "before its test"}, adapted.head)
+        context.remember(adapted={"tuned": adapted.tuned, "facts": adapted.facts})
+        steps.forget("finetune")
+        return adapted
+
+    def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
+        context = self.context
+        entrants = [Entrant("winner", encoder), Entrant("untrained", baselines.untrained(context))]
+        if context.config.get("weights"):
+            entrants.append(Entrant("weights", baselines.given(context)))
+        if supervised is not None:
+            entrants.append(Entrant("supervised", supervised.encoder, supervised.head))
+            entrants.append(Entrant("supervised, frozen", supervised.encoder))
+        return entrants
+
+    def _described(self, entry: Entry) -> dict[str, Any]:
+        _, hyperparameters = hyperparameters_of(self.context, entry)
+        return {
+            "number": entry.candidate,
+            "method": entry.method,
+            "paradigm": entry.paradigm,
+            "rung": entry.rung,
+            "hyperparameters": hyperparameters,
+            "aligned_score": entry.score,
+            "se": entry.se,
+        }
+
+    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Head | None = None) -> None:
+        context = self.context
+        classes = context.data.classes if head is not None else ()
+        export.write(encoder, path, context.preprocessing, context.card_facts(facts), head, classes)
+
+    def _exported(self, path: Path) -> tuple[Encoder, Exported]:
+        """An encoder that was exported, in the very form that it had before, and as it was read."""
+        model, encoder = export.load(path), self.context.new_encoder(0)
+        stored = model.state_dict()
+        encoder.load_state_dict({name: stored[name] for name in encoder.state_dict()})
+        encoder.low_precision = False
+        return encoder.eval(), model

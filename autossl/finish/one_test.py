@@ -1,0 +1,101 @@
+"""The one test of a study: each use of the test part is counted before it happens, each result kept after it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.finish.tested import Entrant, Outcome, label_curve
+from autossl.record.folder import replace_file
+from autossl.record.stored import Damaged
+from autossl.targets import Head
+from autossl.trials.context import PROBE, SELECTION, TEST, Context
+
+CURVE = "label curve"
+
+
+class Test:
+    """The test of a study, and what it has given so far, also in an earlier run; the first entrant is the winner.
+
+    A part of it that was cut off is done again, and counted again.
+    """
+
+    __test__ = False  # for pytest
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.path = context, context.folder.checkpoints / "test.npz"
+        self.outcome = Outcome()
+        if not context.state("testing"):
+            self.path.unlink(missing_ok=True)  # of a test before the study was extended
+        elif self.path.is_file():
+            self._read()
+        rows, labelled = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+        self.outcome.facts |= {"images": len(rows), "labels": len(labelled), "metric": context.target.metric}
+
+    def add(self, entrant: Entrant) -> None:
+        """Test a network, unless that is done."""
+        outcome = self.outcome
+        if entrant.name in outcome.heads:
+            return
+        self._count(entrant.name)
+        outcome.add(self.context, entrant)
+        if entrant.name == "winner":
+            self._keep(outcome.embeddings["winner"])
+        self._write()
+
+    def curve(self, entrants: list[Entrant], out_of_time: Callable[[], bool]) -> None:
+        """Draw the curve over numbers of labels for those that were fitted, unless that is done."""
+        if "label_curve" in self.outcome.facts:
+            return
+        self._count(CURVE)
+        self._embed([entrant for entrant in entrants if entrant.head is None])
+        self.outcome.facts["label_curve"] = label_curve(self.context, self.outcome, out_of_time)
+        self._write()
+
+    def _embed(self, entrants: list[Entrant]) -> None:
+        """Embed again what was tested in an earlier run, and keep the entrants in their order."""
+        context, outcome = self.context, self.outcome
+        rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+        for entrant in entrants:
+            if entrant.name not in outcome.fitted:
+                outcome.embeddings[entrant.name] = context.embed(entrant.encoder, rows)
+                outcome.fitted[entrant.name] = context.embed(entrant.encoder, fit_rows)
+        outcome.fitted = {entrant.name: outcome.fitted[entrant.name] for entrant in entrants}
+
+    def _count(self, name: str) -> None:
+        """Write down that the test part is about to be used: a new use of it where this was begun before."""
+        begun = list(self.context.state("testing") or ())
+        new = not begun or name in begun
+        tests = int(self.context.state("tests") or 0) + new
+        self.context.remember(tests=tests, testing=[*begun, *([] if name in begun else [name])])
+
+    def _write(self) -> None:
+        outcome = self.outcome
+        arrays: dict[str, Any] = {"facts": np.array(json.dumps(outcome.facts))}
+        for name, head in outcome.heads.items():
+            arrays[f"scores {name}"] = outcome.scores[name]
+            arrays[f"weights {name}"], arrays[f"intercept {name}"] = head.weights, head.intercept
+            arrays[f"penalty {name}"] = np.array(head.inverse_penalty)
+        replace_file(self.path, lambda file: np.savez(file, **arrays))
+
+    def _read(self) -> None:
+        try:
+            self._take()
+        except Exception as fault:  # of NumPy, zipfile and json, on a file that is cut or changed
+            raise Damaged(self.path, type(fault).__name__) from None
+
+    def _take(self) -> None:
+        with np.load(self.path, allow_pickle=False) as stored:
+            self.outcome.facts = json.loads(str(stored["facts"]))
+            for name in self.outcome.facts["entrants"]:
+                weights, intercept = stored[f"weights {name}"], stored[f"intercept {name}"]
+                self.outcome.heads[name] = Head(weights, intercept, float(stored[f"penalty {name}"]))
+                self.outcome.scores[name] = stored[f"scores {name}"]
+
+    def _keep(self, embedding: NDArray[np.float32]) -> None:
+        """Keep the winner's test embedding for the report's map."""
+        labels = self.context.data.labels[self.context.rows(TEST, labelled=True)]
+        path = self.context.folder.artifacts / "test.npz"
+        replace_file(path, lambda file: np.savez(file, winner=embedding.astype(np.float16), labels=labels))

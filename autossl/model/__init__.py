@@ -1,0 +1,1 @@
+"""What is exported: encoder and head as folders, their cards, and how they are read again."""

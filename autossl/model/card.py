@@ -1,0 +1,125 @@
+"""The model card of an exported encoder: how to load it, what it takes, how it was found and tested."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autossl.data import KEPT
+from autossl.errors.printable import markdown
+from autossl.model import recipe
+from autossl.model.entrants import METRICS, NAMES
+from autossl.model.export_volumes import called, network_lines, usage
+from autossl.nn.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From stored pixels to what the encoder takes: resize to `image_size`, x / scale, (x - mean) / std."""
+
+    image_size: int
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dims: int = 2  # 3: volumes
+    window: str = KEPT  # how the values of volumes become whole numbers
+    depth: str = ""  # of the study's pixels: uint8 or uint16
+    floats: bool = False  # the study's pixels were given as floats in [0, 1]
+
+
+def card(encoder: Encoder, p: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
+    """The model card (Markdown with the header that model hubs read)."""
+    start = " from given weights" if "sha256" in facts.get("start", {}) else ""
+    kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
+    library, use = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
+    steps = steps_of(encoder, p)
+    lines = [
+        "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
+        f"# {markdown(facts.get('data', {}).get('name', 'AutoSSL'))} — {encoder.name}", "",
+        f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
+        "## Use", "", "```python", *use(encoder, len(classes)), "```", "",
+        "## Input", "", *(f"{at}. {step}" for at, step in enumerate(recipe.words(steps), 1)), "",
+        "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:",
+        "", "```python", *recipe.code(steps, *_plain_model(encoder)), "```",
+    ]  # fmt: skip
+    if classes:
+        lines += ["", "## Classes", "", ", ".join(map(markdown, classes))]
+    for title in ("candidate", "start", "test", "data", "seeds", "limits", "versions"):
+        if title in facts:
+            told = _tested(facts[title]) if title == "test" else _listed(facts[title])
+            lines += ["", f"## {title.capitalize()}", "", *told]
+    return "\n".join(lines) + "\n\n`metrics.json` holds all of this in full.\n"
+
+
+def steps_of(encoder: Encoder, p: Preprocessing) -> recipe.Steps:
+    """What the recipe of preprocessing depends on."""
+    return recipe.Steps(
+        p.image_size, encoder.channels, p.scale, p.mean, p.std, encoder.dims, p.window, encoder.upsample
+    )
+
+
+def _plain_model(encoder: Encoder) -> tuple[list[str], str]:
+    """Lines that make the network without AutoSSL, and its call for an embedding."""
+    if encoder.dims == 3:
+        return network_lines(encoder), called(encoder)
+    made = 'model = timm.create_model("local-dir:PATH", pretrained=True).eval()'
+    return ["import timm", "", made], "model.forward_head(model.forward_features(x), pre_logits=True)[0]"
+
+
+def _timm_usage(encoder: Encoder, classes: int) -> list[str]:
+    """Lines of a model card: how AutoSSL and how timm load the network."""
+    given = {"num_classes": classes, "in_chans": encoder.channels, **encoder.model_args}
+    arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    return [
+        "import autossl, timm",
+        "",
+        'encoder = autossl.load("PATH")       # encoder.embed(DATA): paths, folders, arrays, Pillow images of any size',
+        'model = timm.create_model("local-dir:PATH", pretrained=True)  # the same network in timm; or, in full',
+        f'model = timm.create_model({encoder.name!r}, checkpoint_path="PATH/model.safetensors", {arguments})',
+        "# without these arguments timm takes the weights too, but computes something else",
+    ]
+
+
+def _tested(test: Mapping[str, Any]) -> list[str]:
+    """The scores of a test as a table."""
+    metrics, gaps = (*METRICS, "accuracy"), test["differences"]
+    lines = [
+        f"On {test['images']} labelled images that no training and no choice has seen; heads were fitted on "
+        f"{test['labels']} labels. {_intervals(test)}ifferences ({METRICS[test['metric']]}) are paired.",
+        "",
+        f"| network | {' | '.join(METRICS.get(name, name) for name in metrics)} | winner minus this |",
+        "|---" * (len(metrics) + 2) + "|",
+    ]
+    for name, found in test["entrants"].items():
+        cells = [_score(found[metric], found["interval"].get(metric)) for metric in metrics]
+        gap = _signed(gaps[name]) if name in gaps else ""
+        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} | {gap} |")
+    return lines
+
+
+def _intervals(test: Mapping[str, Any]) -> str:
+    if few := test.get("few"):
+        return f"There are no intervals, for {few}: the scores cannot be measured. D"
+    return "Brackets are 95 % intervals, d"
+
+
+def _signed(gap: Mapping[str, float]) -> str:
+    return f"{gap['value']:+.3f}" + (f" [{gap['low']:+.3f}, {gap['high']:+.3f}]" if "low" in gap else "")
+
+
+def _score(value: float, ends: Sequence[float] | None) -> str:
+    return f"{value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+
+
+def _listed(facts: Any) -> list[str]:
+    """Facts as a list."""
+    if isinstance(facts, Mapping):
+        return [f"- {markdown(name.replace('_', ' '))}: {_plain(value)}" for name, value in facts.items()]
+    return [f"- {_plain(value)}" for value in (facts if isinstance(facts, list | tuple) else [facts])]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{markdown(name)} = {_plain(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else markdown(str(value))

@@ -1,0 +1,96 @@
+"""What an exported network for volumes holds: weights and arguments of a plain MONAI class, and a head beside them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autossl.nn.encoder import Encoder
+from autossl.nn.volume_networks import VOLUMES, arguments
+from autossl.record.stored import Damaged
+from autossl.targets import Head
+
+HEAD = "head.safetensors"
+
+
+def write_network(encoder: Encoder, part: Path, own: Mapping[str, Any], head: Head | None) -> None:
+    """Write model.safetensors, config.json and, with a head, head.safetensors into the folder `part`."""
+    state = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
+    save_file(state, part / "model.safetensors", metadata={"format": "pt"})
+    if head is not None:
+        weight, bias = torch.from_numpy(head.weights.T.copy()), torch.from_numpy(head.intercept.copy())
+        save_file({"weight": weight, "bias": bias}, part / HEAD)
+    config = {
+        "architecture": encoder.name,
+        "monai_class": VOLUMES[encoder.name].place,
+        "monai_args": monai_args(encoder),
+        "num_features": encoder.dim,
+        "num_classes": 0 if head is None else head.weights.shape[1],
+        "model_args": encoder.model_args,
+        **own,
+    }
+    (part / "config.json").write_text(json.dumps(config, indent=2))
+
+
+def monai_args(encoder: Encoder) -> dict[str, Any]:
+    """What MONAI's class is called with."""
+    return arguments(encoder.name, encoder.channels, encoder.image_size * encoder.upsample, encoder.model_args)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; `Damaged` if it is cut or no such file."""
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as fault:
+        raise Damaged(file, type(fault).__name__) from None
+
+
+def read_head(root: Path) -> nn.Linear:
+    """The linear layer that `write_network` put beside the weights."""
+    state = read_tensors(root / HEAD)
+    try:
+        classes, dim = state["weight"].shape
+        layer = nn.Linear(dim, classes)
+        layer.load_state_dict(state)
+    except (LookupError, ValueError, RuntimeError) as fault:
+        raise Damaged(root / HEAD, type(fault).__name__) from None
+    return layer
+
+
+def network_lines(encoder: Encoder) -> list[str]:
+    """Lines that load the network by MONAI alone."""
+    module, _, cls = VOLUMES[encoder.name].place.rpartition(".")
+    return [
+        "import json",
+        "from pathlib import Path",
+        f"from {module} import {cls}",
+        "from safetensors.torch import load_file",
+        "",
+        'config = json.loads(Path("PATH/config.json").read_text())',
+        f'network = {cls}(**config["monai_args"]).eval()                      # the same network in MONAI',
+        'network.load_state_dict(load_file("PATH/model.safetensors"))',
+    ]
+
+
+def called(encoder: Encoder) -> str:
+    """What the network is called with for the embeddings of standardised volumes x (b, c, d, h, w)."""
+    cls = VOLUMES[encoder.name].place.rpartition(".")[2]
+    return {"ResNet": "network(x)", "ViT": "network(x)[0].mean(1)"}.get(cls, "network(x)[-1].flatten(2).mean(2)")
+
+
+def usage(encoder: Encoder, classes: int) -> list[str]:
+    """Lines of a model card: how AutoSSL and how MONAI alone load the network."""
+    lines = [
+        "import autossl",
+        *network_lines(encoder),
+        'encoder = autossl.load("PATH")          # encoder.embed(DATA): paths, folders or arrays of any size',
+        f"embedding = {called(encoder)}                         # of standardised volumes x (b, c, d, h, w)",
+    ]
+    if classes:
+        lines.append(f'head = load_file("PATH/{HEAD}")                    # logits: embedding @ weight.T + bias')
+    return lines

@@ -1,0 +1,1 @@
+"""What is written of a study, and how it is read: folder, clock, journal, stored files."""

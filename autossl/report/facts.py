@@ -1,0 +1,48 @@
+"""What lies in a study folder, read at any stage and never made: the report's facts."""
+
+from typing import Any, NamedTuple
+
+from optuna.trial import FrozenTrial
+
+from autossl.record.folder import Folder, read_json, read_toml
+from autossl.record.journal import entries, read_study
+from autossl.report import leaderboard
+from autossl.trials.scheduler import best
+
+
+class Found(NamedTuple):
+    """What lies in a study folder; parts that are not there yet are empty."""
+
+    folder: Folder
+    config: dict[str, Any]
+    state: dict[str, Any]
+    data: dict[str, Any]
+    runs: list[dict[str, Any]]
+    trials: list[FrozenTrial]
+    rows: list[dict[str, Any]]
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.state.get("result")
+        return found
+
+    @property
+    def winner(self) -> int | None:
+        """The number of the candidate that won, or leads so far."""
+        if self.result:
+            return int(self.result["candidate"]["number"])
+        leader = best(entries(self.trials))
+        return None if leader is None else leader.candidate
+
+    def row(self, number: int | None) -> dict[str, Any] | None:
+        return next((row for row in self.rows if row["candidate"] == number), None)
+
+
+def read(folder: Folder) -> Found:
+    """The study in this folder as it stands; it may be at work."""
+    config = read_toml(folder.config) if folder.config.is_file() else {}
+    state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
+    study = read_study(folder, config["study_name"]) if "study_name" in config else None
+    trials = study.get_trials(deepcopy=False) if study else []
+    rows = leaderboard.rows(trials, state)
+    return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)

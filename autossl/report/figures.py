@@ -1,0 +1,146 @@
+"""The figures of the report, from what lies in a study folder; a missing part costs its own figure only."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from autossl.model.entrants import BASELINES, NAMES
+from autossl.record.journal import entries
+from autossl.report import charts
+from autossl.report.facts import Found
+from autossl.report.verdict import metric_name
+from autossl.trials.context import open_context
+from autossl.trials.space import read_space
+
+log = logging.getLogger("autossl")
+
+CURVES = 6  # candidates whose loss is drawn
+
+
+class Drawn(NamedTuple):
+    """A figure, or why there is none."""
+
+    svg: str = ""
+    png: str = ""
+    missing: str = ""
+
+
+def figures(found: Found) -> dict[str, Drawn]:
+    """Every figure by name; one that cannot be drawn says why and takes nothing else down with it."""
+    known: dict[str, Callable[[Found], Drawn]] = {
+        "test": _test_figure,
+        "differences": _difference_figure,
+        "scores": _score_figure,
+        "ladder": _ladder_figure,
+        "losses": _loss_figure,
+        "labels": _label_figure,
+        "map": _map_figure,
+        "views": _view_figure,
+    }
+    return {name: _guarded(name, draw, found) for name, draw in known.items()}
+
+
+def _guarded(name: str, draw: Callable[[Found], Drawn], found: Found) -> Drawn:
+    try:
+        return draw(found)
+    except Exception as fault:  # a report on a finished study must not fail because of one figure
+        log.info("report: no figure %r (%s: %s)", name, type(fault).__name__, fault)
+        return Drawn(missing=f"The figure “{name}” could not be drawn ({type(fault).__name__}).")
+
+
+def _test_figure(study: Found) -> Drawn:
+    if not study.result:
+        return Drawn(missing="Nothing has been tested yet.")
+    test = study.result["test"]
+    if few := test.get("few"):
+        return Drawn(missing=f"No intervals are drawn: {few}.")
+    metric = test["metric"]
+    dots = [
+        charts.Interval(str(NAMES.get(name, name)), found[metric], *found["interval"][metric])
+        for name, found in test["entrants"].items()
+    ]
+    return Drawn(charts.intervals("test", dots, f"{metric_name(test)} on the test part, 95 % interval"))
+
+
+def _difference_figure(found: Found) -> Drawn:
+    if not found.result:
+        return Drawn()
+    test = found.result["test"]
+    if "few" in test:
+        return Drawn()
+    gaps = {name: gap for name, gap in test["differences"].items() if name in BASELINES}
+    dots = [charts.Interval(f"against {NAMES[n]}", g["value"], g["low"], g["high"]) for n, g in gaps.items()]
+    label = f"{metric_name(test)}: winner minus baseline"
+    return Drawn(charts.intervals("differences", dots, label, zero=True)) if dots else Drawn()
+
+
+def _score_figure(found: Found) -> Drawn:
+    if not any(row["paradigm"] != "baseline" for row in found.rows):
+        return Drawn(missing="No candidate has been scored yet.")
+    return Drawn(charts.scores(found.rows, found.winner))
+
+
+def _ladder_figure(found: Found) -> Drawn:
+    rungs = (found.state.get("plan") or {}).get("rungs", [])
+    scored: dict[int, dict[int, Any]] = {}
+    for entry in entries(found.trials):
+        if entry.state == "scored":
+            scored.setdefault(entry.candidate, {})[entry.rung] = entry
+    if len(rungs) < 2 or not scored:
+        return Drawn(
+            missing="There is one rung only, so nobody climbed." if len(rungs) == 1 else "No rung was reached."
+        )
+    curves = [
+        (climbed[min(climbed)].paradigm, [climbed[rung].score for rung in sorted(climbed)])
+        for climbed in scored.values()
+    ]
+    return Drawn(charts.ladder(curves, rungs))
+
+
+def _loss_figure(found: Found) -> Drawn:
+    curves = []
+    for row in [r for r in found.rows if r["paradigm"] != "baseline"][:CURVES]:
+        path = found.folder.artifacts / f"c{row['candidate']:04d}-r{row['rung']}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as stored:
+                curve = stored["losses"]
+            if len(curve) > 1:
+                curves.append((f"{row['method']} (candidate {row['candidate']})", row["paradigm"], curve))
+    return Drawn(charts.losses(curves)) if curves else Drawn(missing="No loss curve is stored.")
+
+
+def _label_figure(found: Found) -> Drawn:
+    points = _whole(found.result["test"].get("label_curve", [])) if found.result else []
+    if not found.result or not points:
+        return Drawn(missing="The label curve was not drawn: there was no time, or there are too few labels.")
+    test = found.result["test"]
+    scratch = test["entrants"].get("supervised", {}).get(test["metric"])
+    return Drawn(charts.label_curve(points, NAMES, metric_name(test), scratch))
+
+
+def _whole(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points at numbers of labels that every network has; time may have run out within one."""
+    names = {point["name"] for point in points}
+    at = {n: {p["name"] for p in points if p["labels"] == n} for n in {p["labels"] for p in points}}
+    return [point for point in points if at[point["labels"]] == names]
+
+
+def _map_figure(found: Found) -> Drawn:
+    path = found.folder.artifacts / "test.npz"
+    if not path.is_file():
+        return Drawn(missing="The embedding map needs the test, which has not been made yet.")
+    with np.load(path, allow_pickle=False) as stored:
+        return Drawn(charts.embedding_map(stored["winner"], stored["labels"], found.data.get("classes", [])))
+
+
+def _view_figure(found: Found) -> Drawn:
+    row = found.row(found.winner)
+    if row is None:
+        return Drawn(missing="There is no candidate whose views could be shown.")
+    if found.result:
+        chosen = found.result["candidate"]["hyperparameters"]
+    else:
+        chosen = {**read_space(found.config["space"])[row["method"]].fixed, **row["hyperparameters"]}
+    return Drawn(png=charts.view_sheet(open_context(found.folder, "cpu"), row["method"], chosen))

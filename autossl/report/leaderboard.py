@@ -1,0 +1,104 @@
+"""The leaderboard: one row per candidate at its highest rung, baselines beside them."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from autossl.errors.printable import one_line
+from autossl.record.entries import Entry
+from autossl.record.journal import entries
+from autossl.trials.scheduler import order
+from autossl.trials.space import METHOD
+
+PROXIES = ("knn", "auroc", "rankme", "participation")
+COLUMNS = ("candidate", "method", "paradigm", "rung", "score", "se", *PROXIES, "seconds", "shortcut", "hyperparameters")
+
+
+def rows(trials: list[FrozenTrial], state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Leaderboard rows, best first: by rung, then by aligned score. Baselines come last; they are no candidates.
+
+    `state` is what the controller wrote down. Training on the labels has no aligned score, which would be one of the
+    labels it was trained on: it is compared on the selection and test parts.
+    """
+    by_number = {t.number: t for t in trials}
+    everything = entries(trials)
+    spent: dict[int, float] = {}
+    for e in everything:
+        spent[e.candidate] = spent.get(e.candidate, 0.0) + e.seconds
+    candidates = [_row(e, by_number[e.number], spent[e.candidate]) for e in order(everything)]
+    state = state or {}
+    baselines = {**(state.get("baselines") or {}), "supervised": state.get("supervised")}
+    return candidates + [_baseline(name, found) for name, found in baselines.items() if found]
+
+
+def _row(entry: Entry, trial: FrozenTrial, seconds: float) -> dict[str, Any]:
+    drawn = {k.split(".", 1)[1]: v for k, v in trial.params.items() if k != METHOD}
+    return {
+        "candidate": entry.candidate,
+        "method": entry.method,
+        "paradigm": entry.paradigm,
+        "rung": entry.rung,
+        "score": entry.score,
+        "se": entry.se,
+        **{name: trial.user_attrs.get(name) for name in PROXIES},
+        "seconds": round(seconds, 1),
+        "shortcut": trial.user_attrs.get("shortcut"),
+        "hyperparameters": drawn,
+    }
+
+
+def _baseline(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys(COLUMNS)
+    known = {k: found.get(k) for k in ("score", "se", *PROXIES, "seconds")}
+    return {**empty, **known, "candidate": name, "method": name, "paradigm": "baseline", "hyperparameters": {}}
+
+
+def as_csv(found: Sequence[dict[str, Any]]) -> str:
+    """The rows as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list[str](COLUMNS))
+    writer.writeheader()
+    for row in found:
+        plain = {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+        writer.writerow({**plain, "hyperparameters": json.dumps(row["hyperparameters"])})
+    return out.getvalue()
+
+
+def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
+    """One sentence for each candidate whose pretext task was solved suspiciously early."""
+    return [f"shortcut? candidate {r['candidate']} ({r['method']}): {r['shortcut']}" for r in found if r["shortcut"]]
+
+
+def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None, note: str = "") -> Table:
+    """The rows as a table for a terminal, with a note below; it fits into 80 columns."""
+    caption = Text("\n".join([*map(one_line, shortcuts(found[:most])), *([note] if note else [])]))
+    table = Table(
+        title=title or None, title_justify="left", header_style="bold", caption=caption or None, caption_justify="left",
+        box=SIMPLE_HEAD, padding=0, pad_edge=False,
+    )  # fmt: skip
+    for name in ("", "method", "paradigm", "rung", "aligned score", "k-NN", "AUROC", "rank", "s"):
+        words = name in ("method", "paradigm")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for row in found[:most]:
+        score = "" if row["score"] is None else f"{_short(row['score'])} ± {_short(row['se'] or 0.0)}"
+        side = [_short(row[name]) for name in PROXIES[:3]]
+        rung = "" if row["rung"] is None else str(row["rung"])
+        number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
+        method = f"{row['method']} (shortcut?)" if row["shortcut"] else row["method"]
+        paradigm = row["paradigm"].split()[-1]  # "non-contrastive and predictive" in one word
+        cells = (number, method, paradigm, rung, score, *side, _short(row["seconds"]))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))  # a text as it is: brackets in names are no markup
+    return table
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}".removeprefix("0") if abs(value) < 2 else f"{value:.0f}"

@@ -1,0 +1,177 @@
+"""The report: one self-contained HTML file that answers first, at every stage of a study."""
+
+import platform
+import re
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
+
+from autossl.errors import UserError
+from autossl.model.entrants import BASELINES, NAMES
+from autossl.model.export import PACKAGES
+from autossl.pretext import METHODS
+from autossl.record.clock import in_words
+from autossl.record.folder import Folder, read_json, replace_file
+from autossl.record.journal import entries
+from autossl.report.facts import Found, read
+from autossl.report.leaderboard import shortcuts
+from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
+from autossl.trials.scheduler import CUT_OFF
+
+__all__ = ["headline", "write_report"]
+
+MOST_ROWS = 40  # of the leaderboard
+PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
+DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
+SET = ("weights", "start", "backbone", "image_size")  # settings that a repetition always names
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # they act on a terminal that shows the page's source
+RESOLVED = ("precision", "device", "workers")  # settings whose defaults follow from the machine
+
+
+def write_report(folder: Folder, path: Path) -> Path:
+    """Write the report on the study as it stands to `path` and return that; UserError if its folder is missing."""
+    if not path.parent.is_dir():
+        raise UserError(f"a folder for the report was wanted, found none at {path.parent}; make it or choose another")
+    found = read(folder)
+    loader = jinja2.PackageLoader("autossl.report")
+    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page.filters.update(three=_three, duration=in_words)
+    with threadpool_limits(1):  # small problems; threads that wait for each other on a busy machine took a minute
+        text = page.get_template("report.html.j2").render(_facts(found))
+    replace_file(path, lambda file: file.write(CONTROLS.sub("", text).encode()))
+    return path
+
+
+def _facts(found: Found) -> dict[str, Any]:
+    """Everything the template shows."""
+    from autossl.report.figures import figures  # here, because a search needs matplotlib only at its end
+
+    result, plan = found.result, found.state.get("plan") or {}
+    tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
+    return {
+        "verdict": verdict(result, found.config) if result else _so_far(found),
+        "remarks": remarks(result) if result else [],
+        "caution": _caution(found),
+        "detectable": _detectable(found),
+        "metric": metric_name(result["test"]) if result else "",
+        "found": found,
+        "settings": _without_folders(found.config),
+        "name": found.data.get("name") or found.config.get("study_name") or found.folder.root.name,
+        "names": NAMES,
+        "baselines": BASELINES,
+        "plan": plan,
+        "shown": _shown(found),
+        "shortcuts": shortcuts(found.rows),
+        "failures": _failures(found.trials),
+        "interrupted": sum(t.user_attrs.get("reason") in CUT_OFF for t in found.trials),
+        "not_tried": [m for m in plan.get("methods", ()) if m not in tried]
+        + [m for m in plan.get("skipped", ()) if m not in tried],
+        "candidates": len({e.candidate for e in entries(found.trials)}),
+        "spent": _spent(found.trials),
+        "seconds": sum(run["seconds"] for run in found.runs),
+        "repeat": _repeat(found),
+        "versions": _versions(found.folder),
+        "figures": figures(found),
+    }
+
+
+def _caution(found: Found) -> str:
+    """What the order of the leaderboard is worth; empty where labels are many or not known."""
+    parts = found.data.get("parts")
+    scored = {row["candidate"] for row in found.rows if row["paradigm"] != "baseline"}
+    return noisy(parts["probe"]["labels"], len(scored)) if parts and scored else ""
+
+
+def _detectable(found: Found) -> str:
+    """What the test part can show at all."""
+    parts, least = found.data.get("parts"), found.state.get("detectable")
+    if not parts or not least:
+        return ""
+    told = detectable(parts["test"]["labels"], "volumes" if found.data.get("unit") == "voxels" else "images", least)
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def _so_far(found: Found) -> Verdict:
+    """The first line while there is no result."""
+    leader = found.row(found.winner)
+    stage = found.state.get("stage", "starting")
+    if leader is None:
+        ended = [t for t in found.trials if t.state == TrialState.FAIL]
+        why = f"all {len(ended)} trials so far failed" if ended else "no candidate has been scored"
+        return Verdict("none", f"No answer yet: {why} (stage: {stage}).")
+    base = (found.state.get("baselines") or {}).get("untrained")
+    beside = f", the untrained encoder {base['score']:.3f}" if base else ""
+    score = f"{leader['score']:.3f} ± {leader['se'] or 0:.3f}"
+    return Verdict(
+        "none",
+        f"No answer yet: {leader['method']} (candidate {leader['candidate']}) leads with an aligned score of {score}"
+        f"{beside}; nothing has been tested (stage: {stage}).",
+    )
+
+
+def _shown(found: Found) -> list[dict[str, Any]]:
+    """The top of the leaderboard, the winner and the baselines."""
+    return [
+        row
+        for place, row in enumerate(found.rows)
+        if place < MOST_ROWS or row["paradigm"] == "baseline" or row["candidate"] == found.winner
+    ]
+
+
+def _failures(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+    """Failed segments with their reasons; a double is no failure, it was another worker's."""
+    no_failure = {"double", *CUT_OFF}
+    failed = [
+        t.user_attrs for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("reason") not in no_failure
+    ]
+    keys = ("candidate", "method", "rung", "reason", "why", "seconds")
+    return [{key: attrs.get(key) for key in keys} for attrs in failed if "candidate" in attrs]
+
+
+def _spent(trials: list[FrozenTrial]) -> dict[str, tuple[int, float]]:
+    """Segments and seconds by method, the dearest first."""
+    spent: dict[str, tuple[int, float]] = {}
+    for entry in entries(trials):
+        count, seconds = spent.get(entry.method, (0, 0.0))
+        spent[entry.method] = count + 1, seconds + entry.seconds
+    return dict(sorted(spent.items(), key=lambda item: -item[1][1]))
+
+
+def _repeat(found: Found) -> str:
+    """The command that repeats this study: its plan without the clock, and what another machine might not choose."""
+    config = _without_folders(found.config)
+    words = ["autossl", "search", str(config.get("data", "DATA"))]
+    words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
+    for key in ("task", "label_column", "patient_column", "missing", "max_labels", *DEFAULTS, *SET):
+        if config.get(key) is not None and config[key] != DEFAULTS.get(key):
+            words += [f"--{key.replace('_', '-')}", str(config[key])]
+    methods = [*config.get("methods", ()), *config.get("left_out", ())]
+    if set(methods) != set(METHODS):
+        words += ["--methods", ",".join(methods)]
+    words += [word for key in RESOLVED if key in config for word in (f"--{key}", str(config[key]))]
+    return shlex.join([*words, "--plan", found.folder.root.resolve().name, "--out", "NEW"])
+
+
+def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings with paths cut to their last part: folders may name people, and a report is passed on."""
+    cut = {key: Path(str(config[key])).name for key in PATHS if config.get(key)}
+    return {key: value for key, value in {**config, **cut}.items() if key != "storage"}
+
+
+def _versions(folder: Folder) -> dict[str, str]:
+    """What the exported encoder was made with, or what runs here."""
+    stored = read_json(folder.encoder / "metrics.json") or {}
+    here = {name: version(name) for name in PACKAGES}
+    return {"python": stored.get("python", platform.python_version()), **stored.get("versions", here)}
+
+
+def _three(value: Any) -> str:
+    """A number for people: three decimals, or three digits where these say nothing."""
+    if not isinstance(value, float):
+        return "" if value is None else f"{value}"
+    return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 100 else f"{value:.3g}"

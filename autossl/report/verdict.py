@@ -1,0 +1,160 @@
+"""The answer of a study in words: did self-supervision help on its target, by how much, and can that be known."""
+
+import math
+from typing import Any, NamedTuple
+
+from autossl.errors.printable import joined
+from autossl.model.entrants import BASELINES, METRICS, NAMES, TUNED
+
+EXPORT = "autossl export RUN PATH --candidate supervised"
+FEW_LABELS = 100  # labels of the probe part below which the order of candidates is mostly noise
+BLUNT = 0.2  # a difference that a test should be able to show
+CARRIED, SURE = 0.05, 2.0  # how far, in score and in standard errors, a test may fall below the search's score
+NORMAL = 1.96  # standard errors from the middle of a 95 % interval to its ends
+
+
+class Verdict(NamedTuple):
+    """The answer: `kind` is helped, hurt, unclear or none (no result yet); `first` is its first line."""
+
+    kind: str
+    first: str
+
+
+def headline(result: dict[str, Any], config: dict[str, Any]) -> str:
+    """One sentence: did self-supervision help on this target, and by how much."""
+    return verdict(result, config).first
+
+
+def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
+    """Judge the winner by its paired differences to the baselines; one that beats it is named first.
+
+    What is judged is what `model/` holds: the fine-tuned winner where it was fine-tuned.
+    """
+    test = result["test"]
+    if few := test.get("few"):
+        return Verdict("unclear", _unmeasured(result, few))
+    tuned = "adapted_differences" in test
+    differences = test["adapted_differences"] if tuned else test["differences"]
+    gaps = {name: differences[name] for name in BASELINES if name in differences}
+    judged = TUNED if tuned else "winner"
+    who = f"the winner ({result['candidate']['method']}{', fine-tuned' if tuned else ''})"
+    reached = f"{who} reaches a {metric_name(test)} of {_scored(test, judged)} on the test part"
+    lost = [name for name in gaps if gaps[name]["high"] < 0]
+    if lost:
+        return Verdict(
+            "hurt",
+            "A baseline beats self-supervision here: " + _sentence(_lost(test, gaps, lost, judged, who), _frozen(test)),
+        )
+    unclear = [name for name in gaps if gaps[name]["low"] <= 0]
+    same = [name for name in unclear if gaps[name]["low"] == gaps[name]["high"] == 0]
+    gains = [f"{_signed(gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
+    if unclear or not gaps:
+        more = f"it does gain {joined(gains)}" if gains else ""
+        told = _sentence(reached, *_open(gaps, unclear, same), more, _frozen(test))
+        if unclear and unclear == same:
+            return Verdict("unclear", f"Self-supervision made no difference: {told}")
+        return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
+    missing = "was left out by a stop" if result.get("stopped") else "did not fit"
+    rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
+    return Verdict(
+        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {joined(gains)}", rest, _frozen(test))
+    )
+
+
+def _unmeasured(result: dict[str, Any], few: str) -> str:
+    """The first line where the test part has too few patients of a class: scores without a judgement."""
+    test = result["test"]
+    others = [f"{NAMES.get(name, name)} {found[test['metric']]:.3f}" for name, found in test["entrants"].items()
+              if name != "winner"]  # fmt: skip
+    beside = f", {joined(others)}" if others else ""
+    return (
+        f"{few[0].upper()}{few[1:]}: what follows cannot be measured with so few. The winner "
+        f"({result['candidate']['method']}) reaches a {metric_name(test)} of {_scored(test, 'winner')} there{beside}."
+    )
+
+
+def remarks(result: dict[str, Any]) -> list[str]:
+    """What has to be said beside the first line: a search score that the test does not bear out."""
+    test, candidate = result["test"], result["candidate"]
+    found, metric = test["entrants"].get("winner"), test["metric"]
+    score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
+    if found is None or score is None:
+        return []
+    ends = found["interval"].get(metric)
+    error = (ends[1] - ends[0]) / (2 * NORMAL) if ends else 0.0
+    if score - found[metric] <= max(CARRIED, SURE * math.hypot(se, error)):
+        return []
+    return [
+        f"The search score did not carry over to the test: {score:.3f} on the probe part, {found[metric]:.3f} on the "
+        "test part (the frozen winner). What the search chose by may not be what you are after."
+    ]
+
+
+def noisy(labels: int, candidates: int = 0) -> str:
+    """What the order of candidates is worth with so many labels in the probe part; empty where it says something."""
+    if labels >= FEW_LABELS:
+        return ""
+    best = f"the best of {candidates}" if candidates > 1 else "the best of many"
+    return f"with {labels} labels the ranking of candidates is mostly noise: the leader's score is {best} and too high"
+
+
+def detectable(images: int, unit: str, found: float) -> str:
+    """What the test part can show at all: the least difference in balanced accuracy."""
+    if found > BLUNT:
+        return (
+            f"the test part is too small to tell candidates and baselines apart: its {images} labelled {unit} can show "
+            f"a difference of about {found:.3f} in balanced accuracy at best; label more before you rely on its scores"
+        )
+    return (
+        f"the {images} labelled {unit} of the test part can show a difference of about {found:.3f} in balanced "
+        "accuracy, hardly a smaller one"
+    )
+
+
+def _open(gaps: dict[str, Any], unclear: list[str], same: list[str]) -> list[str]:
+    """What the winner is not known to beat: baselines whose interval includes zero, and such with equal scores."""
+    if not gaps:
+        return ["there is nothing to compare it with"]
+    why = joined([f"{NAMES[name]}, {_signed(gaps[name])}" for name in unclear if name not in same])
+    equal = f"no difference to {joined([NAMES[name] for name in same])}, the scores are equal" if same else ""
+    return [f"its difference to {why}, includes zero" if why else "", equal]
+
+
+def _lost(test: dict[str, Any], gaps: dict[str, Any], lost: list[str], judged: str, who: str) -> str:
+    """Which baseline beats the winner, by how much, and what to do."""
+    worst = min(lost, key=lambda name: float(gaps[name]["value"]))
+    gap, metric = gaps[worst], test["metric"]
+    by = f"{-gap['value']:.3f} [{-gap['high']:.3f}, {-gap['low']:.3f}] {metric_name(test)}"
+    values = [test["entrants"][name][metric] for name in (worst, judged)]
+    advice = "keep these weights" if worst == "weights" else "search longer, or with more images"
+    if any(name.startswith("supervised") for name in lost):
+        advice = f"{EXPORT} gives the encoder trained on the labels"
+    return f"{NAMES[worst]} beats {who} by {by} on the test part ({values[0]:.3f} to {values[1]:.3f}); {advice}"
+
+
+def _frozen(test: dict[str, Any]) -> str:
+    """A remark on the frozen encoder, where the fine-tuned one was judged."""
+    return f"frozen, with a logistic probe, it reaches {_scored(test, 'winner')}" if TUNED in test["entrants"] else ""
+
+
+def metric_name(test: dict[str, Any]) -> str:
+    """The metric of a test as people write it."""
+    return METRICS.get(test["metric"], str(test["metric"]))
+
+
+def _scored(test: dict[str, Any], name: str) -> str:
+    """0.803 [0.788, 0.817]."""
+    found, metric = test["entrants"][name], test["metric"]
+    return f"{found[metric]:.3f}" + _ends(found["interval"].get(metric))
+
+
+def _ends(interval: list[float] | None) -> str:
+    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+
+
+def _signed(gap: dict[str, float]) -> str:
+    return f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+
+
+def _sentence(*clauses: str) -> str:
+    return "; ".join(clause for clause in clauses if clause) + "."

@@ -1,0 +1,169 @@
+"""A study before it searches: its data opened and compared, its folder taken, its images decoded."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
+from autossl.errors import MachineStopped, UserError
+from autossl.errors.keywords import TEXT, path_in
+from autossl.errors.machine import absent_folders, remove_empty, writable
+from autossl.nn.weights import keep_weights
+from autossl.record.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
+from autossl.record.links import refuse_links
+from autossl.run.settings import Asked, compare, default_out, resolve
+
+COMMENT = "The settings of this AutoSSL study, resolved."
+
+
+def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, dict[str, Any]]:
+    """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
+    source = opened(data, asked, unlabeled, labels, patients)
+    return source, settled(source, asked, data, unlabeled, labels)
+
+
+def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
+    """The data as they are asked for, not decoded."""
+    source = open_data(
+        path_in(data, "the data"), task=asked.task, unlabeled=path_in(unlabeled, "--unlabeled"),
+        labels=path_in(labels, "--labels"), patients=patients,
+        label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
+        ct=asked.modality == CT,
+    )  # fmt: skip
+    _check_names(source)
+    return source
+
+
+def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> dict[str, Any]:
+    """Every setting of a study on this source; UserError where it cannot be searched."""
+    check_enough(source, asked.max_labels)
+    given = {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
+    return resolve(asked, source, given)
+
+
+def _check_names(source: Source) -> None:
+    """UserError for names that no report or card can be written with."""
+    for what, name in (("the data set", source.name), *(("a class", name) for name in source.classes)):
+        if not TEXT.takes(name):
+            raise UserError(f"the name of {what} in UTF-8 was wanted, found {name!r} in {source.place}; rename it")
+
+
+def look_again(folder: Folder, config: dict[str, Any]) -> Source:
+    """The data of a study that was stopped before they were decoded, as its settings name them."""
+    given = {key: config.get(key) for key in ("data", "unlabeled", "labels")}
+    if any(str(value).startswith("<") for value in given.values()):
+        raise UserError(
+            f"decoded images were wanted, found none in {folder.root}, and the data were given in memory; "
+            "call autossl.search on them again"
+        )
+    for value in given.values():
+        if str(value).startswith("medmnist:"):
+            raise UserError(
+                f"decoded images were wanted, found none in {folder.root}, and a download ({value}) is made only where "
+                f"it is asked for; run autossl search {value} --out {folder.root} again"
+            )
+    return open_data(
+        given["data"], task=config["task"], unlabeled=given["unlabeled"], labels=given["labels"],
+        label_column=config.get("label_column"), patient_column=config.get("patient_column"),
+        missing=config.get("missing"),
+        ct=config["modality"] == CT,
+    )  # fmt: skip
+
+
+def _describe(data: Any) -> str | None:
+    """How config.toml names the data: a whole path, a sample's name, anything else by its type."""
+    if data is None:
+        return None
+    if not isinstance(data, str | os.PathLike):
+        return f"<{type(data).__name__}>"
+    return str(Path(data).resolve()) if Path(data).exists() else os.fspath(data)
+
+
+def place(asked: Asked, source: Source) -> Folder:
+    """Where the study is to be; UserError where other things are: they are not written to."""
+    folder = Folder(Path(asked.out) if asked.out else default_out(source.name, asked.task))
+    with writable(folder.root, "--out"):
+        _refuse_others(folder)
+    return folder
+
+
+def _refuse_others(folder: Folder) -> None:
+    if folder.root.exists() and not folder.root.is_dir():
+        raise UserError(f"a folder for the study was wanted, found a file at {folder.root}; give another --out")
+    # a run that was killed in its first moment has left its lock
+    own = {folder.lock.name} if folder.lock.is_file() else set()
+    if folder.root.is_dir() and not folder.is_study and {p.name for p in folder.root.iterdir()} - own:
+        raise UserError(
+            f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
+        )
+    refuse_links(folder.root)
+
+
+@contextmanager
+def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
+    """Hold the folder with these settings in it. Where a new study is refused before it is planned, nothing is left.
+
+    The settings are written before the images are decoded, so that a run that is killed meanwhile can be resumed.
+    """
+    absent = absent_folders(folder.root)
+    try:
+        folder.make()
+        with only_process(folder):
+            new = not folder.has_begun
+            try:
+                if new:
+                    write_toml(folder.config, config, COMMENT)
+                else:
+                    compare(folder, config)
+                yield
+            except MachineStopped:
+                raise  # it can be resumed
+            except Exception as fault:
+                if new and not (folder.is_planned if isinstance(fault, UserError) else folder.has_begun):
+                    folder.clear()
+                raise
+    except Exception:
+        remove_empty(absent)
+        raise
+
+
+def decode(source: Source, folder: Folder, config: dict[str, Any], progress: Callable[[int, int], None]) -> None:
+    """Decode and describe the images of a new study; of one that has begun, refuse other images than its own.
+
+    What a study has decoded is never written over: data of another date are decoded beside it to compare them.
+    """
+    size = config["image_size"]
+    options: dict[str, Any] = {"max_labels": config.get("max_labels"), "seed": config["seed"], "progress": progress}
+    known = read_json(folder.data)
+    if known is None:
+        if config.get("weights"):
+            keep_weights(config["weights"], folder.weights)
+        write_json(folder.data, prepare(source, folder.cache, image_size=size, **options).record)
+        return
+    if is_stored(source, folder.cache, size):
+        return
+    beside = folder.cache / "again"
+    try:
+        found = prepare(source, beside, image_size=size, **options).record
+        if found["fingerprint"] != known["fingerprint"]:
+            raise UserError(
+                f"the data of the study in {folder.root} ({_brief(known)}) were wanted, found other images, labels or "
+                f"patients ({_brief(found)}); give the same data to go on with it, or another --out"
+            )
+        if not (folder.cache / "data.npz").is_file() or not (folder.cache / "images.npy").is_file():
+            for file in beside.iterdir():
+                os.replace(file, folder.cache / file.name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _brief(record: dict[str, Any]) -> str:
+    return f"{record['images']:,} images, fingerprint {record['fingerprint'][:8]}"
+
+
+def keep_settings(folder: Folder, **changed: Any) -> None:
+    """Write settings that may change while a study goes on."""
+    write_toml(folder.config, {**read_toml(folder.config), **changed}, COMMENT)

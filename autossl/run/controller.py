@@ -1,0 +1,291 @@
+"""A study from beginning to end: open the data, plan the time, run the search, finish."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from autossl.data import Source
+from autossl.errors import UserError
+from autossl.errors.keywords import DURATION
+from autossl.finish import baselines
+from autossl.finish.finish import NOT_YET, Finish, none_scored, still_needed
+from autossl.nn.encoder import dims_of
+from autossl.proxies import detectable_difference, warm_up
+from autossl.record.clock import Clock, in_words, seconds
+from autossl.record.entries import Entry
+from autossl.record.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
+from autossl.record.journal import entries, mend
+from autossl.report import verdict
+from autossl.report.display import Display
+from autossl.report.leaderboard import rows
+from autossl.report.page import write_report
+from autossl.run import begin
+from autossl.run.forecast import Forecast, foresee, or_smaller
+from autossl.run.repeat import adopt_plan
+from autossl.run.settings import Asked, resolve
+from autossl.trials.calibrate import Counts, costs, measure, needs
+from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
+from autossl.trials.executor import run_workers
+from autossl.trials.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
+from autossl.trials.scheduler import enough, search_left
+from autossl.trials.segments import requeue_lost
+from autossl.trials.sizing import Costs
+from autossl.trials.worker import Worker
+from autossl.views import trilinear
+
+MEASURING = 4.0  # seconds for the speed of the encoder, at most
+log = logging.getLogger("autossl")
+
+
+@machine_faults()
+def start(
+    data: Any,
+    asked: Asked,
+    *,
+    unlabeled: Any = None,
+    labels: Any = None,
+    patients: Any = None,
+    started: float | None = None,
+    quiet: bool = False,
+) -> Folder:
+    """Begin a study, or go on with the one in `asked.out` if its settings are the same. Returns its folder."""
+    started = time.monotonic() if started is None else started
+    asked.check()
+    if asked.plan is not None:
+        existing(asked.plan)
+    source, config = begin.look(data, asked, unlabeled, labels, patients)
+    folder = begin.place(asked, source)
+    forecast = None
+    if asked.limit is not None and not folder.is_planned:
+
+        def resized(side: int) -> dict[str, Any]:
+            return resolve(replace(asked, image_size=side), source, {})
+
+        forecast = foresee(source, config, asked.limit, time.monotonic() - started, resized)
+    with begin.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
+        folder.stop.unlink(missing_ok=True)  # of an earlier run
+        if asked.plan is not None:
+            adopt_plan(folder, asked.plan)
+        _decode(source, folder, config, run)
+        begin.keep_settings(folder, **config)
+        _run(folder, run, forecast=forecast)
+    return folder
+
+
+@machine_faults()
+def resume(
+    path: str | Path,
+    time_limit: str | float | timedelta | None = None,
+    *,
+    started: float | None = None,
+    quiet: bool = False,
+) -> Folder:
+    """Go on with a study that was stopped or killed; `time_limit` "+1h" adds to its limit, "2h" replaces it."""
+    time_limit = DURATION.take("--time-limit", time_limit)
+    folder, started = existing(path), time.monotonic() if started is None else started
+    with only_process(folder):
+        config = read_toml(folder.config)
+        with Clocked(folder, _limit(config["time_limit"], time_limit), started, quiet) as run:
+            if not folder.has_begun:
+                _decode(begin.look_again(folder, config), folder, config, run)
+            folder.stop.unlink(missing_ok=True)
+            _run(folder, run, extended=time_limit is not None)
+    return folder
+
+
+def _limit(stored: str | float, asked: str | float | timedelta | None) -> float | None:
+    """Seconds until which a study may go on: as it was, replaced, or with time added; None for no limit."""
+    limit = None if stored == "none" else float(stored)
+    if asked is None:
+        return limit
+    text = str(asked)
+    given = seconds(text.removeprefix("+"))
+    return given if not text.startswith("+") or given is None or limit is None else limit + given
+
+
+def _decode(source: Source, folder: Folder, config: dict[str, Any], run: "Clocked") -> None:
+    run.display.say("opening the images")
+    with machine_faults():
+        begin.decode(source, folder, config, run.display.progress)
+    for note in (read_json(folder.data) or {}).get("notes", ()):
+        log.info("data: %s", note)
+
+
+@dataclass
+class Clocked:
+    """One run of a study: its clock, its display, its folder's log."""
+
+    folder: Folder
+    limit: float | None
+    started: float
+    quiet: bool
+
+    def __enter__(self) -> "Clocked":
+        self.clock = Clock(self.folder, self.started)
+        self.display = Display(self.folder.log, self.limit, self.clock.now, self.quiet).__enter__()
+        self.clock.begin()
+        return self
+
+    def __exit__(self, kind: Any, fault: Any, trace: Any) -> None:
+        self.display.__exit__(kind, fault, trace)
+        with machine_faults():
+            self.clock.end(counts=not isinstance(fault, UserError))  # what is refused uses up no time of the study
+
+
+def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecast | None = None) -> None:
+    """Go through the stages that are not done yet."""
+    mend(folder)
+    context = open_context(folder)
+    run.display.facts = lambda: rows(context.study.get_trials(deepcopy=False), read_json(folder.state))
+    say = _sayer(context, run)
+    if context.state("finished") and not extended:
+        log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
+        if context.state("stage") != "done":  # it was killed while its report was written
+            _report(folder, say)
+        return
+    requeue_lost(context.study, everything=True)
+    warm_up(everything=False)
+    if dims_of(context.config["backbone"]) == 3:
+        trilinear.warm_up()
+    _plan(context, run, say, extended, forecast)
+    _search(context, run, say)
+    if not any(e.state == "scored" for e in _entries(context)):
+        write_report(folder, folder.report)
+        raise none_scored(context)
+    Finish(context, run.clock.now, say, run.display.tick).run()
+    _report(folder, say)
+
+
+def _report(folder: Folder, say: Callable[[str], None]) -> None:
+    say("writing the report")
+    write_report(folder, folder.report)
+    say("done")
+
+
+def _sayer(context: Context, run: Clocked) -> Callable[[str], None]:
+    def say(stage: str) -> None:
+        run.display.say(stage)
+        context.remember(stage=stage)
+        run.clock.stamp()
+
+    return say
+
+
+def _plan(
+    context: Context, run: Clocked, say: Callable[[str], None], extended: bool, forecast: Forecast | None = None
+) -> None:
+    """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
+    if context.state("baselines") is None:
+        say("scoring the untrained encoder")
+        context.remember(baselines=_baselines(context))
+    if context.state("costs") is None:
+        say("measuring what things cost here")
+        context.remember(costs=asdict(_costs(context, run.limit, forecast)))
+    if context.state("detectable") is None:
+        context.remember(detectable=_detectable(context))
+    try:
+        plan = _planned(context, run, extended)
+    except UserError as refusal:
+        if context.state("plan") is None:
+            context.remember(stage=f"refused: {refusal}")  # said by status and report where the folder stays
+        raise
+    context.remember(plan=plan.to_dict())
+    if extended:  # now that the plan has accepted it
+        begin.keep_settings(context.folder, time_limit="none" if run.limit is None else run.limit)
+    _tell_plan(context, plan)
+
+
+def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
+    """The plan of this run; UserError where its time limit is too short."""
+    limit, now = run.limit, run.clock.now()
+    priors = {name: len(context.space[name].priors) for name in context.config["methods"]}
+    needed = needs(context.config, priors, context.data.dims, _counts(context), Costs(**context.state("costs")))
+    if context.state("plan") is None:
+        return make_untimed_plan(needed) if limit is None else make_plan(limit, now, needed, or_smaller(context.config))
+    if not extended:
+        plan = context.plan
+        ensure_time(plan, now, still_needed(context))
+        return plan
+    plan = extend(context.plan, limit, now, needed, answered=enough(_entries(context), context.plan))
+    context.remember(finished=False, extended_after_test=bool(context.state("tests")), **NOT_YET)
+    return plan
+
+
+def _costs(context: Context, limit: float | None, forecast: Forecast | None) -> Costs:
+    """What things cost: the encoder as fast as it was ever measured, scoring as it was just measured."""
+    encoder = context.new_encoder(baselines.UNTRAINED_SEED)
+    speed = measure(encoder, context.channels, context.device, limit, MEASURING)
+    score = float(context.state("baselines")["untrained"]["seconds"])
+    if forecast is not None:
+        speed, score = forecast.corrected(speed, score)
+    return costs(context.config, speed, _counts(context), score, encoder.dim, len(context.data.classes))
+
+
+def _counts(context: Context) -> Counts:
+    labelled = len(context.rows(PROBE, SELECTION, labelled=True))
+    return Counts(len(context.probe_pool), labelled, len(context.rows(TEST)))
+
+
+def _detectable(context: Context) -> float:
+    """What difference the labelled patients of the test part can show at all, in balanced accuracy."""
+    rows = context.rows(TEST, labelled=True)
+    found = detectable_difference(context.data.labels[rows], context.groups(rows))
+    log.info("%s", verdict.detectable(len(rows), "images" if context.data.dims == 2 else "volumes", found))
+    return round(found, 4)
+
+
+def _tell_plan(context: Context, plan: Plan) -> None:
+    rungs = ", ".join(f"{images:,}" for images in plan.rungs)
+    until = "no time limit" if plan.search_until is None else f"search until {in_words(plan.search_until)}"
+    log.info("plan: rungs at %s images; %s; first %s", rungs, until, ", ".join(plan.methods))
+    if context.starts_from_weights:
+        log.info("plan: candidates start from the given weights, training on the labels alone from scratch")
+    for sentence in plan.planned_away:
+        log.info("plan: %s", sentence)
+    if caution := verdict.noisy(len(context.scored_rows)):
+        log.info("plan: %s", caution)
+    study = context.study
+    facts = {
+        "1 dataset": context.data.name,
+        "2 target": context.config["task"],
+        "3 backbone": context.config["backbone"],
+    }
+    for name, value in facts.items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
+
+
+def _baselines(context: Context) -> dict[str, Any]:
+    """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
+    encoders = {"untrained": baselines.untrained(context)}
+    if context.config.get("weights"):
+        encoders["weights"] = baselines.given(context)
+    found = {}
+    for name, encoder in encoders.items():
+        started = time.monotonic()
+        score = context.score(encoder)
+        seconds_used = round(time.monotonic() - started, 3)
+        found[name] = {"score": score.value, "se": score.se, **score.proxies, "seconds": seconds_used}
+        context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
+        log.info("%s encoder: %.3f ± %.3f", name, score.value, score.se)
+    if context.starts_from_weights and found["weights"]["score"] < found["untrained"]["score"]:
+        log.warning("the given weights score below no training at all here; with --start random candidates leave them")
+    return found
+
+
+def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:
+    if search_left(_entries(context), context.plan, run.clock.now()) == 0:
+        return
+    say("searching")
+    if context.config["workers"] > 1:
+        run_workers(context, context.config["workers"], run.clock.now, run.display.tick)
+        return
+    Worker(context, now=run.clock.now, stopped=context.folder.stop.exists, tick=run.display.tick).work()
+
+
+def _entries(context: Context) -> list[Entry]:
+    return entries(context.study.get_trials(deepcopy=False))

@@ -1,0 +1,123 @@
+"""Single jobs on a finished or running study: train one candidate on, evaluate the model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data import Fresh, known_digests
+from autossl.data.scarce import few_tested
+from autossl.errors import UserError
+from autossl.errors.keywords import DURATION, optional, path_in, path_of, whole
+from autossl.finish import anneal
+from autossl.model import export
+from autossl.proxies import bootstrap, interval
+from autossl.record.clock import seconds
+from autossl.record.folder import check_folder, existing
+from autossl.record.journal import entries
+from autossl.train.resumable import Terms
+from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
+from autossl.trials.scheduler import best, order
+
+NUMBER = optional(whole(0, wanted="the number of a candidate", remedy="see autossl leaderboard"))
+
+
+def train_on(run: str | Path, candidate: int | str | None, time_limit: str, output: str | Path) -> Path:
+    """Train one candidate (default: the leader) on with a falling learning rate; write its encoder to `output`."""
+    folder, candidate = existing(run), NUMBER.take("--candidate", candidate)
+    limit = seconds(DURATION.take("--time-limit", time_limit))
+    output = Path(path_of(output, "--output"))
+    check_folder(output, "--output")
+    context = open_context(folder)
+    board = order(entries(context.study.get_trials(deepcopy=False)))
+    chosen = best(board) if candidate is None else next((e for e in board if e.candidate == candidate), None)
+    if chosen is None:
+        raise UserError(
+            f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
+        )
+    encoder, facts = anneal.train_on(context, chosen, Terms(limit))
+    export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
+    return output
+
+
+def evaluate(
+    run: str | Path,
+    data: str | None = None,
+    labels: str | None = None,
+    label_column: str | None = None,
+    patient_column: str | None = None,
+) -> dict[str, Any]:
+    """Metrics of the adapted model with 95 % intervals: on the study's test part (counted) or on other images.
+
+    Intervals are over patients where the images have any, and left out where a class has too few of them to measure
+    anything ("not measurable"). "warning" says that images are the study's own.
+    """
+    folder = existing(run)
+    if not folder.model.is_dir():
+        raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
+    context = open_context(folder)
+    model, target = export.load(folder.model), context.target
+    warning: dict[str, str] = {}
+    if data is None:
+        context.remember(tests=int(context.state("tests") or 0) + 1)
+        rows = context.rows(TEST, labelled=True)
+        images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
+        patients = context.data.has_patients
+    else:
+        found = _labelled(
+            model, path_in(data, "--data"), labels=path_in(labels, "--labels"), label_column=label_column,
+            patient_column=patient_column, missing=context.config.get("missing"),
+        )  # fmt: skip
+        images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
+        patients = groups is not None
+    scores = model.logits_stored(images)
+    values = target.metrics(y, scores)
+    few = _few(context, y, groups, patients)
+    draws = {} if few else bootstrap(y, scores, groups, draws=1000)
+    return {
+        **warning,
+        **({"not measurable": few} if few else {}),
+        "images": len(y),
+        **{name: round(value, 4) for name, value in values.items()},
+        "interval": {name: [round(float(v), 4) for v in interval(found)] for name, found in draws.items()},
+    }
+
+
+def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None, patients: bool) -> str:
+    """Which of the classes that are there have too few patients to measure anything; empty where none has."""
+    units = np.arange(len(y)) if groups is None else groups
+    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+    there = {name: count for name, count in held.items() if count}
+    return few_tested(there, "patient" if patients else "image", "this set")
+
+
+def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:
+    """The labelled ones of these images, as the model takes them; UserError if there are none."""
+    found = model.read(data, classes=model.classes, **columns)
+    kept = found.labels >= 0
+    if not kept.any():
+        raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")
+    groups = None if found.groups is None else found.groups[kept]
+    return replace(
+        found, images=found.images[kept], labels=found.labels[kept], groups=groups, digests=found.digests[kept]
+    )
+
+
+def _shared(context: Context, digests: NDArray[np.uint8]) -> dict[str, str]:
+    """A warning where images (by their pixels) are the study's own, so that their scores say little of others."""
+    known, part = known_digests(context.folder.cache), context.data.part
+    seen, tested = (_among(digests, known[np.isin(part, parts)]) for parts in ((PROBE, SELECTION), (TEST,)))
+    if not seen + tested:
+        return {}
+    return {
+        "warning": f"of these {len(digests)} images the study trained or chose with {seen} and has tested on {tested}: "
+        "new images are likely to score lower; evaluate images that the study has not seen"
+    }
+
+
+def _among(digests: NDArray[np.uint8], known: NDArray[np.uint8]) -> int:
+    """How many of the digests (n, b) are among others (m, b)."""
+    names = {row.tobytes() for row in known}
+    return sum(row.tobytes() in names for row in digests)

@@ -1,0 +1,254 @@
+"""What every worker of a study shares, opened from the study folder alone."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+
+from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
+from autossl.data import load as load_data
+from autossl.errors import UserError
+from autossl.model.card import Preprocessing
+from autossl.nn.encoder import Encoder, channels_last, check_device, dims_of
+from autossl.nn.weights import load_weights
+from autossl.record.folder import Folder, read_json, read_toml, write_json
+from autossl.record.journal import open_study
+from autossl.targets import Classification, Score, target_class
+from autossl.train.loop import settle_norms
+from autossl.train.pool import Pool, at_a_time
+from autossl.trials.plan import Plan
+from autossl.trials.space import Space, at_jitter, read_space, served, shipped_spaces
+from autossl.views.images import Views
+from autossl.views.presets import Preset, preset
+from autossl.views.volumes import views_for
+
+SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each
+FEW_PATIENTS = 10  # of a class: they are all among those, for its score stands on each of them
+EMBED_BATCH = 512
+LIMITS: tuple[str, ...] = (
+    "One training seed stands behind these weights unless replicates are listed.",
+    "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
+    "For research; not a medical device.",
+)
+STARTED = (
+    "What the given weights were trained on is not known here; if images of the test part were, its scores flatter."
+)
+
+
+@dataclass
+class Context:
+    """A study that is open: its settings, its data, its Optuna study."""
+
+    folder: Folder
+    config: dict[str, Any]
+    data: Data
+    device: torch.device
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        return open_study(self.folder, self.config["study_name"])
+
+    @cached_property
+    def target(self) -> Classification:
+        return target_class(self.config["task"])(self.data.classes, self.config["metric"])
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space without what this data set cannot serve; a shipped one begins at the modality's jitter."""
+        name = self.config["space"]
+        whole, _ = served(read_space(name), frozenset(self.config.get("lacks", ())))
+        if name == "auto" or name in shipped_spaces():
+            whole = at_jitter(whole, self.preset.first_jitter)
+        return {name: table for name, table in whole.items() if name in self.config["methods"]}
+
+    @cached_property
+    def preset(self) -> Preset:
+        return preset(self.config["modality"], self.channels)
+
+    @property
+    def channels(self) -> int:
+        return int(self.data.images.shape[-1])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @cached_property
+    def plan(self) -> Plan:
+        stored = self.state("plan")
+        assert stored is not None, "no plan yet"
+        return Plan.from_dict(stored)
+
+    def state(self, key: str) -> Any:
+        """What the controller wrote down under this name, or None."""
+        return (read_json(self.folder.state) or {}).get(key)
+
+    def remember(self, **values: Any) -> None:
+        """Write results of the controller down, so that a resumed run need not repeat them."""
+        write_json(self.folder.state, {**(read_json(self.folder.state) or {}), **values})
+        if "plan" in values:
+            self.__dict__.pop("plan", None)
+
+    def new_encoder(self, seed: int) -> Encoder:
+        """An untrained encoder of the study's architecture; the same seed gives the same weights."""
+        return new_encoder(self.config, self.channels, self.device, seed, self.folder.config)
+
+    @property
+    def starts_from_weights(self) -> bool:
+        """Whether candidates start from the user's weights."""
+        return self.config.get("start") == "weights"
+
+    def new_candidate(self, seed: int) -> Encoder:
+        """The encoder of a candidate before its first step: an untrained one, or with the user's weights."""
+        encoder = self.new_encoder(seed)
+        return self.given(encoder) if self.starts_from_weights else encoder
+
+    def given(self, encoder: Encoder) -> Encoder:
+        """This encoder with the user's weights, from their copy in the study folder."""
+        return load_weights(encoder, str(self.folder.weights))
+
+    def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Patients of these images (duplicates share one), or None."""
+        return None if self.data.groups is None else self.data.groups[rows]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From stored pixels to the encoder's input."""
+        data = self.data
+        window, depth = data.record.get("window", KEPT), data.images.dtype.name
+        floats = any(note.startswith(FLOATS) for note in data.notes)
+        size = self.config["image_size"]
+        return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
+
+    def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """What a model card and metrics.json say of a result."""
+        record = self.data.record
+        limits, start = list(LIMITS), {"weights": "random"}
+        if self.starts_from_weights and "candidate" in result:  # a baseline has started from random ones
+            limits.append(STARTED)
+            start = {"weights": Path(self.config["weights"]).name, "sha256": self.config["weights_sha256"]}
+        return {
+            **result,
+            "start": start,
+            "data": {"name": self.data.name, "fingerprint": record["fingerprint"], "notes": list(self.data.notes)},
+            "seeds": {"study": self.seed},
+            "limits": limits,
+        }
+
+    def rows(self, *parts: int, labelled: bool = False) -> NDArray[np.int64]:
+        """Which images are in these parts."""
+        inside = np.isin(self.data.part, parts)
+        return np.flatnonzero(inside & (self.data.labels >= 0) if labelled else inside)
+
+    def pool(self, rows: NDArray[np.int64]) -> Pool:
+        """These images as batches, with their patients.
+
+        Without ids an image is its own patient, so that it is no negative of itself; exact duplicates share one.
+        """
+        return Pool(self.data.images, rows, self.data.scale, self.device, self.data.groups, self.data.positions)
+
+    @cached_property
+    def probe_pool(self) -> Pool:
+        """What the search pretrains on."""
+        return self.pool(self.rows(PROBE))
+
+    @cached_property
+    def final_pool(self) -> Pool:
+        """What the final training may see: every image outside the test part."""
+        return self.pool(self.rows(PROBE, SELECTION))
+
+    @cached_property
+    def scored_rows(self) -> NDArray[np.int64]:
+        """The labelled images of the aligned score: whole patients, drawn once for all; of rare classes all."""
+        rows = self.rows(PROBE, labelled=True)
+        if len(rows) <= SCORED:
+            return rows
+        groups = rows if self.data.groups is None else self.data.groups[rows]
+        _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        drawn = np.random.default_rng([self.seed, 7]).permutation(len(sizes))
+        held = np.zeros((len(sizes), len(self.data.classes)), bool)
+        held[inverse, self.data.labels[rows]] = True
+        rare = np.asarray(held[:, held.sum(0) <= FEW_PATIENTS].any(axis=1))
+        drawn = np.concatenate([drawn[rare[drawn]], drawn[~rare[drawn]]])
+        before = np.cumsum(sizes[drawn]) - sizes[drawn]
+        return rows[np.isin(inverse, drawn[before < SCORED])]
+
+    @cached_property
+    def plain(self) -> Views:
+        """Views that are used to standardise only."""
+        return views_for(dims_of(self.config["backbone"]))(self.preset, self.data.mean, self.data.std)
+
+    def embed(self, encoder: Encoder, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Pooled embeddings (n, d) of these images."""
+        pool, parts = self.pool(rows), []
+        size = at_a_time(self.data.images, EMBED_BATCH)
+        encoder.eval()
+        with torch.inference_mode():
+            for first in range(0, len(rows), size):
+                batch = pool.batch(np.arange(first, min(first + size, len(rows))))
+                parts.append(encoder(self.plain.standardise(batch)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def averaged(self, weights: Mapping[str, torch.Tensor], pool: Pool | None = None) -> Encoder:
+        """An encoder with averaged weights, its batch norms settled on the pool."""
+        encoder = self.new_encoder(0)
+        encoder.low_precision = False  # what is scored and exported is settled in fp32
+        encoder.load_state_dict(dict(weights))
+        settle_norms(encoder, pool or self.probe_pool, self.plain.standardise)
+        return encoder
+
+    def score(self, encoder: Encoder) -> Score:
+        """The aligned score of an encoder on the probe part."""
+        rows = self.scored_rows
+        z = self.embed(encoder, rows)
+        started = time.perf_counter()
+        score = self.target.score(z, self.data.labels[rows], self.groups(rows))
+        return replace(score, seconds=time.perf_counter() - started)
+
+
+def new_encoder(
+    config: Mapping[str, Any], channels: int, device: torch.device, seed: int, where: str | Path = ""
+) -> Encoder:
+    """An untrained encoder as the settings of a study, which stand in the file `where`, want it."""
+    torch.manual_seed(seed)
+    encoder = Encoder(
+        config["backbone"],
+        channels,
+        config["image_size"],
+        model_args=config["model_args"],
+        upsample=config["upsample"],
+        where=where,
+    )
+    encoder.low_precision = config["precision"] == "bf16"
+    channels_last(encoder, encoder.dims)
+    return encoder.to(device)
+
+
+def open_context(folder: Folder, device: str | None = None) -> Context:
+    """Open a study from its folder; the images come from its cache."""
+    config = read_toml(folder.config)
+    name = device or str(config["device"])
+    check_device(name)
+    return Context(folder, config, _decoded(folder), torch.device(name))
+
+
+def _decoded(folder: Folder) -> Data:
+    try:
+        return load_data(folder.cache)
+    except UserError:
+        raise
+    except Exception as fault:  # of NumPy, zipfile and json, on files that are cut or changed
+        raise UserError(
+            f"decoded images were wanted, but those in {folder.cache} are damaged ({type(fault).__name__}); "
+            "remove that folder and give the same autossl search again"
+        ) from None
+
+
+__all__ = ["PROBE", "SELECTION", "TEST", "Context", "new_encoder", "open_context"]

@@ -1,0 +1,293 @@
+"""The time planner: how a study's seconds go to search, baselines, finalists, final training and the end."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from autossl.errors import UserError
+from autossl.trials.limits import too_short
+from autossl.trials.sizing import (
+    AMBITIONS,
+    ETA,
+    Ambition,
+    Ladder,
+    Method,
+    Needs,
+    climb,
+    depth,
+    ladder,
+    order,
+    tried_first,
+)
+
+MARGIN = 1.25  # what must follow the final training is reserved at its estimated cost times this
+PAUSE = 2.0  # seconds kept free at the very end
+WRONG = 3.0  # training and scoring may cost so many times their estimate: the least answer must still fit
+RESTART = 30.0  # seconds of another start-up, for a study that is refused and taken up with more time
+PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
+REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
+SUPERVISED_EPOCHS = 10  # one run of the supervised search should see the labels so often
+UNBOUNDED = "a bound of the search was wanted, found --time-limit none without --max-candidates; give one of the two"
+
+Step = Literal["search", "rescue", "supervised", "finalist", "replicate", "final training", "finetune", "label curve"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study does and until when (seconds of the study clock); stored in the study, repeated by `--plan`."""
+
+    rungs: tuple[int, ...]  # images seen, lowest first
+    methods: tuple[str, ...]  # whose first priors are tried first, in this order
+    skipped: tuple[str, ...]  # did not fit; their first priors come after promotions and further priors
+    table: tuple[Method, ...]  # all methods
+    max_candidates: int | None
+    limit: float | None = None
+    until: Mapping[str, float] = field(default_factory=dict)  # when a Step must be over; empty without a limit
+    candidates: int = 0  # so many the rungs were sized for
+    workers: int = 1
+    supervised_seconds: float = 0.0
+    supervised_least: float = 0.0  # one short run, which every study gets
+    supervised_runs: int = 1
+    finalists: int = 2
+    finalist_seconds: float = 0.0  # one encoder embedded and scored
+    replicates: int = 0  # new training seeds of each finalist
+    final_seconds: float = 0.0
+    final_images: int | None = None  # length of the final training without a time limit
+    finetune_seconds: float = 0.0
+    end_seconds: float = 0.0  # reserved for what follows the final training
+    planned_away: tuple[str, ...] = ()  # sentences
+    eta: int = ETA
+
+    @property
+    def search_until(self) -> float | None:
+        """When the search is over; None without a limit."""
+        return self.until.get("search")
+
+    def method(self, name: str) -> Method:
+        """The row of a method."""
+        return next(row for row in self.table if row.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "table": [list(row) for row in self.table]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """The plan that `to_dict` wrote."""
+        lists = {name: tuple(values[name]) for name in ("rungs", "methods", "skipped", "planned_away")}
+        return cls(**{**values, **lists, "table": tuple(Method(*row) for row in values["table"])})
+
+
+def make_plan(limit: float, now: float, needs: Needs, smaller: str = "") -> Plan:
+    """Plan the seconds from `now` to `limit`; UserError naming the limit that would do if it is too short.
+
+    `smaller` ends that sentence: the other way out.
+    """
+    plan = _best(limit, now, needs)
+    if plan is None:
+        raise too_short(limit, least_limit(limit, now, needs), smaller)
+    return plan
+
+
+def fits(limit: float, now: float, needs: Needs) -> bool:
+    """Whether `make_plan` would plan these seconds."""
+    return _best(limit, now, needs) is not None
+
+
+def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
+    """A plan without a time limit, which depends on no measured speed; `max_candidates` must bound it."""
+    most = needs.max_candidates
+    if most is None:
+        raise UserError(UNBOUNDED)
+    first = needs.step * round(min(max(needs.pool, needs.least), 16 * needs.least) / needs.step)
+    images = tuple(rungs) or climb(first, depth(most))
+    tried = order(needs.methods)[:most]
+    return Plan(
+        rungs=images,
+        methods=tried,
+        skipped=needs.others(tried),
+        table=needs.methods,
+        max_candidates=most,
+        candidates=most,
+        supervised_runs=3,
+        finalists=min(2, most),
+        final_images=3 * images[-1],
+    )
+
+
+def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: bool = False) -> Plan:
+    """The plan of a study that goes on until another limit: its rungs and first priors stay, upper rungs may come.
+
+    `answered`: the least answer is there already, so that little time serves a longer final training only.
+    """
+    if limit is None:
+        if needs.max_candidates is None:
+            raise UserError(UNBOUNDED)
+        bounds = replace(plan, limit=None, until={}, max_candidates=needs.max_candidates, planned_away=())
+        return replace(bounds, final_images=plan.final_images or 3 * plan.rungs[-1])
+    known = Ladder(plan.rungs, plan.candidates, answered)
+    found = _best(limit, now, needs, known)
+    if found is None:
+        more = least_limit(limit, now + RESTART, needs, known) - math.floor(plan.limit or now)
+        raise UserError(
+            f"time for two paradigms, evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
+            f"{limit:.0f}s; give --time-limit +{more}s"
+        )
+    return replace(found, methods=plan.methods, skipped=plan.skipped, table=plan.table)
+
+
+def hard_end(limit: float) -> float:
+    """When a study is over at the very latest: 3 % after its limit, at least 10 s."""
+    return max(1.03 * limit, limit + 10)
+
+
+def left(plan: Plan, step: Step, now: float, needed: float = 0.0) -> float | None:
+    """Seconds that a step may take from `now`, 0.0 if it must be left out; None without a limit.
+
+    What follows the step is reserved. With `needed` (seconds) a step that would be cut short is left out.
+    """
+    if not plan.until:
+        return None
+    seconds = plan.until[step] - now
+    if step == "supervised":  # every study has one short run, if need be at the cost of the final training
+        spare = plan.until["final training"] - plan.finalist_seconds - now
+        seconds = min(plan.supervised_seconds, max(seconds, min(plan.supervised_least, spare)))
+    elif step == "finalist":
+        needed = max(needed, plan.finalist_seconds)
+    elif step == "final training":  # a search that ended early must not make the rest of a night final training
+        seconds = min(seconds, 1.5 * plan.final_seconds)
+    elif step == "finetune":
+        seconds = min(seconds, 1.5 * plan.finetune_seconds)
+    return seconds if seconds > max(needed, 0.0) else 0.0
+
+
+def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
+    """Refuse to take up a study whose end no longer fits; UserError says how much time to add.
+
+    `needed`: seconds of what remains to be done, start-up over; None: all that follows the search at the least.
+    """
+    if plan.limit is None:
+        return
+    seconds = plan.limit - plan.until["rescue"] if needed is None else needed
+    if now + seconds <= hard_end(plan.limit):
+        return
+    more = 10 * math.ceil((now + 1.3 * seconds + RESTART - plan.limit) / 10)
+    raise UserError(
+        f"{seconds:.0f}s were wanted for evaluation, export and report, found {max(0.0, plan.limit - now):.0f}s left "
+        f"of --time-limit {plan.limit:g}s; resume with --time-limit +{more}s"
+    )
+
+
+def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
+    attempts = (_attempt(limit, now, needs, ambition, known) for ambition in AMBITIONS)
+    return next((plan for plan in attempts if plan is not None), None)
+
+
+def least_limit(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
+    """The least limit from `limit` on that would do, a tenth to spare for the next measurement.
+
+    In steps of ten seconds, from ten minutes on of whole minutes.
+    """
+    low = high = max(limit, now) - now
+    while _best(now + high, now, needs, known) is None:
+        low, high = high, 1.5 * high + 10
+    while high - low > 2:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _best(now + middle, now, needs, known) else (middle, high)
+    enough = now + 1.1 * high + min(0.1 * now, 60)
+    step = 10 if enough < 600 else 60
+    return step * math.ceil(enough / step)
+
+
+def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: Ladder | None) -> Plan | None:
+    """The plan with this ambition; None if it does not fit."""
+    costs = needs.costs
+    until = _end(limit, needs, ambition)
+    room = until["final training"] - now
+    one = 2 * costs.score  # a finalist: embeds the scored images and the selection part
+    least = needs.least * costs.supervised
+    final = min(ambition.final * limit, 0.45 * room)
+    supervised = max(ambition.supervised * limit, least)
+    others = final + supervised + ambition.finalists * one + costs.export
+    # the last segment is scored after its deadline, and one finalist is scored and exported even then
+    until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
+    names = order(needs.table, ambition.candidates if ambition.candidates < 4 else None)
+    surely = needs.images_within((until["rescue"] - now) / WRONG, names[:PARADIGMS])
+    found = _search(room, others, replace(needs, longest=int(surely)), ambition, names, known)
+    if found is None or (surely < found[0].rungs[0] and not found[0].answered):
+        return None
+    sized, again = found
+    methods = tried_first(names, sized.rungs[0], room - others - again, sized.candidates, needs)
+    until["replicate"] = until["finalist"] = until["final training"] - final
+    until["supervised"] = until["replicate"] - ambition.finalists * one - again - costs.export
+    until["search"] = min(until["supervised"] - supervised, until["rescue"])
+    return _written(limit, until, sized, methods, needs, ambition)
+
+
+def _written(
+    limit: float, until: Mapping[str, float], sized: Ladder, methods: tuple[str, ...], needs: Needs, ambition: Ambition
+) -> Plan:
+    supervised = max(ambition.supervised * limit, needs.least * needs.costs.supervised)
+    run = SUPERVISED_EPOCHS * needs.costs.supervised * max(needs.labelled, 1)
+    plan = Plan(
+        rungs=sized.rungs,
+        methods=methods,
+        skipped=needs.others(methods),
+        table=needs.table,
+        max_candidates=needs.max_candidates,
+        limit=limit,
+        until=until,
+        candidates=sized.candidates,
+        workers=needs.workers,
+        supervised_seconds=supervised,
+        supervised_least=needs.least * needs.costs.supervised,
+        supervised_runs=max(1, min(8, int(supervised / run))),
+        finalists=min(ambition.finalists, sized.candidates),
+        finalist_seconds=2 * needs.costs.score,
+        replicates=ambition.replicates,
+        final_seconds=until["final training"] - until["replicate"],
+        finetune_seconds=ambition.finetune * limit if needs.finetune else 0.0,
+        end_seconds=limit - until["final training"],
+    )
+    return replace(plan, planned_away=_planned_away(plan))
+
+
+def _search(
+    room: float, others: float, needs: Needs, ambition: Ambition, names: Sequence[str], known: Ladder | None
+) -> tuple[Ladder, float] | None:
+    """The rungs that fit, and the seconds kept for replicates; None if that is less than was hoped for."""
+    sized = ladder(room - others, needs, names, known)
+    if sized is None:
+        return None
+    again = ambition.finalists * ambition.replicates * (sized.rungs[-1] * needs.mean(names) + 2 * needs.costs.score)
+    if again > REPLICATES * room:
+        return None
+    sized = ladder(room - others - again, needs, names, known)
+    demand = min(ambition.candidates, needs.max_candidates or ambition.candidates)
+    if ambition.candidates <= 4:
+        demand = min(demand, needs.paradigms)
+    return None if sized is None or (known is None and sized.candidates < demand) else (sized, again)
+
+
+def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
+    """When the last steps must be over, from the limit backwards."""
+    one = MARGIN * needs.costs.encoder(needs.images)
+    written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
+    curve = min(0.2 * ambition.supervised * limit, 60.0)
+    tuned = written - curve - (one if needs.finetune else 0.0)
+    tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
+    trained = tested - MARGIN * 2 * needs.costs.score - (1 + needs.baselines) * one
+    return {"label curve": written, "finetune": tuned, "final training": trained}
+
+
+def _planned_away(plan: Plan) -> tuple[str, ...]:
+    """What the limit left no time for, in sentences."""
+    rows = (
+        (plan.replicates == 0, "New training seeds of the finalists did not fit: one seed stands behind each score."),
+        (plan.finalists == 1, "A second finalist did not fit: the best candidate of the search is trained on."),
+        (plan.supervised_runs == 1, "A search over supervised settings did not fit: that baseline is one default run."),
+        (len(plan.rungs) < 3, f"Upper rungs did not fit: candidates are compared after {plan.rungs[-1]} images."),
+        (bool(plan.skipped), f"Methods that were not tried first: {', '.join(plan.skipped)}."),
+    )
+    return tuple(sentence for lost, sentence in rows if lost)

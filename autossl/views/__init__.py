@@ -1,0 +1,1 @@
+"""Views of images and volumes: geometry, intensities, presets by modality."""
