@@ -7,6 +7,7 @@ import pytest
 
 import autossl
 from autossl.data import TEST
+from autossl.data.truth import Classes
 from autossl.finish import adapt as adaptation
 from autossl.finish.adapt import adapt
 from autossl.finish.baselines import untrained
@@ -36,7 +37,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 def probe(context: Context) -> Head:
     rows = context.rows(PROBE, SELECTION, labelled=True)
     z = context.embed(untrained(context), rows)
-    return context.target.fit_head(z, context.data.labels[rows], context.groups(rows))
+    return context.target.fit_head(z, context.data.truth.strata[rows], context.groups(rows))
 
 
 def test_more_than_250_labels_are_tried_both_ways_and_the_better_is_taken(context: Context) -> None:
@@ -75,9 +76,9 @@ def test_what_was_asked_is_not_measured(context: Context, asked: str, monkeypatc
 
 def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None:
     first = adapt(context, untrained(context), probe(context), Terms(), lambda _: None)
-    labels = context.data.labels.copy()
+    labels = context.data.truth.strata.copy()
     labels[context.rows(TEST)] = 0
-    changed = replace(context, data=replace(context.data, labels=labels))
+    changed = replace(context, data=replace(context.data, truth=Classes(labels, context.data.truth.names)))
     second = adapt(changed, untrained(context), probe(context), Terms(), lambda _: None)
     assert first.facts == second.facts
     np.testing.assert_array_equal(first.head.weights, second.head.weights)

@@ -43,7 +43,7 @@ def test_patients_and_missing_words_of_a_call_in_python() -> None:
     source, config = look(noise(30, 16, 16), Asked(missing="none"), None, LABELS, PATIENTS)
     assert source.groups is not None
     assert source.groups.tolist() == PATIENTS
-    assert source.classes == ("a", "b")
+    assert source.truth.names == ("a", "b")
     assert config["missing"] == "none"
     assert "patients" not in config  # they are nobody's settings, and never written
     with pytest.raises(UserError, match="30 entries in patients, one per image, were wanted, found 2"):
@@ -63,7 +63,7 @@ def test_a_study_that_is_resumed_before_it_decoded_has_its_words(tmp_path: Path)
     path = table(tmp_path, label=LABELS)
     source, config = look(path, Asked(missing="none"), None, None)
     again = look_again(Folder(tmp_path), config)
-    assert again.classes == source.classes == ("a", "b")
+    assert again.truth.names == source.truth.names == ("a", "b")
     assert again.key == source.key
 
 

@@ -18,11 +18,11 @@ def test_it_is_what_its_description_says(cells: Source) -> None:
     assert cells.array is not None
     assert cells.array.shape == (PATIENTS * PER_PATIENT, 32, 32, 3)
     assert cells.array.dtype == np.uint8
-    assert cells.classes == KINDS
+    assert cells.truth.names == KINDS
     assert cells.groups is not None
     assert np.bincount(cells.groups).tolist() == [PER_PATIENT] * PATIENTS
     assert any("synthetic" in note for note in cells.notes)
-    assert np.bincount(cells.labels).min() > 150
+    assert np.bincount(cells.truth.strata).min() > 150
 
 
 def test_the_same_seed_gives_the_same_smear(cells: Source) -> None:
@@ -30,7 +30,9 @@ def test_the_same_seed_gives_the_same_smear(cells: Source) -> None:
     assert cells.array is not None
     np.testing.assert_array_equal(images, cells.array[: 3 * PER_PATIENT])
     assert patients.tolist() == np.repeat(range(3), PER_PATIENT).tolist()
-    assert [KINDS[kind] for kind in kinds] == [cells.classes[label] for label in cells.labels[: 3 * PER_PATIENT]]
+    assert [KINDS[kind] for kind in kinds] == [
+        cells.truth.names[label] for label in cells.truth.strata[: 3 * PER_PATIENT]
+    ]
     assert (generate(patients=1, seed=1)[0] != images[:PER_PATIENT]).any()
 
 
@@ -47,6 +49,6 @@ def test_pixels_alone_do_not_tell_the_kinds(cells: Source) -> None:
     x = cells.array.reshape(cells.n, -1)[:, ::4].astype(np.float32)
     known = cells.groups < 90
     x -= x[known].mean(0)
-    model = KNeighborsClassifier(11, metric="cosine").fit(x[known], cells.labels[known])
-    score = balanced_accuracy_score(cells.labels[~known], model.predict(x[~known]))
+    model = KNeighborsClassifier(11, metric="cosine").fit(x[known], cells.truth.strata[known])
+    score = balanced_accuracy_score(cells.truth.strata[~known], model.predict(x[~known]))
     assert 0.3 < score < 0.6

@@ -115,7 +115,7 @@ def test_folders_and_links_called_as_tables_are(tmp_path: Path) -> None:
     (root / "list.csv").mkdir()
     (root / "gone.csv").symlink_to("nowhere.csv")
     (root / "round.csv").symlink_to("round.csv")
-    assert open_data(root).classes == ("a", "b")
+    assert open_data(root).truth.names == ("a", "b")
     assert "class folders with images was wanted, found no file in" in sentence(root / "list.csv")
     for name in ("gone.csv", "round.csv"):
         assert sentence(root / name).endswith(f"found nothing at {root / name}; check the path")
@@ -247,7 +247,7 @@ def test_a_line_break_in_another_column_is_none_of_ours(tmp_path: Path) -> None:
     root = classes(tmp_path)
     rows = "".join(f'{name}/{at}.png,{name},"two\nlines"\n' for name in "ab" for at in range(4))
     (root / "m.csv").write_text("image,label,remark\n" + rows)
-    assert open_data(root / "m.csv").classes == ("a", "b")
+    assert open_data(root / "m.csv").truth.names == ("a", "b")
 
 
 def test_a_row_that_names_two_images_and_an_image_with_two_rows(tmp_path: Path) -> None:
@@ -258,4 +258,4 @@ def test_a_row_that_names_two_images_and_an_image_with_two_rows(tmp_path: Path) 
     labels.write_text("image,label\na/0.png,x\na/1.png,y\na/0.png,y\n")
     assert "found two different ones for 'a/0.png' in" in sentence(root, labels=labels)
     labels.write_text("image,label\na/0.png,x\na/1.png,y\n./a/0.png,x\nb/0.png,x\nb/1.png,y\n")
-    assert (open_data(root, labels=labels).labels >= 0).sum() == 4
+    assert (open_data(root, labels=labels).truth.strata >= 0).sum() == 4

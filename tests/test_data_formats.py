@@ -10,7 +10,8 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from autossl.data import Source, default_image_size, open_data, prepare, read_images
-from autossl.data.dataset import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.truth import Classes
 from autossl.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -39,7 +40,7 @@ def test_medmnist_layout(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", allow_pickle=False, **arrays)
     source = open_data(tmp_path / "set.npz")
     assert source.name == "set"
-    assert source.classes == ("0", "1")
+    assert source.truth.names == ("0", "1")
     assert source.split.tolist() == [TRAIN] * 8 + [VAL] * 4 + [OFFICIAL_TEST] * 6
     assert source.groups is None
     assert source.array is not None
@@ -53,7 +54,7 @@ def test_plain_npz_with_patients_and_words_as_splits(tmp_path: Path) -> None:
         patients=np.array([7, 7, 8, 8, 9, 9]),
     )  # fmt: skip
     source = open_data(tmp_path / "set.npz")
-    assert source.classes == ("x", "y")
+    assert source.truth.names == ("x", "y")
     assert source.split.tolist() == [0, 0, 1, 1, 2, 2]
     assert source.groups is not None
     assert source.groups.tolist() == [0, 0, 1, 1, 2, 2]
@@ -62,13 +63,13 @@ def test_plain_npz_with_patients_and_words_as_splits(tmp_path: Path) -> None:
 def test_numbers_as_labels_are_in_numeric_order(tmp_path: Path) -> None:
     labels = np.repeat([10.0, 9.0, 2.0], 3)
     source = open_data(noise(9, 16, 16), labels=labels)
-    assert source.classes == ("2", "9", "10")
-    assert source.labels.tolist() == [2, 2, 2, 1, 1, 1, 0, 0, 0]
+    assert source.truth.names == ("2", "9", "10")
+    assert source.truth.strata.tolist() == [2, 2, 2, 1, 1, 1, 0, 0, 0]
 
 
 def test_labels_as_a_list_with_gaps() -> None:
     source = open_data(noise(6, 16, 16), labels=["x", "y", None, "x", float("nan"), "y"])
-    assert source.labels.tolist() == [0, 1, -1, 0, -1, 1]
+    assert source.truth.strata.tolist() == [0, 1, -1, 0, -1, 1]
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -78,8 +79,8 @@ def test_class_folders(tmp_path: Path) -> None:
     (tmp_path / "set" / "empty").mkdir()
     source = open_data(tmp_path / "set")
     assert source.name == "set"
-    assert source.classes == ("a", "b")
-    assert source.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source.truth.names == ("a", "b")
+    assert source.truth.strata.tolist() == [0, 0, 0, 1, 1, 1]
     assert (source.split == NO_SPLIT).all()
     assert any("without an image: 1" in note for note in source.notes)
     assert source.files is not None
@@ -90,8 +91,8 @@ def test_class_folders_in_official_splits(tmp_path: Path) -> None:
     for part in ("train", "valid", "test"):
         write_classes(tmp_path / part, count=2)
     source = open_data(str(tmp_path))
-    assert source.classes == ("a", "b")
-    assert sorted(zip(source.split.tolist(), source.labels.tolist(), strict=True)) == [
+    assert source.truth.names == ("a", "b")
+    assert sorted(zip(source.split.tolist(), source.truth.strata.tolist(), strict=True)) == [
         (code, label) for code in (0, 1, 2) for label in (0, 0, 1, 1)
     ]
 
@@ -106,8 +107,8 @@ def test_manifest(tmp_path: Path, separator: str) -> None:
     lines = [separator.join(f'"{cell}"' if "," in cell else cell for cell in row) for row in rows]
     (tmp_path / "list.csv").write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
     source = open_data(tmp_path / "list.csv")
-    assert source.classes == ("mild", "severe")
-    assert source.labels.tolist() == [0, -1, 1, 0, 1]
+    assert source.truth.names == ("mild", "severe")
+    assert source.truth.strata.tolist() == [0, -1, 1, 0, 1]
     assert source.split.tolist() == [TRAIN, TRAIN, VAL, OFFICIAL_TEST, NO_SPLIT]
     assert source.groups is not None
     assert source.groups[0] == source.groups[1]
@@ -124,7 +125,7 @@ def test_other_names_for_the_columns(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"found none, but candidates \(stage, visit, case\), in .*--label-column"):
         open_data(tmp_path / "list.csv")
     source = open_data(tmp_path / "list.csv", label_column="stage", patient_column="case")
-    assert source.labels.tolist() == [0, 1] * 4
+    assert source.truth.strata.tolist() == [0, 1] * 4
     assert source.groups is not None
     assert source.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
@@ -135,7 +136,7 @@ def test_even_the_only_candidate_must_be_named(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("image,sex,number\n" + "\n".join(lines))
     with pytest.raises(UserError, match=r"found none, but candidates \(sex\), in .*; choose by --label-column"):
         open_data(tmp_path / "list.csv")
-    assert open_data(tmp_path / "list.csv", label_column="sex").classes == ("a", "b")
+    assert open_data(tmp_path / "list.csv", label_column="sex").truth.names == ("a", "b")
 
 
 def test_labels_of_a_flat_folder_by_csv(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_labels_of_a_flat_folder_by_csv(tmp_path: Path) -> None:
         Image.fromarray(noise(12, 12)).save(root / f"{at}.png")
     (tmp_path / "labels.csv").write_text("image,label\n0.png,x\n1,y\n2.png,x\n3.png,y\n")
     source = open_data(root, labels=tmp_path / "labels.csv")
-    assert source.labels.tolist() == [0, 1, 0, 1, -1, -1]
+    assert source.truth.strata.tolist() == [0, 1, 0, 1, -1, -1]
 
 
 def test_unlabelled_images_join_and_keep_their_patients(tmp_path: Path) -> None:
@@ -154,13 +155,13 @@ def test_unlabelled_images_join_and_keep_their_patients(tmp_path: Path) -> None:
     )
     np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 3), patients=np.array([6, 7, 7]))
     source = open_data(tmp_path / "set.npz", unlabeled=tmp_path / "more.npz")
-    assert source.labels.tolist() == [0, 1, 0, 1, -1, -1, -1]
+    assert source.truth.strata.tolist() == [0, 1, 0, 1, -1, -1, -1]
     assert source.groups is not None
     assert source.groups.tolist() == [0, 0, 1, 1, 1, 2, 2]
     write_classes(tmp_path / "folder")
     joined = open_data(tmp_path / "set.npz", unlabeled=tmp_path / "folder")
     assert joined.n == 10
-    assert joined.labels[4:].tolist() == [-1] * 6
+    assert joined.truth.strata[4:].tolist() == [-1] * 6
     assert joined.read(9).shape == (12, 12, 3)
 
 
@@ -177,7 +178,7 @@ class Pairs(torch.utils.data.Dataset[tuple[Image.Image, int]]):
 def test_a_torch_dataset_of_pillow_images() -> None:
     source = open_data(Pairs())
     assert source.name == "Pairs"
-    assert source.labels.tolist() == [0, 1] * 3
+    assert source.truth.strata.tolist() == [0, 1] * 3
     assert [image.shape for image in pixels(source)] == [(10 + at, 12, 1) for at in range(6)]  # grey, stored as RGB
 
 
@@ -185,7 +186,7 @@ def test_a_torch_dataset_of_tensors_in_steps_of_one_255th_is_8_bit() -> None:
     images = noise(6, 3, 10, 12)
     tensors = torch.from_numpy(images).float() / 255
     source = open_data(TensorDataset(tensors, torch.arange(6) % 3))
-    assert source.classes == ("0", "1", "2")
+    assert source.truth.names == ("0", "1", "2")
     np.testing.assert_array_equal(np.stack(pixels(source)), images.transpose(0, 2, 3, 1))
     assert source.read(0).dtype == np.uint8
 
@@ -215,9 +216,9 @@ def test_the_default_size_enlarges_nothing(sizes: list[tuple[int, int]], expecte
 
 def test_new_images_are_read_in_the_geometry_and_scale_of_a_study(tmp_path: Path) -> None:
     write_classes(tmp_path / "set", count=5, size=20)
-    fresh = read_images(tmp_path / "set", 16, 3, 255.0, ("b", "a"))
+    fresh = read_images(tmp_path / "set", 16, 3, 255.0, Classes.nothing(0, {"classes": ("b", "a")}))
     assert fresh.images.shape == (10, 16, 16, 3)
-    assert fresh.labels.tolist() == [1] * 5 + [0] * 5
+    assert fresh.truth.strata.tolist() == [1] * 5 + [0] * 5
     data = prepare(open_data(tmp_path / "set"), tmp_path / "cache", image_size=16)
     np.testing.assert_array_equal(fresh.images, data.images)
 
@@ -228,10 +229,10 @@ def test_new_images_without_labels_and_of_another_depth(tmp_path: Path) -> None:
     fresh = read_images(tmp_path / "flat", 16, 3, 4095.0)
     assert fresh.images.shape == (1, 16, 16, 3)
     assert (fresh.images == 4095).all()
-    assert fresh.labels.tolist() == [-1]
+    assert fresh.truth.strata.tolist() == [-1]
     with pytest.raises(UserError, match="8-bit images, as in the study"):
         read_images(np.full((2, 16, 16), 3000, dtype=np.uint16), 16, 1, 255.0)
     with pytest.raises(UserError, match="1 channels, as in the study"):
         read_images(noise(2, 16, 16, 3), 16, 1, 255.0)
     with pytest.raises(UserError, match="classes of the study"):
-        read_images(noise(2, 16, 16), 16, 1, 255.0, ("x", "y"), labels=["x", "z"])
+        read_images(noise(2, 16, 16), 16, 1, 255.0, Classes.nothing(0, {"classes": ("x", "y")}), labels=["x", "z"])

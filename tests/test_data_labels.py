@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data import Source, open_data, read_images
-from autossl.data.readers.found import canonical
-from autossl.data.readers.labels import MISSING, missing_words, without_missing
+from autossl.data.truth import Classes
+from autossl.data.truth.naming import MISSING, missing_words, without_missing
+from autossl.data.truth.spelling import canonical
 from autossl.errors import UserError
 
 
@@ -43,7 +44,7 @@ def table(root: Path, columns: dict[str, list[Any]]) -> Path:
 
 
 def names(source: Source) -> list[str]:
-    return ["" if label < 0 else source.classes[label] for label in source.labels]
+    return ["" if label < 0 else source.truth.names[label] for label in source.truth.strata]
 
 
 @pytest.mark.parametrize(
@@ -51,14 +52,14 @@ def names(source: Source) -> list[str]:
 )
 def test_the_name_of_a_folder_is_never_missing(tmp_path: Path, name: str) -> None:
     source = open_data(folder(tmp_path, "ben", "mal", name))
-    assert sorted(source.classes) == sorted(["ben", "mal", name])
-    assert (np.bincount(source.labels) == 3).all()
+    assert sorted(source.truth.names) == sorted(["ben", "mal", name])
+    assert (np.bincount(source.truth.strata) == 3).all()
     assert source.notes == ()
 
 
 def test_a_folder_of_unlabelled_images_is_a_class_and_said_to_be_one(tmp_path: Path) -> None:
     source = open_data(folder(tmp_path, "ben", "mal", "unlabeled"))
-    assert len(source.classes) == 3
+    assert len(source.truth.names) == 3
     assert source.notes == (
         "the folder unlabeled is a class; move it away and give it by --unlabeled if its images have no label",
     )
@@ -66,7 +67,7 @@ def test_a_folder_of_unlabelled_images_is_a_class_and_said_to_be_one(tmp_path: P
 
 def test_missing_words_are_not_for_folders(tmp_path: Path) -> None:
     source = open_data(folder(tmp_path, "ben", "mal", "none"), missing="none")
-    assert "none" in source.classes
+    assert "none" in source.truth.names
     assert source.notes == ("folders are classes, whatever their names: --missing is for the labels of tables",)
 
 
@@ -75,7 +76,7 @@ LABELS = ["ben"] * 3 + ["mal"] * 3 + ["NA"] * 2 + ["none"] * 4 + ["", "-1"]
 
 def test_missing_labels_are_counted_and_named(tmp_path: Path) -> None:
     source = open_data(table(tmp_path, {"label": LABELS}))
-    assert source.classes == ("ben", "mal", "none")
+    assert source.truth.names == ("ben", "mal", "none")
     assert source.notes == (
         "4 of 14 images have no label (1 empty, 2 'NA', 1 '-1'): --missing says which words mean that",
         "'none' is a class (4 images): if it means no label, give --missing none",
@@ -97,8 +98,8 @@ def test_other_words_for_missing_labels(tmp_path: Path, missing: str | list[str]
         open_data(table(tmp_path, {"label": labels}), missing=missing),
         open_data(noise(16, 12, 12), labels=labels, missing=missing),
     ):
-        assert source.classes == classes
-        assert (source.labels < 0).sum() == sum(label not in classes for label in labels)
+        assert source.truth.names == classes
+        assert (source.truth.strata < 0).sum() == sum(label not in classes for label in labels)
 
 
 def test_a_word_that_no_label_is_was_misspelled(tmp_path: Path) -> None:
@@ -117,22 +118,36 @@ def test_minus_one_of_an_npz_is_missing_and_said_so(tmp_path: Path) -> None:
     source = open_data(tmp_path / "set.npz")
     assert names(source) == [""] * 3 + ["0"] * 3 + ["1"] * 3
     assert source.notes == ("3 of 9 images have no label (3 '-1'): --missing says which words mean that",)
-    assert open_data(tmp_path / "set.npz", missing="").classes == ("-1", "0", "1")
+    assert open_data(tmp_path / "set.npz", missing="").truth.names == ("-1", "0", "1")
 
 
 def test_a_study_evaluates_what_its_classes_are_called() -> None:
     images, labels = noise(6, 12, 12), ["NA", "a", "none"] * 2
-    assert read_images(images, 12, 1, 255.0, ("NA", "a", "none"), labels=labels).labels.tolist() == [0, 1, 2] * 2
-    fresh = read_images(images, 12, 1, 255.0, ("a", "none"), labels=labels)
-    assert fresh.labels.tolist() == [-1, 0, 1] * 2
-    fresh = read_images(images, 12, 1, 255.0, ("a",), labels=labels, missing="none,NA")
-    assert fresh.labels.tolist() == [-1, 0, -1] * 2
+    assert (
+        read_images(
+            images, 12, 1, 255.0, Classes.nothing(0, {"classes": ("NA", "a", "none")}), labels=labels
+        ).truth.strata.tolist()
+        == [0, 1, 2] * 2
+    )
+    fresh = read_images(images, 12, 1, 255.0, Classes.nothing(0, {"classes": ("a", "none")}), labels=labels)
+    assert fresh.truth.strata.tolist() == [-1, 0, 1] * 2
+    fresh = read_images(images, 12, 1, 255.0, Classes.nothing(0, {"classes": ("a",)}), labels=labels, missing="none,NA")
+    assert fresh.truth.strata.tolist() == [-1, 0, -1] * 2
 
 
 def test_classes_of_a_study_in_any_spelling() -> None:
-    fresh = read_images(noise(4, 12, 12), 12, 1, 255.0, ("1.0", "1", "e\u0301"), labels=["1.0", 1, "é", "e\u0301"])
-    assert fresh.labels.tolist() == [1, 1, 2, 2]
-    assert read_images(noise(2, 12, 12), 12, 1, 255.0, ("1.0", "2"), labels=[1, 2]).labels.tolist() == [0, 1]
+    fresh = read_images(
+        noise(4, 12, 12),
+        12,
+        1,
+        255.0,
+        Classes.nothing(0, {"classes": ("1.0", "1", "e\u0301")}),
+        labels=["1.0", 1, "é", "e\u0301"],
+    )
+    assert fresh.truth.strata.tolist() == [1, 1, 2, 2]
+    assert read_images(
+        noise(2, 12, 12), 12, 1, 255.0, Classes.nothing(0, {"classes": ("1.0", "2")}), labels=[1, 2]
+    ).truth.strata.tolist() == [0, 1]
 
 
 WORDS = st.text("aNn-10é ,|", max_size=4)
@@ -200,7 +215,7 @@ def test_what_a_table_says_is_what_is_read(
 
 def test_spellings_of_one_number_are_one_class_and_said_to_be(tmp_path: Path) -> None:
     source = open_data(table(tmp_path, {"label": ["1", "1.0", "2", "2.", "01", "01"]}))
-    assert sorted(source.classes) == ["01", "1", "2"]
+    assert sorted(source.truth.names) == ["01", "1", "2"]
     assert source.notes == (
         "labels that are one number in two spellings, as 3 and 3.0 are, count as one",
         "classes differ only in case, blanks or leading zeros: '01' and '1'; spell them alike if they are one",
@@ -268,11 +283,11 @@ def test_one_hot_columns_are_several_findings(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=message):
         open_data(path)
-    assert open_data(path, label_column="effusion").classes == ("0", "1")
+    assert open_data(path, label_column="effusion").truth.names == ("0", "1")
 
 
 def test_images_without_labels_may_have_any_labels(tmp_path: Path) -> None:
     path = table(tmp_path, {"label": [at / 7 for at in range(8)], "split": ["test"] * 8})
     source = open_data(noise(6, 12, 12), labels=[0, 1] * 3, unlabeled=path)
-    assert (source.labels[6:] == -1).all()
+    assert (source.truth.strata[6:] == -1).all()
     assert source.notes == ("8 images without labels were added",)

@@ -22,11 +22,11 @@ def test_it_is_what_its_description_says(lesions: Source) -> None:
     assert lesions.array is not None
     assert lesions.array.shape == (PATIENTS * PER_PATIENT, SIZE, SIZE, SIZE, 1)
     assert lesions.array.dtype == np.uint8
-    assert lesions.classes == KINDS
+    assert lesions.truth.names == KINDS
     assert lesions.groups is not None
     assert np.bincount(lesions.groups).tolist() == [PER_PATIENT] * PATIENTS
     assert any("synthetic" in note for note in lesions.notes)
-    assert np.bincount(lesions.labels).min() > 200
+    assert np.bincount(lesions.truth.strata).min() > 200
     assert ((lesions.array == 0) | (lesions.array == 255)).mean() < 0.01
 
 
@@ -35,7 +35,9 @@ def test_the_same_seed_gives_the_same_volumes(lesions: Source) -> None:
     assert lesions.array is not None
     np.testing.assert_array_equal(volumes, lesions.array[: 2 * PER_PATIENT, ..., 0])
     assert patients.tolist() == np.repeat(range(2), PER_PATIENT).tolist()
-    assert [KINDS[kind] for kind in kinds] == [lesions.classes[label] for label in lesions.labels[: 2 * PER_PATIENT]]
+    assert [KINDS[kind] for kind in kinds] == [
+        lesions.truth.names[label] for label in lesions.truth.strata[: 2 * PER_PATIENT]
+    ]
     assert (generate(patients=1, seed=1)[0] != volumes[:PER_PATIENT]).any()
 
 
@@ -44,14 +46,14 @@ def test_brightness_and_voxels_do_not_tell_the_kinds_but_shells_around_the_middl
     assert lesions.array is not None
     assert lesions.groups is not None
     known = lesions.groups < 180
-    truth = lesions.labels[~known]
+    truth = lesions.truth.strata[~known]
     voxels = lesions.array.reshape(lesions.n, -1)[:, ::4].astype(np.float32)
     voxels -= voxels[known].mean(0)
-    plain = KNeighborsClassifier(11, metric="cosine").fit(voxels[known], lesions.labels[known])
+    plain = KNeighborsClassifier(11, metric="cosine").fit(voxels[known], lesions.truth.strata[known])
     assert balanced_accuracy_score(truth, plain.predict(voxels[~known])) < 0.5
 
     def by_forest(features: NDArray[np.float64]) -> float:
-        forest = RandomForestClassifier(100, random_state=0).fit(features[known], lesions.labels[known])
+        forest = RandomForestClassifier(100, random_state=0).fit(features[known], lesions.truth.strata[known])
         return float(balanced_accuracy_score(truth, forest.predict(features[~known])))
 
     assert by_forest(np.quantile(lesions.array.reshape(lesions.n, -1), np.linspace(0, 1, 21), axis=1).T) < 0.6

@@ -294,7 +294,7 @@ def test_turned_files_are_counted_and_alike_in_store_and_new_images(tmp_path: Pa
     data = prepare(open_data(tmp_path / "set"), tmp_path / "cache", image_size=24)
     assert "14 images turned as the orientation tag says" in data.notes
     assert data.record["flaws"]["unreadable"] == 0
-    fresh = read_images(tmp_path / "set", 24, 1, data.scale, data.classes)
+    fresh = read_images(tmp_path / "set", 24, 1, data.scale, data.truth)
     np.testing.assert_array_equal(fresh.images, data.images)
     upright = turned_back(noise(5, 16, 24, 1).astype(np.uint8), 6)
     np.testing.assert_array_equal(data.images[5][:, 4:20], upright)

@@ -38,13 +38,13 @@ def pairs(*labels: Any) -> Items:
 
 def test_items_without_a_label_are_unlabelled() -> None:
     source = open_data(pairs(0, 1, None, 0, 1, float("nan"), np.int64(0), torch.tensor([1])))
-    assert source.labels.tolist() == [0, 1, -1, 0, 1, -1, 0, 1]
+    assert source.truth.strata.tolist() == [0, 1, -1, 0, 1, -1, 0, 1]
     assert source.notes == ("2 of 8 images have no label",)
 
 
 def test_labels_in_a_masked_array() -> None:
     labels = np.ma.masked_equal([0, 1, 9, 0, 1, 9], 9)
-    assert open_data(noise(6, 12, 12), labels=labels).labels.tolist() == [0, 1, -1, 0, 1, -1]
+    assert open_data(noise(6, 12, 12), labels=labels).truth.strata.tolist() == [0, 1, -1, 0, 1, -1]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_labels_in_a_masked_array() -> None:
 )
 def test_tensors_and_columns_as_labels(labels: Any) -> None:
     source = open_data(noise(6, 12, 12), labels=labels)
-    assert source.classes == ("0", "1")
-    assert source.labels.tolist() == [0, 1] * 3
+    assert source.truth.names == ("0", "1")
+    assert source.truth.strata.tolist() == [0, 1] * 3
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_real_nuclei_are_grey_and_coloured(shared_data: Path) -> None:
     source = open_data(shared_data / "dsb2018_nuclei" / "manifest.csv", label_column="image_type")
     assert source.channels == 3
     assert "527 grey images became three equal channels" in source.notes
-    grey = next(row for row, name in enumerate(source.labels) if source.classes[name] == "fluorescence")
+    grey = next(row for row, name in enumerate(source.truth.strata) if source.truth.names[name] == "fluorescence")
     image = source.read(grey)
     assert image.shape[2] == 3
     assert (image == image[..., :1]).all()

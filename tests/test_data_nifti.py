@@ -72,9 +72,9 @@ def test_a_manifest_with_spacing_is_brought_to_cubes(tmp_path: Path) -> None:
     assert data.images.shape == (40, 20, 20, 20, 1)  # 10 slices of 2 mm fill the cube
     assert data.images.dtype == np.uint8
     assert min(np.ptp(data.images[0, 0]), np.ptp(data.images[0, -1])) > 100
-    fresh = read_images(tmp_path / "list.csv", 20, 1, data.scale, data.classes, dims=3)
+    fresh = read_images(tmp_path / "list.csv", 20, 1, data.scale, data.truth, dims=3)
     np.testing.assert_array_equal(fresh.images, data.images)
-    assert fresh.labels.tolist() == [0, 1] * 20
+    assert fresh.truth.strata.tolist() == [0, 1] * 20
 
 
 def test_class_folders_of_nifti(tmp_path: Path) -> None:
@@ -82,10 +82,10 @@ def test_class_folders_of_nifti(tmp_path: Path) -> None:
         for row in range(3):
             save(tmp_path / "set" / name / f"{name}{row}.nii.gz", noise(9, 9, 9))
     source = open_data(tmp_path / "set")
-    assert (source.n, source.dims, source.classes) == (6, 3, ("a", "b"))
+    assert (source.n, source.dims, source.truth.names) == (6, 3, ("a", "b"))
     (tmp_path / "labels.csv").write_text("image,label\na0,x\na1,y\na2,x\nb0,y\n")
     source = open_data(tmp_path / "set", labels=tmp_path / "labels.csv")
-    assert source.labels.tolist() == [0, 1, 0, 1, -1, -1]
+    assert source.truth.strata.tolist() == [0, 1, 0, 1, -1, -1]
 
 
 def test_signed_volumes_with_air_are_ct_and_others_are_not(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from autossl.data import DROPPED, PROBE, SELECTION, TEST, open_data, prepare
-from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL
 from autossl.data.draw import groups_per_class
+from autossl.data.parts import OFFICIAL_TEST, TRAIN, VAL
 from autossl.errors import UserError
 
 
@@ -30,7 +30,7 @@ def test_pbc_28_has_one_pair_with_two_labels(shared_data: Path, tmp_path: Path) 
     data = prepare(source, tmp_path, max_labels=250)
     flaws = data.record["flaws"]
     assert (flaws["duplicate_sets"], flaws["duplicate_sets_with_different_labels"]) == (17, 1)
-    assert (data.labels[data.rows(PROBE, SELECTION)] >= 0).sum() == 250
+    assert (data.truth.strata[data.rows(PROBE, SELECTION)] >= 0).sum() == 250
     assert len(data.rows(TEST, labelled=True)) == 3421
     assert any("pooled" in note for note in data.notes)
 
@@ -39,7 +39,7 @@ def test_pbc_folder_as_folder_and_as_manifest(shared_data: Path, tmp_path: Path)
     folder = open_data(shared_data / "pbc_blood_folder")
     table = open_data(shared_data / "pbc_blood_folder" / "manifest.csv")
     assert np.bincount(folder.split).tolist() == np.bincount(table.split).tolist() == [1280, 240, 400]
-    assert folder.classes[0] == "basophil"
+    assert folder.truth.names[0] == "basophil"
     assert table.name == folder.name == "pbc_blood_folder"
     assert sorted(folder.files or ()) == sorted(table.files or ())
 
@@ -53,8 +53,10 @@ def test_hannover_keeps_patients_together(shared_data: Path, tmp_path: Path) -> 
     with pytest.raises(UserError, match="found patient ids in the column 'patient_id'"):
         open_data(path, label_column="patient_id")
     died = prepare(open_data(path, label_column="died"), tmp_path / "died", image_size=32)
-    probe = (died.part == PROBE) & (died.labels >= 0)
-    assert groups_per_class(died.labels[probe], died.groups[probe], 2).min() == 2  # of three outside the test part
+    probe = (died.part == PROBE) & (died.truth.strata >= 0)
+    assert (
+        groups_per_class(died.truth.strata[probe], died.groups[probe], 2).min() == 2
+    )  # of three outside the test part
     source = open_data(path.parent, label_column="sex")
     assert source.notes[0] == "manifest.csv says what the images are, the names of the folders beside it do not"
     data = prepare(source, tmp_path, image_size=32)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from autossl.data.dataset import DROPPED, NO_SPLIT, OFFICIAL_TEST, PROBE, SELECTION, TEST, TRAIN, VAL
 from autossl.data.draw import draw, groups_per_class, merge
+from autossl.data.parts import DROPPED, NO_SPLIT, OFFICIAL_TEST, PROBE, SELECTION, TEST, TRAIN, VAL
 from autossl.data.splits import Split, split
 from autossl.errors import UserError
 
@@ -49,7 +49,7 @@ def test_a_patient_is_in_one_part(images: Images) -> None:
     found = parts_of(images, 3)
     assert one_part_per_group(found, images[1])
     assert (found.part != DROPPED)[images[0] >= 0].all()
-    np.testing.assert_array_equal(found.labels, images[0])
+    np.testing.assert_array_equal(found.strata, images[0])
 
 
 @given(image_sets())
@@ -67,7 +67,7 @@ def test_an_official_test_part_stays_and_nothing_else_joins_it(images: Images) -
     found = parts_of(images, 3)
     np.testing.assert_array_equal(found.part == TEST, (official == OFFICIAL_TEST) & (labels >= 0))
     assert one_part_per_group(found, groups)
-    np.testing.assert_array_equal(found.labels[found.part == TEST], labels[found.part == TEST])
+    np.testing.assert_array_equal(found.strata[found.part == TEST], labels[found.part == TEST])
     tied = np.isin(groups, groups[official == OFFICIAL_TEST]) & (official != OFFICIAL_TEST)
     assert (found.part[tied] == DROPPED).all()
     assert found.left >= tied.sum()
@@ -208,15 +208,15 @@ def test_max_labels_keeps_exactly_so_many_images(seed: int, wanted: int) -> None
     random = np.random.default_rng(seed)
     labels = random.choice(8, 1000, p=[0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])
     found = parts_of(without_split(labels, np.arange(1000)), 8, wanted, seed)
-    kept = (found.labels >= 0) & (found.part != TEST)
+    kept = (found.strata >= 0) & (found.part != TEST)
     assert kept.sum() == min(wanted, int((found.part != TEST).sum()))
-    counts = np.bincount(found.labels[kept], minlength=8)
+    counts = np.bincount(found.strata[kept], minlength=8)
     shares = np.bincount(labels[found.part != TEST], minlength=8) / (found.part != TEST).sum()
     assert counts.min() >= 2
     if wanted >= 80:
         assert (np.abs(counts - wanted * shares) <= 2).all()
-    np.testing.assert_array_equal(found.labels[found.part == TEST], labels[found.part == TEST])
-    assert (found.labels[found.part == SELECTION] >= 0).all()  # what lost its label is pixels for the probe part
+    np.testing.assert_array_equal(found.strata[found.part == TEST], labels[found.part == TEST])
+    assert (found.strata[found.part == SELECTION] >= 0).all()  # what lost its label is pixels for the probe part
 
 
 @given(image_sets(), st.integers(30, 60))
@@ -224,7 +224,7 @@ def test_max_labels_keeps_whole_patients(images: Images, wanted: int) -> None:
     labels, groups, _ = images
     found = parts_of(images, 3, wanted)
     open_ = (labels >= 0) & (found.part != TEST) & (found.part != DROPPED)
-    kept = open_ & (found.labels >= 0)
+    kept = open_ & (found.strata >= 0)
     assert kept.sum() <= max(wanted, 0) or kept.sum() == open_.sum()
     assert not np.intersect1d(groups[kept], groups[open_ & ~kept]).size
     if kept.sum() < open_.sum():
@@ -243,7 +243,7 @@ def test_max_labels_decides_whether_the_validation_part_is_large_enough() -> Non
     assert not any("pooled" in note for note in parts_of(images, 2).notes)
     found = parts_of(images, 2, 40)
     assert any("pooled" in note for note in found.notes)
-    assert ((found.labels >= 0) & (found.part == SELECTION)).sum() == 12
+    assert ((found.strata >= 0) & (found.part == SELECTION)).sum() == 12
 
 
 @given(st.integers(0, 1000))

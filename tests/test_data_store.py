@@ -24,10 +24,10 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 
 def same(first: Data, second: Data) -> bool:
-    arrays = all(
-        np.array_equal(getattr(first, name), getattr(second, name)) for name in ("images", "labels", "groups", "part")
-    )
-    rest = ("name", "classes", "has_patients", "scale", "mean", "std", "notes", "record")
+    arrays = all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("images", "groups", "part"))
+    arrays = arrays and np.array_equal(first.truth.strata, second.truth.strata)
+    arrays = arrays and first.truth.about == second.truth.about
+    rest = ("name", "has_patients", "scale", "mean", "std", "notes", "record")
     return arrays and all(getattr(first, name) == getattr(second, name) for name in rest)
 
 
@@ -158,9 +158,9 @@ def test_contradicting_duplicates_lose_their_label_outside_the_test_part(tmp_pat
     images["test"][0] = images["test"][1]
     labels = {name: [at % 2 for at in range(len(part))] for name, part in images.items()}
     data = prepare(open_data(official(tmp_path, images, labels)), tmp_path / "cache")
-    assert data.labels[:2].tolist() == [-1, -1]
+    assert data.truth.strata[:2].tolist() == [-1, -1]
     assert data.part[:2].tolist() == [PROBE, PROBE]
-    assert data.labels[40:42].tolist() == [0, 1]
+    assert data.truth.strata[40:42].tolist() == [0, 1]
     assert data.record["flaws"]["duplicate_sets_with_different_labels"] == 2
 
 
@@ -219,7 +219,7 @@ def test_a_few_unreadable_files_are_set_aside_and_listed_by_place(tmp_path: Path
     (tmp_path / "set" / "b" / "01.png").write_bytes(b"")
     data = prepare(open_data(tmp_path / "set"), tmp_path / "cache")
     assert np.flatnonzero(data.part == DROPPED).tolist() == [4, 31]
-    assert data.labels[[4, 31]].tolist() == [-1, -1]
+    assert data.truth.strata[[4, 31]].tolist() == [-1, -1]
     assert any("2 of 60 images cannot be read" in note and "4, 31" in note for note in data.notes)
     assert data.record["flaws"]["unreadable"] == 2
     (tmp_path / "set" / "a" / "05.png").write_bytes(whole[: len(whole) // 2])
@@ -236,7 +236,7 @@ def test_notes_on_what_the_pixels_and_classes_are(tmp_path: Path) -> None:
     assert data.images.shape == (66, 12, 12, 1)
     assert any("no patient ids" in note and "optimistic" in note for note in data.notes)
     rows = data.rows(PROBE, TEST, labelled=True)
-    assert len(rows) == (np.isin(data.part, (PROBE, TEST)) & (data.labels >= 0)).sum()
+    assert len(rows) == (np.isin(data.part, (PROBE, TEST)) & (data.truth.strata >= 0)).sum()
 
 
 def test_class_counts_of_the_record(tmp_path: Path) -> None:
@@ -245,7 +245,9 @@ def test_class_counts_of_the_record(tmp_path: Path) -> None:
     assert sum(part["images"] for part in parts.values()) == 60
     for number, name in ((PROBE, "probe"), (SELECTION, "selection"), (TEST, "test")):
         rows = data.rows(number)
-        assert parts[name]["classes"] == {str(label): int((data.labels[rows] == label).sum()) for label in range(3)}
+        assert parts[name]["classes"] == {
+            str(label): int((data.truth.strata[rows] == label).sum()) for label in range(3)
+        }
 
 
 def test_equal_pixels_are_duplicates_only_with_the_same_shape_and_depth() -> None:

@@ -14,8 +14,10 @@ from PIL import Image
 from autossl.cli.commands import main
 from autossl.cli.view_sheet import COPIES, SHOWN, STRENGTHS, write_sheet
 from autossl.data import Source, open_data
-from autossl.data.dataset import OFFICIAL_TEST, Pixels
+from autossl.data.dataset import Pixels
+from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable
+from autossl.data.truth import Classes
 from autossl.errors import UserError
 
 SECRET = "Doe1949"
@@ -112,7 +114,7 @@ def test_deep_grey_images_without_labels(tmp_path: Path, monkeypatch: pytest.Mon
     images = np.random.default_rng(0).integers(0, 4000, (4, 24, 24), dtype=np.uint16)
     np.savez(tmp_path / "deep.npz", images=images, labels=np.array([0, 1, 0, 1]))
     source = open_data(str(tmp_path / "deep.npz"), task="classification")
-    figure = figure_of(replace(source, labels=np.full(4, -1)), "ct", monkeypatch)
+    figure = figure_of(replace(source, truth=Classes.nothing(4)), "ct", monkeypatch)
     assert len(figure.axes[0].images) == 4
     shown = figure.axes[0].images[0].get_array()
     assert shown is not None

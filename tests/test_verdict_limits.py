@@ -10,6 +10,7 @@ import pytest
 
 from autossl.data import open_data, prepare
 from autossl.data.scarce import few_patients, few_tested
+from autossl.data.truth import Classes
 from autossl.finish import tested
 from autossl.finish.tested import Entrant, Outcome
 from autossl.model import card
@@ -99,10 +100,10 @@ def test_a_test_of_few_patients_writes_no_interval(tmp_path: Path) -> None:
     folder = begin(tmp_path)
     context = open_context(folder, "cpu")
     rows = context.rows(TEST, labelled=True)
-    labels = context.data.labels.copy()
+    labels = context.data.truth.strata.copy()
     gone = rows[labels[rows] == 1][4:]
     labels[gone] = 0
-    object.__setattr__(context.data, "labels", labels)
+    object.__setattr__(context.data, "truth", Classes(labels, context.data.truth.names))
     context.config["metric"] = "balanced_accuracy"
     found = Outcome()
     encoder = Encoder("test_resnet", 1, 16).eval()

@@ -44,8 +44,6 @@ def inspected(
 
 def held(source: Source) -> Iterator[Row]:
     """What headers and columns say."""
-    labelled = source.labels >= 0
-    counts = np.bincount(source.labels[labelled], minlength=len(source.classes))
     sizes, frequency = np.unique(source.sizes, axis=0, return_counts=True)
     common = sizes[int(np.argmax(frequency))]
     kind = "images" if source.dims == 2 else "volumes"
@@ -54,8 +52,8 @@ def held(source: Source) -> Iterator[Row]:
     yield from _spacing(source)
     if bad := int((source.sizes[:, 0] == 0).sum()):
         yield "unreadable", f"{bad} by their headers"
-    yield "labelled", f"{int(labelled.sum())} in {len(source.classes)} classes"
-    yield "classes", ", ".join(f"{name} {count}" for name, count in zip(source.classes, counts, strict=True))
+    yield "labelled", source.truth.described()
+    yield "classes", ", ".join(f"{name} {count}" for name, count in source.truth.counts().items())
     yield "patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"
     yield from _slices(source)
     parts = [(name, int((source.split == code).sum())) for code, name in SPLITS.items()]

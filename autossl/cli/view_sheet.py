@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autossl.data import Source, default_image_size
-from autossl.data.dataset import OFFICIAL_TEST, Pixels
+from autossl.data.dataset import Pixels
+from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable, fit
 from autossl.errors import UserError
 from autossl.views.images import Views
@@ -47,7 +48,7 @@ def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> Non
     mean, std = (tuple(found.tolist()) for found in torch.std_mean(images, (0, *range(2, images.ndim)))[::-1])
     made = [views_for(source.dims)(allowed, mean, std, jitter=strength) for strength in STRENGTHS]
     blocks = {"images": [_flat(images)]} | {f"jitter {views.jitter:g}": _seen(views, images, seed) for views in made}
-    names = [source.classes[label] if label >= 0 else "" for label in source.labels[rows]]
+    names = [source.truth.names[label] if label >= 0 else "" for label in source.truth.strata[rows]]
     size, crop = f"{images.shape[-1]} {'px' if source.dims == 2 else 'voxels'}", made[0].crop_min
     title = f"{source.name}: views of modality {modality}, {size}, crops of {crop:.0%} or more"
     _write(_drawn(blocks, names, title, _in_words(allowed)), path)
@@ -85,7 +86,7 @@ def _images(source: Source, rng: np.random.Generator) -> tuple[list[int], Tensor
 def _in_turn(source: Source, rng: np.random.Generator) -> Iterator[int]:
     """Rows outside an official test part: one of each class, then a second of each, and so on."""
     rows = rng.permutation(np.flatnonzero(source.split != OFFICIAL_TEST))
-    labels = source.labels[rows]
+    labels = source.truth.strata[rows]
     turn = np.zeros(len(rows), dtype=np.int64)
     for label in np.unique(labels):
         turn[labels == label] = np.arange((labels == label).sum())

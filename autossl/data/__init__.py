@@ -1,9 +1,10 @@
 """The user's images: opened from any supported form, checked, split and decoded once."""
 
 from autossl.data.checks import check_enough
-from autossl.data.dataset import CT, DROPPED, KEPT, PROBE, ROBUST, SELECTION, TEST, Data, Source
+from autossl.data.dataset import CT, KEPT, ROBUST, Data, Source
 from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
+from autossl.data.parts import DROPPED, PROBE, SELECTION, TEST
 from autossl.data.prepare import load, positions, prepare
 from autossl.data.sources import FLOATS
 from autossl.data.store import default_image_size, is_stored, known_digests

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data.truth import Truth
+
 Pixels = NDArray[np.uint8 | np.uint16]
 Ints = NDArray[np.int64]
 
-PROBE, SELECTION, TEST, DROPPED = 0, 1, 2, 3  # values of Data.part
-PARTS = ("probe", "selection", "test", "dropped")
-TRAIN, VAL, OFFICIAL_TEST, NO_SPLIT = 0, 1, 2, -1  # values of Source.split
-TEST_SHARE = 0.2  # of the labelled images, where there is no official test part
 KEPT, CT, ROBUST = "kept", "ct", "robust"  # values of Source.window
 
 
@@ -24,14 +22,13 @@ class Data:
 
     n images of (h, w, c), or volumes of (d, h, w, c): "images" means both here.
 
-    The test part holds labelled images only; in the other parts a label of -1 is missing or withheld. Images of
+    The test part holds labelled images only; in the other parts labels may be missing or withheld. Images of
     the dropped part are used for nothing. Without patient ids every image is its own group.
     """
 
     name: str
     images: Pixels  # (n, h, w, c) or (n, d, h, w, c), memory-mapped, read-only
-    labels: Ints  # (n,) class index; -1: without label, or withheld by max_labels
-    classes: tuple[str, ...]
+    truth: Truth  # of n samples; what is withheld by max_labels is not known
     groups: Ints  # (n,) patient index; exact duplicates share one
     has_patients: bool
     part: NDArray[np.int8]  # (n,) PROBE, SELECTION, TEST or DROPPED
@@ -50,7 +47,7 @@ class Data:
     def rows(self, *parts: int, labelled: bool = False) -> Ints:
         """The rows that lie in any of these parts, in order; only the labelled ones if so asked."""
         wanted = np.isin(self.part, parts)
-        return np.flatnonzero(wanted & (self.labels >= 0) if labelled else wanted).astype(np.int64)
+        return np.flatnonzero(wanted & self.truth.known if labelled else wanted).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ class Source:
 
     name: str
     place: str  # where they are, for error messages
-    labels: Ints  # (n,) class index or -1
-    classes: tuple[str, ...]
+    truth: Truth
     split: NDArray[np.int8]  # (n,) TRAIN, VAL, OFFICIAL_TEST or NO_SPLIT
     read: Callable[[int], Pixels] = field(repr=False)  # (h, w, c) or (d, h, w, c)
     sizes: NDArray[np.int64] = field(repr=False)  # (n, 2 | 3) [depth,] height, width; 0 where a header is unreadable
@@ -85,7 +81,7 @@ class Source:
     @property
     def n(self) -> int:
         """Number of images."""
-        return len(self.labels)
+        return len(self.truth)
 
     def naming(self, row: int) -> str:
         """How an error on the terminal names an image; never for anything that is stored."""

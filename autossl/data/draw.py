@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from autossl.data.dataset import Ints
+Ints = NDArray[np.int64]
 
 
 def draw(

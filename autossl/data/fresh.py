@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
 from autossl.data.given import Kind, open_given
 from autossl.data.open import open_images
-from autossl.data.readers.found import canonical
 from autossl.data.readers.images import OtherChannels, Unreadable
-from autossl.data.readers.labels import missing_words
 from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
+from autossl.data.truth import Truth
+from autossl.data.truth.naming import missing_words
 from autossl.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Fresh:
     """New images as a study's encoder takes them, with what labels and patients they have."""
 
     images: Pixels  # (n, s, s, c) or (n, s, s, s, c)
-    labels: Ints  # (n,) index into the study's classes, -1 where there is no label
+    truth: Truth  # of n images, in the terms of the study
     groups: Ints | None  # (n,) patient index
     patients: tuple[str, ...]  # identifiers by patient index; for leak checks, never to be written
     notes: tuple[str, ...]
@@ -34,7 +34,7 @@ def read_images(
     image_size: int,
     channels: int,
     scale: float,
-    classes: Sequence[str] = (),
+    known: Truth | None = None,
     *,
     dims: int = 2,
     window: str = KEPT,
@@ -49,14 +49,14 @@ def read_images(
 
     `dims` is 2 for images and 3 for volumes, whose values become whole numbers by the study's `window`; `depth` and
     `floats` say what its pixels were (`Kind`). `scale` is the pixel value that means 1.0 to the encoder; 8-bit images
-    are stretched to it. Labels are matched to `classes` by name. UserError for an unreadable image, other channels or
-    values, or a class that the study has not.
+    are stretched to it. What is known of them is told in the terms of the study's `known` truth; without it labels
+    are not looked at. UserError for an unreadable image, other channels or values, or a class that the study has not.
     """
     source = open_given(data, Kind(dims, window, depth, floats), channels) if labels is None else None
     if source is None:
         source = open_images(
             data, labels=labels, label_column=label_column, patient_column=patient_column,
-            missing=_missing(missing, classes), read=bool(classes), window=window, channels=channels,
+            missing=_missing(missing, known), read=known is not None, window=window, channels=channels,
         )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
@@ -65,7 +65,7 @@ def read_images(
     notes = source.notes
     if clipped:
         notes += (f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped",)
-    return Fresh(images, _match(source, classes), source.groups, source.patients, notes, digests)
+    return Fresh(images, _matched(source, known), source.groups, source.patients, notes, digests)
 
 
 def _decoded(
@@ -85,10 +85,10 @@ def _decoded(
     return images, digests, clipped
 
 
-def _missing(missing: str | Sequence[str] | None, classes: Sequence[str]) -> str | Sequence[str] | None:
+def _missing(missing: str | Sequence[str] | None, known: Truth | None) -> str | Sequence[str] | None:
     """The words that mean "no label", without those that are classes of the study."""
-    words, known = missing_words(missing), {name.lower() for name in classes}
-    return sorted(words - known) if words & known else missing
+    words, names = missing_words(missing), set() if known is None else {name.lower() for name in known.names}
+    return sorted(words - names) if words & names else missing
 
 
 def _read(source: Source, row: int, channels: int) -> Pixels:
@@ -120,15 +120,5 @@ def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels
     return np.minimum(image, np.asarray(scale, dtype=image.dtype)), bool(image.max() > scale)
 
 
-def _match(source: Source, classes: Sequence[str]) -> Ints:
-    if not classes:
-        return np.full(source.n, -1, dtype=np.int64)
-    index = {canonical(name): at for at, name in enumerate(classes)} | {name: at for at, name in enumerate(classes)}
-    strange = [name for name in source.classes if name not in index]
-    if strange:
-        raise UserError(
-            f"labels among the classes of the study ({', '.join(classes)}) were wanted, found {strange[0]!r} in "
-            f"{source.place}; rename or remove them"
-        )
-    place = np.array([index[name] for name in source.classes], dtype=np.int64)
-    return np.where(source.labels >= 0, place[source.labels] if len(place) else -1, -1).astype(np.int64)
+def _matched(source: Source, known: Truth | None) -> Truth:
+    return source.truth if known is None else known.matched(source.truth, source.place)

@@ -13,12 +13,14 @@ from PIL import Image
 
 from autossl.data.channels import of_channels
 from autossl.data.checks import check_sizes
-from autossl.data.dataset import KEPT, NO_SPLIT, Pixels, Source
+from autossl.data.dataset import KEPT, Pixels, Source
+from autossl.data.parts import NO_SPLIT
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import finite, to_pixels, upright
 from autossl.data.readers.memory import as_array
 from autossl.data.readers.volumes import to_voxels
 from autossl.data.sources import make_source
+from autossl.data.truth import Classes
 from autossl.errors import UserError
 
 MOST_CHANNELS = 4
@@ -66,7 +68,7 @@ def _of_items(items: Sequence[Any], place: str, kind: Kind, channels: int) -> So
     found = [_pixels(_array(item, kind.dims, at), kind, at) for item, at in zip(items, places, strict=True)]
     images, n = [pixels for pixels, _ in found], len(found)
     source = Source(
-        "given", place, np.full(n, -1, dtype=np.int64), (), np.full(n, NO_SPLIT, dtype=np.int8),
+        "given", place, Classes.nothing(n), np.full(n, NO_SPLIT, dtype=np.int8),
         lambda row: images[row], np.array([image.shape[:-1] for image in images]), images[0].shape[-1],
         np.array([white for _, white in found]), "",
     )  # fmt: skip

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.channels import of_colours
-from autossl.data.dataset import NO_SPLIT, Ints, Source
+from autossl.data.dataset import Ints, Source
+from autossl.data.parts import NO_SPLIT
 from autossl.data.readers.found import alike_note
 from autossl.errors import UserError
 
@@ -35,7 +36,7 @@ def join(labelled: Source, unlabeled: Source) -> Source:
         files = labelled.files + unlabeled.files
     return replace(
         labelled,
-        labels=_concatenate(labelled.labels, np.full(unlabeled.n, -1)),
+        truth=labelled.truth.extended(unlabeled.n),
         split=np.concatenate([labelled.split, np.full(unlabeled.n, NO_SPLIT, dtype=np.int8)]),
         read=lambda row: labelled.read(row) if row < first else unlabeled.read(row - first),
         sizes=np.concatenate([labelled.sizes, unlabeled.sizes]),

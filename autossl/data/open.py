@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autossl.data.checks import check_labels, check_sizes
+from autossl.data.checks import check_sizes, samples_of
 from autossl.data.dataset import CT, KEPT, ROBUST, Source
 from autossl.data.join import join
 from autossl.data.readers import disk
@@ -76,7 +76,7 @@ def open_data(
         window = None if source.window == KEPT else source.window
         column = patient_column if _is_table(unlabeled, None) else None
         source = join(source, _open(unlabeled, Beside(patient_column=column, read=False), window))
-    check_labels(source)
+    source.truth.check(samples_of(source))
     return source
 
 

@@ -12,31 +12,22 @@ from numpy.typing import NDArray
 from autossl.data.checks import (
     Duplicates,
     by,
-    check_parts,
     check_varies,
-    class_counts,
     duplicate_notes,
     find_duplicates,
     patients_in_two,
     pixel_notes,
+    remedy,
+    samples_of,
 )
-from autossl.data.dataset import (
-    DROPPED,
-    NO_SPLIT,
-    OFFICIAL_TEST,
-    PARTS,
-    PROBE,
-    SELECTION,
-    TEST,
-    Data,
-    Ints,
-    Source,
-)
-from autossl.data.draw import groups_per_class, merge
+from autossl.data.dataset import Data, Ints, Source
+from autossl.data.draw import merge
+from autossl.data.parts import DROPPED, NO_SPLIT, OFFICIAL_TEST, PARTS, PROBE, SELECTION, TEST
 from autossl.data.readers.found import stack_positions
 from autossl.data.scarce import few_patients
 from autossl.data.splits import Split, split
 from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
+from autossl.data.truth import FORMS, Truth
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -64,28 +55,26 @@ def prepare(
     found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
     own = np.arange(source.n) if source.groups is None else source.groups
     groups = merge(own.astype(np.int64), found.set_of)
-    labels = _usable_labels(source, stored, found)
+    truth = _usable(source, stored, found)
     unit = "images" if source.groups is None else "patients"
-    parts = split(labels, groups, source.split, len(source.classes), max_labels, seed, unit)
+    parts = split(truth.strata, groups, source.split, len(truth.names), max_labels, seed, unit)
     part = np.where(stored.readable, parts.part, DROPPED).astype(np.int8)
-    data = _assemble(source, stored, found, replace(parts, part=part), groups)
+    data = _assemble(source, stored, found, replace(parts, part=part), truth.only(parts.strata >= 0), groups)
     _write(data, folder)
     return load(folder)
 
 
-def _usable_labels(source: Source, stored: Stored, found: Duplicates) -> Ints:
-    """Labels without those of unreadable images and, outside the official test part, of contradicting duplicates."""
-    labels = np.where(stored.readable, source.labels, -1)
+def _usable(source: Source, stored: Stored, found: Duplicates) -> Truth:
+    """What is known but of unreadable images and, outside the official test part, of contradicting duplicates."""
     unsure = np.isin(found.set_of, found.contradicting) & (source.split != OFFICIAL_TEST)
-    return np.where(unsure, -1, labels).astype(np.int64)
+    return source.truth.only(source.truth.known & stored.readable & ~unsure)
 
 
-def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, groups: Ints) -> Data:
+def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, truth: Truth, groups: Ints) -> Data:
     data = Data(
         name=source.name,
         images=stored.images,
-        labels=parts.labels,
-        classes=source.classes,
+        truth=truth,
         groups=groups,
         has_patients=source.groups is not None,
         part=parts.part,
@@ -96,7 +85,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         record={},
         positions=positions(source, stored.flat),
     )
-    lacking = check_parts(data.labels, data.part, groups, source, found)
+    lacking = truth.check_parts(data.part, samples_of(source, groups, remedy(source, found)))
     mean, std = moments(data)
     notes = (
         *source.notes,
@@ -107,7 +96,8 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, g
         *duplicate_notes(found, parts.left),
         *lacking,
         *_few_notes(data),
-        *pixel_notes(data, int(stored.flat.sum())),
+        *pixel_notes(int(stored.flat.sum())),
+        *truth.notes(),
     )
     data = replace(data, mean=mean, std=std, notes=notes)
     return replace(data, record=_record(data, source, stored, found, parts))
@@ -169,9 +159,7 @@ def _few_notes(data: Data) -> tuple[str, ...]:
 
 def _groups(data: Data, part: int) -> dict[str, int]:
     """Patients with a label of each class in a part."""
-    rows = data.rows(part, labelled=True)
-    held = groups_per_class(data.labels[rows], data.groups[rows], len(data.classes))
-    return dict(zip(data.classes, held.tolist(), strict=True))
+    return data.truth.groups_per_stratum(data.part == part, data.groups)
 
 
 def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -189,7 +177,8 @@ def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts: Split) -> dict[str, Any]:
     own, stacked = (b"" if column is None else column for column in (source.groups, source.slices))
-    columns = (stored.digests, source.labels, source.split, own, "\n".join(source.classes).encode(), stacked)
+    labels, names = source.truth.content()
+    columns = (stored.digests, labels, source.split, own, names, stacked)
     fingerprint = hashlib.sha256(b"".join(bytes(column) for column in columns)).hexdigest()
     return {
         "name": data.name,
@@ -202,7 +191,7 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
         "window": source.window,
         "mean": list(data.mean),
         "std": list(data.std),
-        "classes": list(data.classes),
+        "classes": list(data.truth.names),
         "patients": len({name for name in source.patients if name}) if data.has_patients else None,
         "parts": {PARTS[part]: _part_record(data, part) for part in (PROBE, SELECTION, TEST)},
         "flaws": {
@@ -225,21 +214,22 @@ def _part_record(data: Data, part: int) -> dict[str, Any]:
         "images": len(rows),
         "labels": len(data.rows(part, labelled=True)),
         "groups": len(np.unique(data.groups[rows])),
-        "classes": class_counts(data, part),
+        "classes": data.truth.counts(rows),
         "class_groups": _groups(data, part),
     }
 
 
 def _write(data: Data, folder: Path) -> None:
     columns: dict[str, NDArray[Any]] = {
-        "labels": data.labels,
+        **data.truth.columns(),
         "groups": data.groups,
         "part": data.part,
         "about": np.array(
             json.dumps(
                 {
                     "name": data.name,
-                    "classes": data.classes,
+                    "form": data.truth.form,
+                    **data.truth.about,
                     "has_patients": data.has_patients,
                     "scale": data.scale,
                     "mean": data.mean,
@@ -265,8 +255,7 @@ def load(folder: Path) -> Data:
         return Data(
             name=about["name"],
             images=np.load(folder / "images.npy", mmap_mode="r"),
-            labels=stored["labels"],
-            classes=tuple(about["classes"]),
+            truth=FORMS[about.get("form", "classes")].load(stored, about),
             groups=stored["groups"],
             has_patients=about["has_patients"],
             part=stored["part"],

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.channels import of_channels
-from autossl.data.dataset import CT, KEPT, NO_SPLIT, ROBUST, Ints, Pixels, Source
+from autossl.data.dataset import CT, KEPT, ROBUST, Ints, Pixels, Source
+from autossl.data.parts import NO_SPLIT
 from autossl.data.readers import nifti
 from autossl.data.readers.arrays import content_key
 from autossl.data.readers.disk import is_dicom
 from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
 from autossl.data.readers.found import Found, alike_note, encode_patients, encode_slices
 from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
-from autossl.data.readers.labels import encode_labels, without_missing
 from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
+from autossl.data.truth import Cells, Classes, Truth
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -38,7 +39,7 @@ def make_source(
     of class folders.
     """
     n = found.n
-    labels, classes, of_labels = _labels(found, missing)
+    truth, of_labels = _truth(found, missing)
     groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, groups)
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
@@ -50,12 +51,11 @@ def make_source(
         )
     split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
     bare = Source(
-        found.name, found.place, labels, classes, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
+        found.name, found.place, truth, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
         "", groups, patients, root=found.root, notes=tuple(notes), slices=slices,
     )  # fmt: skip
-    names = np.frombuffer("\n".join(classes).encode("utf-8", "surrogatepass"), dtype=np.uint8)
     none = np.zeros(0)
-    columns = (labels, names, split, none if groups is None else groups, none if slices is None else slices)
+    columns = (*truth.content(), split, none if groups is None else groups, none if slices is None else slices)
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
@@ -64,19 +64,11 @@ def make_source(
     return _from_items(bare, found.images, columns, window, channels)
 
 
-def _labels(found: Found, missing: str | Sequence[str] | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
-    """Class indices, class names and notes."""
+def _truth(found: Found, missing: str | Sequence[str] | None) -> tuple[Truth, tuple[str, ...]]:
+    """What is known of the images, and notes."""
     if found.labels is None:
-        return np.full(found.n, -1, dtype=np.int64), (), ()
-    if found.class_folders:
-        values = found.labels
-        said: tuple[str, ...] = ()
-        if missing:
-            said = ("folders are classes, whatever their names: --missing is for the labels of tables",)
-    else:
-        values, said = without_missing(found.labels, missing)
-    labels, classes, notes = encode_labels(values, found.class_names, found.place, found.class_folders)
-    return labels, classes, (*said, *notes)
+        return Classes.nothing(found.n), ()
+    return Classes.find(Cells(found.labels, found.place, found.class_names, found.class_folders, missing))
 
 
 def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:

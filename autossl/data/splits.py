@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TEST_SHARE, TRAIN, VAL, Ints
+from autossl.data.dataset import Ints
 from autossl.data.draw import draw, groups_per_class
+from autossl.data.parts import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TEST_SHARE, TRAIN, VAL
 from autossl.data.withhold import withhold
 
 SELECTION_SHARE, SELECTION_SHARE_FEW, FEW_LABELS = 0.15, 0.3, 1000
@@ -15,10 +16,10 @@ ENOUGH_TO_SELECT = 10  # patients of each class from which an official validatio
 
 @dataclass(frozen=True)
 class Split:
-    """The part of every image, the labels that are left (-1: withheld), and what is to be said about it."""
+    """The part of every image, the strata that are left (-1: unknown or withheld), and what is to be said about it."""
 
     part: NDArray[np.int8]
-    labels: Ints
+    strata: Ints
     notes: tuple[str, ...]
     left: int  # images that left an earlier part because their group is in a later one
 
@@ -28,9 +29,9 @@ def split(
 ) -> Split:
     """Parts for n images: whole groups, official test images always in the test part.
 
-    `labels` (n,) with -1 for none, `groups` (n,), `official` (n,) as in `Source.split`; `unit` is the word for a
-    group ("patients" or "images"). A class with four groups or more is in every part that is drawn here; of three
-    the probe part has two, for its labels choose the encoder, of two one, and the test part the other.
+    `labels` (n,) are strata such as classes, -1 for none, `groups` (n,), `official` (n,) as in `Source.split`; `unit`
+    is the word for a group ("patients" or "images"). A class with four groups or more is in every part that is drawn
+    here; of three the probe part has two, for its labels choose the encoder, of two one, and the test part the other.
     """
     random = np.random.default_rng(seed)
     test, left = _test_rows(labels, groups, official, classes, random)

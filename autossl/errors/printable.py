@@ -3,6 +3,7 @@
 import logging
 import re
 
+MOST_SHOWN = 60  # characters of a cell that a message quotes
 MEANT = re.compile(r"[\\`*\[\]~|$]|(?<![^\W_])_|_(?![^\W_])")  # what Markdown takes for more than letters within a line
 FIRST = re.compile(r"^(\d*)([#+=.)-])(?=[#=-]*(?:\s|$))")  # and where a line begins: headings, lists, rules
 HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//", "www.": "www&#46;"}  # bare links too
@@ -37,3 +38,9 @@ def joined(parts: list[str]) -> str:
 def plural(count: int, word: str) -> str:
     """A count with its noun."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    """What a file holds as a message quotes it: on one line and not too long."""
+    plain = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return plain if len(plain) <= MOST_SHOWN else f"{plain[:MOST_SHOWN]}..."

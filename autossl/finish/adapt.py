@@ -75,13 +75,13 @@ def _tried(context: Context, encoder: Encoder, terms: Terms) -> tuple[Difference
     """Fine-tuned minus frozen on the selection part, both fitted on the probe part, the score of each, and seconds."""
     began = time.monotonic()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
-    head = context.target.fit_head(context.embed(encoder, rows), context.data.labels[rows], context.groups(rows))
+    head = context.target.fit_head(context.embed(encoder, rows), context.data.truth.strata[rows], context.groups(rows))
     frozen = head.logits(context.embed(encoder, judged))
     tuned = _tuned(context, encoder, head, rows, terms.after(time.monotonic() - began))
     if tuned is None:
         return None, {}, 0.0
     finetuned = tuned.head.logits(context.embed(tuned.encoder, judged))
-    y, target = context.data.labels[judged], context.target
+    y, target = context.data.truth.strata[judged], context.target
     gap = paired(y, finetuned, frozen, context.groups(judged), target.metric, draws=400)
     scores = {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
     return gap, scores, tuned.seconds

@@ -154,8 +154,8 @@ def _run(
 ) -> Run:
     """Training on labels before its first step."""
     lr, crop_min, jitter = setting
-    data, classes = context.data, len(context.data.classes)
-    labels = data.labels[rows]
+    data, classes = context.data, len(context.data.truth.names)
+    labels = data.truth.strata[rows]
     counts = np.bincount(labels, minlength=classes)
     weights = torch.tensor(len(labels) / np.maximum(counts, 1) / classes, dtype=torch.float32)
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
@@ -167,7 +167,7 @@ def _run(
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
     # the labels ride where patients ride otherwise
-    pool = Pool(data.images, rows, data.scale, context.device, data.labels)
+    pool = Pool(data.images, rows, data.scale, context.device, data.truth.strata)
     batch = max(16, min(128, len(rows) // 4))
     return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
 
@@ -175,4 +175,4 @@ def _run(
 def selection_value(context: Context, encoder: Encoder, head: Head) -> float:
     """The study's metric of a network on the selection part."""
     rows = context.rows(SELECTION, labelled=True)
-    return context.target.value(context.data.labels[rows], head.logits(context.embed(encoder, rows)))
+    return context.target.value(context.data.truth.strata[rows], head.logits(context.embed(encoder, rows)))

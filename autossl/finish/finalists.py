@@ -106,7 +106,7 @@ def _replicated(steps: Steps, finalist: Finalist, number: int) -> Finalist:
 
 def selection_score(context: Context, encoder: Encoder) -> float:
     """The study's metric on the selection part, fitted on the probe part."""
-    labels = context.data.labels[context.rows(SELECTION, labelled=True)]
+    labels = context.data.truth.strata[context.rows(SELECTION, labelled=True)]
     return context.target.value(labels, selection_scores(context, encoder))
 
 
@@ -114,4 +114,4 @@ def selection_scores(context: Context, encoder: Encoder) -> NDArray[np.float32]:
     """Class scores (n, c) of the labelled images of the selection part, by a probe fitted on the probe part."""
     fit_rows, rows = context.scored_rows, context.rows(SELECTION, labelled=True)
     z, z_new = context.embed(encoder, fit_rows), context.embed(encoder, rows)
-    return context.target.transfer(z, context.data.labels[fit_rows], context.groups(fit_rows), z_new)
+    return context.target.transfer(z, context.data.truth.strata[fit_rows], context.groups(fit_rows), z_new)

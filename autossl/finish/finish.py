@@ -123,7 +123,7 @@ class Finish:
     def _judged(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, Any]:
         """Whether the final training is kept, by the selection scores before and after it."""
         context, rows = self.context, self.context.rows(SELECTION, labelled=True)
-        labels, metric = context.data.labels[rows], context.target.metric
+        labels, metric = context.data.truth.strata[rows], context.target.metric
         gap = paired(labels, after, before, context.groups(rows), metric, draws=400)
         kept = not clearly_fell(gap)
         values = [context.target.value(labels, scores) for scores in (before, after)]
@@ -205,7 +205,7 @@ class Finish:
 
     def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Head | None = None) -> None:
         context = self.context
-        classes = context.data.classes if head is not None else ()
+        classes = context.data.truth.names if head is not None else ()
         export.write(encoder, path, context.preprocessing, context.card_facts(facts), head, classes)
 
     def _exported(self, path: Path) -> tuple[Encoder, Exported]:

@@ -96,6 +96,6 @@ class Test:
 
     def _keep(self, embedding: NDArray[np.float32]) -> None:
         """Keep the winner's test embedding for the report's map."""
-        labels = self.context.data.labels[self.context.rows(TEST, labelled=True)]
+        labels = self.context.data.truth.strata[self.context.rows(TEST, labelled=True)]
         path = self.context.folder.artifacts / "test.npz"
         replace_file(path, lambda file: np.savez(file, winner=embedding.astype(np.float16), labels=labels))

@@ -46,13 +46,13 @@ class Outcome:
         head = entrant.head
         if head is None:
             fitted = context.embed(entrant.encoder, fit_rows)
-            head = context.target.fit_head(fitted, context.data.labels[fit_rows], context.groups(fit_rows))
+            head = context.target.fit_head(fitted, context.data.truth.strata[fit_rows], context.groups(fit_rows))
             self.fitted[entrant.name] = fitted
         self.heads[entrant.name], self.embeddings[entrant.name] = head, z
         self._record(context, entrant.name, head.logits(z), rows)
 
     def _record(self, context: Context, name: str, scores: Floats, rows: NDArray[np.int64]) -> None:
-        y, groups, target = context.data.labels[rows], context.groups(rows), context.target
+        y, groups, target = context.data.truth.strata[rows], context.groups(rows), context.target
         values = target.metrics(y, scores)
         self._few(context, y, groups)
         draws = {} if "few" in self.facts else bootstrap(y, scores, groups, draws=1000)
@@ -68,13 +68,13 @@ class Outcome:
     def _few(self, context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None) -> None:
         """Write down where a class has too few patients for any interval."""
         units = np.arange(len(y)) if groups is None else groups
-        counts = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+        counts = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.truth.names)}
         if few := few_tested(counts, "patient" if context.data.has_patients else "image"):
             self.facts["few"] = few
 
     def _gap(self, a: str, b: str, context: Context, rows: NDArray[np.int64]) -> dict[str, float]:
         """Metric of a minus metric of b on the same patients, with its 95 % interval where there can be one."""
-        y, groups = context.data.labels[rows], context.groups(rows)
+        y, groups = context.data.truth.strata[rows], context.groups(rows)
         gap = paired(y, self.scores[a], self.scores[b], groups, context.target.metric, draws=1000)
         if "few" in self.facts:
             return {"value": round(gap.value, 5)}
@@ -87,7 +87,7 @@ def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bo
     Labels are drawn by class; each point is the mean over a few draws with their standard deviation, or one draw.
     """
     fit_rows, rows = context.rows(PROBE, SELECTION, labelled=True), context.rows(TEST, labelled=True)
-    y, y_test, target = context.data.labels[fit_rows], context.data.labels[rows], context.target
+    y, y_test, target = context.data.truth.strata[fit_rows], context.data.truth.strata[rows], context.target
     points: list[dict[str, Any]] = []
     names = [name for name in outcome.fitted if name != "supervised, frozen"]
     for count in [c for c in CURVE if c < len(fit_rows)]:

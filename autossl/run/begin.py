@@ -46,7 +46,7 @@ def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any
 
 def _check_names(source: Source) -> None:
     """UserError for names that no report or card can be written with."""
-    for what, name in (("the data set", source.name), *(("a class", name) for name in source.classes)):
+    for what, name in (("the data set", source.name), *(("a class", name) for name in source.truth.names)):
         if not TEXT.takes(name):
             raise UserError(f"the name of {what} in UTF-8 was wanted, found {name!r} in {source.place}; rename it")
 

@@ -222,7 +222,7 @@ def _costs(context: Context, limit: float | None, forecast: Forecast | None) -> 
     score = float(context.state("baselines")["untrained"]["seconds"])
     if forecast is not None:
         speed, score = forecast.corrected(speed, score)
-    return costs(context.config, speed, _counts(context), score, encoder.dim, len(context.data.classes))
+    return costs(context.config, speed, _counts(context), score, encoder.dim, len(context.data.truth.names))
 
 
 def _counts(context: Context) -> Counts:
@@ -233,7 +233,7 @@ def _counts(context: Context) -> Counts:
 def _detectable(context: Context) -> float:
     """What difference the labelled patients of the test part can show at all, in balanced accuracy."""
     rows = context.rows(TEST, labelled=True)
-    found = detectable_difference(context.data.labels[rows], context.groups(rows))
+    found = detectable_difference(context.data.truth.strata[rows], context.groups(rows))
     log.info("%s", verdict.detectable(len(rows), "images" if context.data.dims == 2 else "volumes", found))
     return round(found, 4)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autossl.data import Source
-from autossl.data.dataset import OFFICIAL_TEST, TEST_SHARE
+from autossl.data.parts import OFFICIAL_TEST, TEST_SHARE
 from autossl.data.readers.images import Unreadable
 from autossl.data.store import brought_to
 from autossl.errors import UserError
@@ -106,7 +106,7 @@ def _forecast(source: Source, config: Mapping[str, Any], limit: float, seconds: 
     speed = measure(encoder, source.channels, device, limit, seconds)
     counts = _counts(source, config.get("max_labels"))
     score = _score_seconds(min(SCORED, round((1 - SELECTED) * counts.labelled)), encoder.dim, speed)
-    found = costs(config, speed, counts, score, encoder.dim, len(source.classes))
+    found = costs(config, speed, counts, score, encoder.dim, len(source.truth.names))
     space, _ = served(read_space(config["space"]), frozenset(config["lacks"]))
     priors = {name: len(space[name].priors) for name in config["methods"]}
     before = _decoding(source, config["image_size"]) + PREPARED + score
@@ -115,7 +115,7 @@ def _forecast(source: Source, config: Mapping[str, Any], limit: float, seconds: 
 
 
 def _counts(source: Source, most: int | None) -> Counts:
-    official, labelled = source.split == OFFICIAL_TEST, source.labels >= 0
+    official, labelled = source.split == OFFICIAL_TEST, source.truth.known
     share = 0.0 if official.any() else TEST_SHARE
     outside = round((1 - share) * int((labelled & ~official).sum()))
     tested = int((labelled & official).sum()) + round(share * int(labelled.sum()))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.data import Fresh, known_digests
 from autossl.data.scarce import few_tested
+from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.finish import anneal
@@ -63,14 +64,14 @@ def evaluate(
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
         rows = context.rows(TEST, labelled=True)
-        images, y, groups = np.asarray(context.data.images[rows]), context.data.labels[rows], context.groups(rows)
+        images, y, groups = np.asarray(context.data.images[rows]), context.data.truth.strata[rows], context.groups(rows)
         patients = context.data.has_patients
     else:
         found = _labelled(
-            model, path_in(data, "--data"), labels=path_in(labels, "--labels"), label_column=label_column,
-            patient_column=patient_column, missing=context.config.get("missing"),
+            model, context.data.truth, path_in(data, "--data"), labels=path_in(labels, "--labels"),
+            label_column=label_column, patient_column=patient_column, missing=context.config.get("missing"),
         )  # fmt: skip
-        images, y, groups, warning = found.images, found.labels, found.groups, _shared(context, found.digests)
+        images, y, groups, warning = found.images, found.truth.strata, found.groups, _shared(context, found.digests)
         patients = groups is not None
     scores = model.logits_stored(images)
     values = target.metrics(y, scores)
@@ -88,20 +89,20 @@ def evaluate(
 def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None, patients: bool) -> str:
     """Which of the classes that are there have too few patients to measure anything; empty where none has."""
     units = np.arange(len(y)) if groups is None else groups
-    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.classes)}
+    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.truth.names)}
     there = {name: count for name, count in held.items() if count}
     return few_tested(there, "patient" if patients else "image", "this set")
 
 
-def _labelled(model: export.Exported, data: str, **columns: str | None) -> Fresh:
+def _labelled(model: export.Exported, known: Truth, data: str, **columns: str | None) -> Fresh:
     """The labelled ones of these images, as the model takes them; UserError if there are none."""
-    found = model.read(data, classes=model.classes, **columns)
-    kept = found.labels >= 0
+    found = model.read(data, known=known, **columns)
+    kept = found.truth.known
     if not kept.any():
         raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")
     groups = None if found.groups is None else found.groups[kept]
     return replace(
-        found, images=found.images[kept], labels=found.labels[kept], groups=groups, digests=found.digests[kept]
+        found, images=found.images[kept], truth=found.truth[kept], groups=groups, digests=found.digests[kept]
     )
 
 

@@ -57,7 +57,7 @@ class Context:
 
     @cached_property
     def target(self) -> Classification:
-        return target_class(self.config["task"])(self.data.classes, self.config["metric"])
+        return target_class(self.config["task"])(self.data.truth.names, self.config["metric"])
 
     @cached_property
     def space(self) -> Space:
@@ -145,7 +145,7 @@ class Context:
     def rows(self, *parts: int, labelled: bool = False) -> NDArray[np.int64]:
         """Which images are in these parts."""
         inside = np.isin(self.data.part, parts)
-        return np.flatnonzero(inside & (self.data.labels >= 0) if labelled else inside)
+        return np.flatnonzero(inside & self.data.truth.known if labelled else inside)
 
     def pool(self, rows: NDArray[np.int64]) -> Pool:
         """These images as batches, with their patients.
@@ -173,8 +173,8 @@ class Context:
         groups = rows if self.data.groups is None else self.data.groups[rows]
         _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         drawn = np.random.default_rng([self.seed, 7]).permutation(len(sizes))
-        held = np.zeros((len(sizes), len(self.data.classes)), bool)
-        held[inverse, self.data.labels[rows]] = True
+        held = np.zeros((len(sizes), len(self.data.truth.names)), bool)
+        held[inverse, self.data.truth.strata[rows]] = True
         rare = np.asarray(held[:, held.sum(0) <= FEW_PATIENTS].any(axis=1))
         drawn = np.concatenate([drawn[rare[drawn]], drawn[~rare[drawn]]])
         before = np.cumsum(sizes[drawn]) - sizes[drawn]
@@ -209,7 +209,7 @@ class Context:
         rows = self.scored_rows
         z = self.embed(encoder, rows)
         started = time.perf_counter()
-        score = self.target.score(z, self.data.labels[rows], self.groups(rows))
+        score = self.target.score(z, self.data.truth.strata[rows], self.groups(rows))
         return replace(score, seconds=time.perf_counter() - started)
 
 

@@ -285,7 +285,7 @@ class Worker:
         context = self.context
         rows = context.scored_rows
         scores = [leave_out_scores(context, candidate, rung) for candidate in (a, b)]
-        labels, groups, target = context.data.labels[rows], context.groups(rows), context.target
+        labels, groups, target = context.data.truth.strata[rows], context.groups(rows), context.target
         folds = target.folds(labels, groups)
         gap = paired(labels, scores[0], scores[1], groups, target.metric, draws=200, folds=folds)
         return gap.value, gap.se

@@ -142,7 +142,7 @@ def compare(rows: Sequence[Row], data: str) -> None:
     for at, row in enumerate(rows):
         if not np.array_equal(np.asarray(found.images[at])[..., 0], image(int(row.file[:4]))):
             sentence = f"row {at} has another image"
-        label = found.classes[found.labels[at]] if found.labels[at] >= 0 else ""
+        label = found.truth.names[found.truth.strata[at]] if found.truth.strata[at] >= 0 else ""
         if label not in (row.label, "") or (label == "" and row.label and found.part[at] != DROPPED):
             sentence = f"row {at} has the label {label!r}, {row.label!r} was written"
         groups.setdefault(row.patient, set()).add(int(found.groups[at]))
@@ -184,9 +184,9 @@ def classes(names: Sequence[str]) -> None:
 
     found = open_data("d")
     wanted = sorted(name.replace("/", "_") for name in names)
-    lost = int((found.labels < 0).sum())
-    if sorted(found.classes) != wanted or lost:
-        Path("changed").write_text(f"the classes {wanted} became {sorted(found.classes)}, {lost} images have no label")
+    lost = int((found.truth.strata < 0).sum())
+    if sorted(found.truth.names) != wanted or lost:
+        Path("changed").write_text(f"classes {wanted} became {sorted(found.truth.names)}, {lost} images have no label")
 
 
 def write_joined(here: Path, forms: tuple[str, str], where: str) -> None:

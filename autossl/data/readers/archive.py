@@ -9,8 +9,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.readers.disk import open_file, shown
+from autossl.data.readers.disk import open_file
 from autossl.errors import UserError
+from autossl.errors.printable import shown
 
 LAYOUT = "a MedMNIST-layout npz (train_images, train_labels, val_..., test_...) or images and labels"
 MAGIC = (b"PK", b"\x93NUMPY")  # how archives and single arrays begin

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.dataset import OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.parts import OFFICIAL_TEST, TRAIN, VAL
 from autossl.data.readers.archive import LAYOUT, Arrays, read_arrays
-from autossl.data.readers.disk import shown
-from autossl.data.readers.found import Found, Values, cells, encode_split
+from autossl.data.readers.found import Found, encode_split
+from autossl.data.truth.spelling import Values, cells
 from autossl.errors import UserError
+from autossl.errors.printable import shown
 
 MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))

@@ -11,13 +11,6 @@ from autossl.errors import UserError
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 DICOM_AT, DICOM_MAGIC = 128, b"DICM"
-MOST_SHOWN = 60  # characters of a cell that a message quotes
-
-
-def shown(text: str) -> str:
-    """What a file holds as a message quotes it: on one line and not too long."""
-    plain = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-    return plain if len(plain) <= MOST_SHOWN else f"{plain[:MOST_SHOWN]}..."
 
 
 def is_file(path: Path) -> bool:

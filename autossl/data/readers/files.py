@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from autossl.data.dataset import NO_SPLIT
+from autossl.data.parts import NO_SPLIT
 from autossl.data.readers import disk
-from autossl.data.readers.disk import is_dicom, is_file, shown
-from autossl.data.readers.found import SPLITS, Found, Values, cells, encode_split, respelled
+from autossl.data.readers.disk import is_dicom, is_file
+from autossl.data.readers.found import SPLITS, Found, encode_split
 from autossl.data.readers.images import SUFFIXES
-from autossl.data.readers.labels import folder_notes
 from autossl.data.readers.nifti import is_volume
 from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Picked, Table, Wanted, pick_columns, read_table
+from autossl.data.truth.naming import folder_notes
+from autossl.data.truth.spelling import Values, cells, respelled
 from autossl.errors import UserError
-from autossl.errors.printable import plural
+from autossl.errors.printable import plural, shown
 
 OTHER_FORMS = {".dcm": "DICOM", ".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
 DICOM_REMEDY = "DICOM is not served yet: convert images to PNG (16-bit for CT, MR and X-ray) and volumes to NIfTI"

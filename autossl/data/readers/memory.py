@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, stack
-from autossl.data.readers.disk import shown
-from autossl.data.readers.found import Found, Values, cells
+from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
+from autossl.data.truth.spelling import Values, cells
 from autossl.errors import UserError
+from autossl.errors.printable import shown
 
 GAPS = ("NoneType", "NAType", "NaTType")  # of pandas, which is not imported for them
 

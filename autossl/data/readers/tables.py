@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from autossl.data.readers.disk import open_file, refused, shown
-from autossl.data.readers.found import NO_NUMBER, Values, canonical
+from autossl.data.readers.disk import open_file, refused
+from autossl.data.readers.found import NO_NUMBER
 from autossl.data.readers.images import SUFFIXES
-from autossl.data.readers.labels import NUMBER
 from autossl.data.readers.nifti import is_volume
+from autossl.data.truth.naming import NUMBER
+from autossl.data.truth.spelling import Values, canonical
 from autossl.errors import UserError
+from autossl.errors.printable import shown
 
 IMAGE, LABEL, SPLIT, SLICE = "image", "label", "split", "slice"
 PATIENT_COLUMNS = ("patient", "patient_id")

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from autossl.data.dataset import Ints
-from autossl.data.readers.disk import shown
-from autossl.data.readers.found import Values, canonical, look_alikes
+from autossl.data.truth.base import Ints
+from autossl.data.truth.spelling import Values, canonical, look_alikes
 from autossl.errors import UserError
+from autossl.errors.printable import shown
 
 # What R, pandas, spreadsheets and databases write where there is nothing, and scikit-learn where nobody has looked.
 # "none" is not among them: it is a word of people ("no tumour"), and a class that vanishes is worse than one too many.

@@ -1,0 +1,138 @@
+"""The contract of a form of label: which samples are known, which are alike, and what splits keep in proportion."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A column of labels as it stands in the data: n texts, and how they are to be read."""
+
+    values: list[str]
+    place: str
+    names: Mapping[str, str]  # value -> the name of a class
+    folders: bool  # they are names of folders, none of which is missing
+    missing: str | Sequence[str] | None = None  # the words that mean that there is none; None: the usual ones
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Where n samples come from, for sentences about them."""
+
+    place: str
+    groups: Ints  # (n,) patients, or the samples themselves where there are no ids
+    unit: str  # the word for a group: patient or image
+    remedy: str = ""  # what to do where a part lacks labels
+
+
+class Truth(ABC):
+    """What is known of n samples. A subclass is final; rows that are not `known` hold nothing that could be read.
+
+    `strata` (n,) are what splits, `max_labels`, the label curve and maps keep in proportion, -1 for samples that none
+    of these may draw; `names` are theirs. `keys` (n,): equal keys are equal labels.
+    """
+
+    form: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def strata(self) -> Ints:
+        """(n,) index into `names`, or -1."""
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What the strata are called."""
+
+    @property
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """What holds for all samples (classes, columns, units), as JSON: for data.npz and exported models."""
+
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> Self:
+        """The truth of these samples: indices or a mask."""
+
+    @abstractmethod
+    def only(self, known: Bools) -> Self:
+        """The same, with what lies outside `known` (n,) forgotten."""
+
+    @abstractmethod
+    def extended(self, more: int) -> Self:
+        """The same with so many samples at the end of which nothing is known."""
+
+    @abstractmethod
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Arrays (n, ...) from which, with `about`, `load` makes the same again."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Self:
+        """What `columns` and `about` hold."""
+
+    @classmethod
+    @abstractmethod
+    def nothing(cls, n: int, about: Mapping[str, Any] | None = None) -> Self:
+        """Nothing is known of n samples, in terms that hold for others."""
+
+    @classmethod
+    @abstractmethod
+    def find(cls, cells: Cells) -> tuple[Self, tuple[str, ...]]:
+        """What cells of the data say, and what is to be said of it; UserError where they are no such labels."""
+
+    @abstractmethod
+    def matched(self, other: Self, place: str) -> Self:
+        """`other`, of new images at `place`, in the terms of this truth; UserError for what it does not know."""
+
+    @abstractmethod
+    def check(self, samples: Samples) -> None:
+        """UserError where these labels can make no study."""
+
+    @abstractmethod
+    def check_parts(self, part: NDArray[np.int8], samples: Samples) -> tuple[str, ...]:
+        """Notes on what parts (n,) of the data lack; UserError where that makes a study meaningless."""
+
+    @abstractmethod
+    def described(self) -> str:
+        """How much is known, in words."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be said of these labels."""
+        return ()
+
+    @property
+    def known(self) -> Bools:
+        """(n,) labelled and not withheld."""
+        return np.asarray(self.strata >= 0)
+
+    @property
+    def keys(self) -> Ints:
+        """(n,) equal where labels are equal; -1 where none is known."""
+        return self.strata
+
+    def __len__(self) -> int:
+        return len(self.strata)
+
+    def counts(self, rows: Any = slice(None)) -> dict[str, int]:
+        """How many of these samples are known, by stratum."""
+        strata = self.strata[rows]
+        found = np.bincount(strata[strata >= 0], minlength=len(self.names))
+        return {name: int(count) for name, count in zip(self.names, found, strict=True)}
+
+    def groups_per_stratum(self, rows: Any, groups: Ints) -> dict[str, int]:
+        """How many groups (n,) hold one of these samples, by stratum."""
+        strata, inside = self.strata[rows], groups[rows]
+        return {name: len(np.unique(inside[strata == at])) for at, name in enumerate(self.names)}
+
+    def content(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """What tells this truth from another, for digests: its labels, and what they are called."""
+        names = "\n".join(self.names).encode("utf-8", "surrogatepass")
+        return next(iter(self.columns().values())), np.frombuffer(names, dtype=np.uint8)
