@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from autossl.model import export
-from autossl.model.export import Exported
+from autossl.model.load import load as load_model
+from autossl.model.model import Model
 from autossl.run import controller
 from autossl.run.settings import Asked
 from autossl.study import Study
@@ -77,10 +77,10 @@ def resume(path: str | Path, time_limit: str | float | timedelta | None = None) 
     return Study(controller.resume(path, time_limit).root)
 
 
-def load(path: str | Path) -> Exported:
+def load(path: str | Path) -> Model:
     """An exported encoder, or that of a study folder, in evaluation mode on the CPU.
 
     Called on standardised tensors (b, c, h, w) it equals the timm model; `embed` takes pixels (n, h, w, c).
     Raises UserError if there is none at `path`.
     """
-    return export.load(path)
+    return load_model(path)

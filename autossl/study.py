@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial
 
 from autossl.errors import UserError
 from autossl.errors.keywords import one_of, path_of
-from autossl.model import export
-from autossl.model.export import Exported
+from autossl.model.load import load as load_model
+from autossl.model.model import Model
 from autossl.record.clock import Clock
 from autossl.record.entries import Entry
 from autossl.record.folder import Folder, check_folder, check_output, existing, machine_faults, read_json, read_toml
@@ -134,12 +134,12 @@ class Study:
             },
         }
 
-    def encoder(self) -> Exported:
+    def encoder(self) -> Model:
         """The best self-supervised encoder, ready to embed. UserError before there is one."""
-        return export.load(self.folder.encoder)
+        return load_model(self.folder.encoder)
 
     def embed(self, data: Any) -> NDArray[np.float32]:
-        """Embeddings (n, d) of images in any supported form: `Exported.embed` of the best encoder."""
+        """Embeddings (n, d) of images in any supported form: `Model.embed` of the best encoder."""
         return self.encoder().embed(data)
 
     def export(self, path: str | Path, candidate: str = "best") -> Path:

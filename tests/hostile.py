@@ -14,10 +14,11 @@ import torch
 
 from autossl.model import export
 from autossl.model.card import Preprocessing
+from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.record.folder import Folder, read_json, read_toml, write_json, write_toml
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.trials.plan import Plan
 from autossl.trials.sizing import Costs, Method
 from tests.test_report import CLASSES, CONFIG, RUNGS, STATE, finished
@@ -53,12 +54,13 @@ def whole(root: Path) -> Folder:
     torch.manual_seed(0)
     encoder = Encoder("test_resnet", 1, 16).eval()
     rng = np.random.default_rng(0)
-    head = Head(rng.normal(size=(encoder.dim, 3)).astype(np.float32), np.zeros(3, np.float32), 1.0)
+    head = Classifier.of(rng.normal(size=(encoder.dim, 3)).astype(np.float32), np.zeros(3, np.float32))
+    meaning = Meaning("classification", "classes", {"classes": list(CLASSES)})
     prepared = Preprocessing(16, 255.0, (0.5,), (0.3,))
     for place in (folder.encoder, folder.model, root / "baselines" / "supervised"):
         place.parent.mkdir(exist_ok=True)
-        given = None if place == folder.encoder else head
-        export.write(encoder, place, prepared, {"data": {"name": ESCAPE}}, given, tuple(CLASSES) if given else ())
+        given = (None, None) if place == folder.encoder else (head, meaning)
+        export.write(Model(encoder, prepared, *given), place, {"data": {"name": ESCAPE}})
     return folder
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import autossl
 from autossl.data import TEST
@@ -11,7 +12,7 @@ from autossl.data.truth import Classes
 from autossl.finish import adapt as adaptation
 from autossl.finish.adapt import adapt
 from autossl.finish.baselines import untrained
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
 
@@ -34,7 +35,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return open_context(study.folder)
 
 
-def probe(context: Context) -> Head:
+def probe(context: Context) -> Classifier:
     rows = context.rows(PROBE, SELECTION, labelled=True)
     z = context.embed(untrained(context), rows)
     return context.target.fit_head(z, context.data.truth.strata[rows], context.groups(rows))
@@ -81,4 +82,4 @@ def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None
     changed = replace(context, data=replace(context.data, truth=Classes(labels, context.data.truth.names)))
     second = adapt(changed, untrained(context), probe(context), Terms(), lambda _: None)
     assert first.facts == second.facts
-    np.testing.assert_array_equal(first.head.weights, second.head.weights)
+    assert torch.equal(first.head.linear.weight, second.head.linear.weight)

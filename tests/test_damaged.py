@@ -19,6 +19,7 @@ from autossl.cli.commands import main
 from autossl.errors import UserError
 from autossl.model import export
 from autossl.model.card import Preprocessing
+from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
 from autossl.record.folder import Folder, read_toml, write_toml
 from autossl.report.dashboard import open_server
@@ -35,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = finished(root / "run")
     torch.manual_seed(0)
     encoder, to_input = Encoder("test_resnet", 1, 16).eval(), Preprocessing(16, 255.0, (0.4,), (0.2,))
-    export.write(encoder, folder.encoder, to_input, {"data": {"name": "toy"}})
+    export.write(Model(encoder, to_input), folder.encoder, {"data": {"name": "toy"}})
     shutil.copytree(folder.encoder, folder.model)
     np.savez(root / "new.npz", images=np.zeros((4, 16, 16), np.uint8), labels=np.arange(4) % 2)
     return root

@@ -18,10 +18,11 @@ import autossl
 from autossl.errors import UserError
 from autossl.model import export
 from autossl.model.card import Preprocessing
+from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder, default_backbone, dims_of, fit_to_size
 from autossl.nn.heads import shuffle
 from autossl.nn.volume_networks import VOLUMES
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 
 TRANSFORMERS = {"swin_unetr_small", "vit_tiny_3d"}
 BUILT = ["resnet10_half_3d", "resnet18_3d", "segresnet_3d", "swin_unetr_small", "vit_tiny_3d"]
@@ -71,7 +72,7 @@ def test_defaults_fit_their_dimensions() -> None:
 @pytest.mark.parametrize("name", BUILT)
 def test_a_plain_monai_network_gives_the_same_embedding(name: str, tmp_path: Path) -> None:
     encoder = fitted(name, 2, 28, {} if name.startswith("swin") else None)  # coarse patches, for speed
-    export.write(encoder, tmp_path / "encoder", Preprocessing(28, 255.0, (0.4,) * 2, (0.2,) * 2), {})
+    export.write(Model(encoder, Preprocessing(28, 255.0, (0.4,) * 2, (0.2,) * 2)), tmp_path / "encoder", {})
     config = json.loads((tmp_path / "encoder" / "config.json").read_text())
     module, _, cls = config["monai_class"].rpartition(".")
     network = getattr(importlib.import_module(module), cls)(**config["monai_args"]).eval()
@@ -87,17 +88,19 @@ def test_a_plain_monai_network_gives_the_same_embedding(name: str, tmp_path: Pat
 
 def test_an_export_starts_from_voxels_and_carries_its_head(tmp_path: Path) -> None:
     encoder, rng = fitted("resnet10_half_3d", 1, 16), np.random.default_rng(0)
-    head = Head(rng.normal(size=(256, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32), 1.0)
-    export.write(encoder, tmp_path / "model", Preprocessing(16, 255.0, (0.4,), (0.2,)), {}, head, ("a", "b", "c"))
+    head = Classifier.of(rng.normal(size=(256, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32))
+    meaning = Meaning("classification", "classes", {"classes": ["a", "b", "c"]})
+    export.write(Model(encoder, Preprocessing(16, 255.0, (0.4,), (0.2,)), head, meaning), tmp_path / "model", {})
     loaded = autossl.load(tmp_path / "model")
     voxels = rng.integers(0, 256, (4, 16, 16, 16, 1), dtype=np.uint8)
     standard = (torch.from_numpy(voxels / 255.0).float().movedim(-1, 1) - 0.4) / 0.2
     with torch.no_grad():
         z = encoder(standard).numpy()
     assert np.allclose(loaded.embed(voxels), z, atol=1e-5)
-    assert np.allclose(loaded.logits(voxels), head.logits(z), atol=1e-3)
+    assert np.allclose(loaded.logits(voxels), head.answers(z), atol=1e-3)
     assert loaded.classes == ("a", "b", "c")
-    assert np.allclose(loaded.head.weights, head.weights)
+    assert isinstance(loaded.readout, Classifier)
+    assert torch.equal(loaded.readout.linear.weight, head.linear.weight)
 
 
 def test_what_monai_refuses_is_one_sentence() -> None:

@@ -13,18 +13,19 @@ import autossl
 from autossl.errors import UserError
 from autossl.model import export
 from autossl.model.card import Preprocessing
+from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder, fit_to_size
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from tests.test_verdict import GOOD, outcome
 
 
-def written(path: Path, backbone: str, channels: int, size: int, head: Head | None = None) -> Encoder:
+def written(path: Path, backbone: str, channels: int, size: int, head: Classifier | None = None) -> Encoder:
     torch.manual_seed(0)
     model_args, upsample = fit_to_size(backbone, channels, size)
     encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample).eval()
     preprocessing = Preprocessing(size, 255.0, (0.4,) * channels, (0.2,) * channels)
-    classes = ("a", "b", "c") if head is not None else ()
-    export.write(encoder, path, preprocessing, {"data": {"name": "toy"}}, head, classes)
+    meaning = Meaning("classification", "classes", {"classes": ["a", "b", "c"]}) if head is not None else None
+    export.write(Model(encoder, preprocessing, head, meaning), path, {"data": {"name": "toy"}})
     return encoder
 
 
@@ -50,7 +51,7 @@ def test_the_card_loads_the_same_network_and_shows_scores_as_a_table(tmp_path: P
     torch.manual_seed(0)
     encoder = Encoder("resnet10t", 1, 28, model_args={"output_stride": 8}).eval()
     facts = {**outcome(GOOD), "data": {"name": "toy", "notes": ["one"]}}
-    export.write(encoder, tmp_path / "encoder", Preprocessing(28, 255.0, (0.4,), (0.2,)), facts)
+    export.write(Model(encoder, Preprocessing(28, 255.0, (0.4,), (0.2,))), tmp_path / "encoder", facts)
     text = (tmp_path / "encoder" / "README.md").read_text()
     call = next(line for line in text.splitlines() if "checkpoint_path" in line)
     model = eval(call.removeprefix("model = ").replace("PATH", str(tmp_path / "encoder"))).eval()
@@ -80,14 +81,14 @@ def test_embed_starts_from_pixels(tmp_path: Path) -> None:
 
 def test_a_head_travels_with_the_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    head = Head(rng.normal(size=(512, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32), 1.0)
+    head = Classifier.of(rng.normal(size=(512, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32))
     encoder = written(tmp_path / "model", "resnet10t", 3, 28, head)
     x = torch.randn(4, 3, 28, 28)
     model = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
     loaded = autossl.load(tmp_path / "model")
     with torch.no_grad():
         z = encoder(x)
-        assert np.allclose(model(x).numpy(), head.logits(z.numpy()), atol=1e-3)
+        assert np.allclose(model(x).numpy(), head.answers(z.numpy()), atol=1e-3)
         assert torch.allclose(loaded(x), z, atol=1e-5)
     assert loaded.classes == ("a", "b", "c")
 

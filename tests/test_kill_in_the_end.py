@@ -120,6 +120,7 @@ def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
         for name in ("encoder", "model", "baselines/supervised")
         for file in ("README.md", "config.json", "metrics.json", "model.safetensors")
     ]
+    exported += [f"{name}/readout.safetensors" for name in ("model", "baselines/supervised")]
     own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
     parts = ["artifacts/c0000-r0.npz", "artifacts/test.npz", "checkpoints/c0000-r0.pt", "study.journal"]
     cache = ["cache/data.npz", "cache/images.npy", "cache/images.npz"]

@@ -18,7 +18,7 @@ from autossl.data import open_data, prepare
 from autossl.errors import UserError
 from autossl.model import export
 from autossl.model.card import Preprocessing
-from autossl.model.export import Exported
+from autossl.model.model import Model
 from autossl.nn.encoder import Encoder, fit_to_size
 
 rng = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def shapes(n: int, height: int, width: int, channels: int, white: int) -> list[N
     return images
 
 
-def encoder_for(path: Path, channels: int, size: int, white: float, dims: int = 2, **more: Any) -> Exported:
+def encoder_for(path: Path, channels: int, size: int, white: float, dims: int = 2, **more: Any) -> Model:
     """An exported, untrained encoder, as a study of such pixels writes it."""
     torch.manual_seed(0)
     backbone = "resnet10_half_3d" if dims == 3 else "test_resnet"
@@ -46,7 +46,7 @@ def encoder_for(path: Path, channels: int, size: int, white: float, dims: int = 
     encoder.eval()
     depth = "uint8" if white == 255 else "uint16"
     given = Preprocessing(size, white, (0.3,) * channels, (0.2,) * channels, dims, depth=depth, **more)
-    export.write(encoder, path, given, {"data": {"name": "toy"}})
+    export.write(Model(encoder, given), path, {"data": {"name": "toy"}})
     return autossl.load(path)
 
 
@@ -62,7 +62,7 @@ def as_png(folder: Path, images: list[NDArray[Any]]) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def expected(encoder: Exported, images: list[NDArray[Any]], folder: Path) -> NDArray[np.float32]:
+def expected(encoder: Model, images: list[NDArray[Any]], folder: Path) -> NDArray[np.float32]:
     """Embeddings by the store that a search decodes into, of the same images."""
     labels = np.arange(len(images)) % 2
     wide = {image.shape for image in images}
@@ -139,12 +139,12 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
 
 
 @pytest.fixture(scope="module")
-def eight_bit(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def eight_bit(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return encoder_for(tmp_path_factory.mktemp("eight") / "encoder", 1, 32, 255.0)
 
 
 @pytest.mark.parametrize(("data", "message"), WRONG)
-def test_what_the_study_had_not_is_one_sentence(eight_bit: Exported, data: Callable[[], Any], message: str) -> None:
+def test_what_the_study_had_not_is_one_sentence(eight_bit: Model, data: Callable[[], Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         eight_bit.embed(data())
 

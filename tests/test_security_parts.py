@@ -21,12 +21,14 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image
 
+import autossl
 from autossl.data import read_images
 from autossl.data.readers import images
 from autossl.errors import UserError
 from autossl.errors.printable import OneLine, markdown, one_line
 from autossl.model import export
 from autossl.model.card import Preprocessing, card
+from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
 from autossl.nn.networks import create
 from autossl.nn.volume_networks import VOLUMES
@@ -85,10 +87,10 @@ def test_every_keyword_that_is_written_is_allowed() -> None:
 def test_every_exported_network_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = Encoder("test_vit", 1, 20, model_args={"img_size": 20, "patch_size": 5}).eval()
-    export.write(encoder, tmp_path / "e", Preprocessing(20, 255.0, (0.5,), (0.3,)), {})
+    export.write(Model(encoder, Preprocessing(20, 255.0, (0.5,), (0.3,))), tmp_path / "e", {})
     x = torch.randn(2, 1, 20, 20)
     with torch.no_grad():
-        assert torch.allclose(export.load(tmp_path / "e")(x), encoder(x), atol=1e-5)
+        assert torch.allclose(autossl.load(tmp_path / "e")(x), encoder(x), atol=1e-5)
 
 
 HARMFUL = [

@@ -213,12 +213,12 @@ def embed(encoder: str, data: str, output: str) -> None:
     """Write embeddings of DATA by ENCODER, a study or an exported encoder."""
     import numpy as np
 
-    from autossl.model import export as exported
+    from autossl.model.load import load
 
     if not Path(path_of(output, "--output")).is_dir():  # which is refused below
         output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
     check_output(Path(output), "--output")
-    z = exported.load(encoder).embed(data)
+    z = load(encoder).embed(data)
     replace_file(Path(output), lambda file: np.save(file, z))
     _say(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from autossl.finish.baselines import Fitted, fit
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Difference, paired
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context
 
@@ -26,12 +26,12 @@ class Adapted:
     """The encoder and head for the target, which adaptation it is and why; `tuned` is False where both are as given."""
 
     encoder: Encoder
-    head: Head
+    head: Classifier
     tuned: bool
     facts: dict[str, Any]
 
 
-def adapt(context: Context, encoder: Encoder, head: Head, terms: Terms, say: Callable[[str], None]) -> Adapted:
+def adapt(context: Context, encoder: Encoder, head: Classifier, terms: Terms, say: Callable[[str], None]) -> Adapted:
     """Adapt `encoder`, whose probe is `head`, on these terms as the study's settings say.
 
     A fine-tune that a stop cuts short is dropped. The one that is tried has its own checkpoint beside `terms.path`.
@@ -76,11 +76,11 @@ def _tried(context: Context, encoder: Encoder, terms: Terms) -> tuple[Difference
     began = time.monotonic()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
     head = context.target.fit_head(context.embed(encoder, rows), context.data.truth.strata[rows], context.groups(rows))
-    frozen = head.logits(context.embed(encoder, judged))
+    frozen = head.answers(context.embed(encoder, judged))
     tuned = _tuned(context, encoder, head, rows, terms.after(time.monotonic() - began))
     if tuned is None:
         return None, {}, 0.0
-    finetuned = tuned.head.logits(context.embed(tuned.encoder, judged))
+    finetuned = tuned.head.answers(context.embed(tuned.encoder, judged))
     y, target = context.data.truth.strata[judged], context.target
     gap = paired(y, finetuned, frozen, context.groups(judged), target.metric, draws=400)
     scores = {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
@@ -97,7 +97,9 @@ def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
     )
 
 
-def _tuned(context: Context, encoder: Encoder, head: Head, rows: NDArray[np.int64], terms: Terms) -> Fitted | None:
+def _tuned(
+    context: Context, encoder: Encoder, head: Classifier, rows: NDArray[np.int64], terms: Terms
+) -> Fitted | None:
     """A copy of the encoder and its head, trained on these labels; None without time for it."""
     copy = context.new_encoder(0)
     copy.load_state_dict(encoder.state_dict())

@@ -6,13 +6,12 @@ from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext.base import Pretext
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.train.loop import Run, Settings, settle_norms
 from autossl.train.pool import Pool
 from autossl.train.resumable import Terms, Training
@@ -31,23 +30,21 @@ NIGHT = 10  # times these with one: a long night must not overfit for hours
 
 
 class Supervised(Pretext):
-    """Class-balanced cross-entropy on labels: the control for every pretext task, in the same loop."""
+    """The loss of a readout on labels: the control for every pretext task, in the same loop."""
 
     paradigm: ClassVar[str] = "supervised"
     dims: ClassVar[frozenset[int]] = frozenset({2, 3})
     passes: ClassVar[float] = 1.0
     paper: ClassVar[str] = ""
 
-    def __init__(self, encoder: Encoder, views: Views, *, classes: int, weights: Tensor | None = None) -> None:
+    def __init__(self, encoder: Encoder, views: Views, readout: Classifier) -> None:
         super().__init__(encoder, views)
-        self.head = nn.Linear(encoder.dim, classes)
-        self.register_buffer("class_weights", torch.ones(classes) if weights is None else weights)
+        self.readout = readout
 
     def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         """`groups` are the labels here (b,): the loop hands through what the pool holds beside the images."""
         assert groups is not None
-        logits = self.head(self.encoder(self.views(images, self.generator)))
-        return F.cross_entropy(logits, groups, weight=self.class_weights)  # type: ignore[arg-type]
+        return self.readout.loss(self.readout(self.encoder(self.views(images, self.generator))), groups)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Trained:
     """A network trained on labels: its encoder, its own head, what it scored on the selection part, and how."""
 
     encoder: Encoder
-    head: Head
+    head: Classifier
     selection: float | None  # None: no search, one default run
     settings: dict[str, float]
     seconds: float
@@ -65,7 +62,7 @@ class Fitted(NamedTuple):
     """A network fitted to labels, and the seconds that took, those before a kill included."""
 
     encoder: Encoder
-    head: Head
+    head: Classifier
     seconds: float
 
 
@@ -126,7 +123,7 @@ def fit(
     encoder: Encoder,
     setting: tuple[float, float, float],
     terms: Terms,
-    head: Head | None = None,
+    head: Classifier | None = None,
 ) -> Fitted | None:
     """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
 
@@ -140,9 +137,7 @@ def fit(
     tuned = context.new_encoder(0)
     tuned.load_state_dict(run.average)
     settle_norms(tuned, run.pool, context.plain.standardise)
-    own = cast(Supervised, run.method).head
-    weights, bias = (values.detach().cpu().numpy() for values in (own.weight, own.bias))
-    return Fitted(tuned, Head(weights.T.copy(), bias.copy(), 0.0), training.spent)
+    return Fitted(tuned, cast(Supervised, run.method).readout.eval(), training.spent)
 
 
 def _run(
@@ -150,20 +145,18 @@ def _run(
     rows: NDArray[np.int64],
     encoder: Encoder,
     setting: tuple[float, float, float],
-    head: Head | None,
+    head: Classifier | None,
 ) -> Run:
     """Training on labels before its first step."""
     lr, crop_min, jitter = setting
     data, classes = context.data, len(context.data.truth.names)
     labels = data.truth.strata[rows]
-    counts = np.bincount(labels, minlength=classes)
-    weights = torch.tensor(len(labels) / np.maximum(counts, 1) / classes, dtype=torch.float32)
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
-    method = Supervised(encoder, views, classes=classes, weights=weights)
+    readout = Classifier(encoder.dim, classes)
+    readout.balance(labels)
     if head is not None:
-        with torch.no_grad():
-            method.head.weight.copy_(torch.from_numpy(head.weights.T.copy()))
-            method.head.bias.copy_(torch.from_numpy(head.intercept.copy()))
+        readout.load_state_dict(head.state_dict())
+    method = Supervised(encoder, views, readout)
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
     # the labels ride where patients ride otherwise
@@ -172,7 +165,7 @@ def _run(
     return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
 
 
-def selection_value(context: Context, encoder: Encoder, head: Head) -> float:
+def selection_value(context: Context, encoder: Encoder, head: Classifier) -> float:
     """The study's metric of a network on the selection part."""
     rows = context.rows(SELECTION, labelled=True)
-    return context.target.value(context.data.truth.strata[rows], head.logits(context.embed(encoder, rows)))
+    return context.target.value(context.data.truth.strata[rows], head.answers(context.embed(encoder, rows)))

@@ -22,11 +22,12 @@ from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import ADAPTED, Entrant
 from autossl.model import export
-from autossl.model.export import Exported
+from autossl.model.load import load
+from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Difference, paired
 from autossl.record.entries import Entry
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.trials.context import SELECTION, Context
 from autossl.trials.segments import leave_nothing
 
@@ -80,7 +81,7 @@ class Finish:
         done = context.state("supervised")
         if done is not None:
             encoder, model = self._exported(folder)
-            return baselines.Trained(encoder, model.head, **done)
+            return baselines.Trained(encoder, _readout(model), **done)
         if not steps.begun("supervised"):
             steps.forget("supervised")  # of a baseline that was killed before the study was extended
             if steps.left("supervised") == 0:
@@ -164,12 +165,12 @@ class Finish:
             value = facts["entrants"]["supervised"][context.target.metric]
             context.study.set_user_attr("baseline supervised, test part", round(value, 4))
 
-    def _adapted(self, encoder: Encoder, head: Head) -> Adapted:
+    def _adapted(self, encoder: Encoder, head: Classifier) -> Adapted:
         """The encoder and head for the target, adapted here or in an earlier run."""
         context, steps, done = self.context, self.steps, self.context.state("adapted")
         if done is not None and done["tuned"]:
             tuned, model = self._exported(context.folder.model)
-            return Adapted(tuned, model.head, **done)
+            return Adapted(tuned, _readout(model), **done)
         if done is not None:
             return Adapted(encoder, head, **done)
         if not steps.begun("finetune"):
@@ -203,15 +204,20 @@ class Finish:
             "se": entry.se,
         }
 
-    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Head | None = None) -> None:
+    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Classifier | None = None) -> None:
         context = self.context
-        classes = context.data.truth.names if head is not None else ()
-        export.write(encoder, path, context.preprocessing, context.card_facts(facts), head, classes)
+        truth = context.data.truth
+        meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
+        export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts))
 
-    def _exported(self, path: Path) -> tuple[Encoder, Exported]:
+    def _exported(self, path: Path) -> tuple[Encoder, Model]:
         """An encoder that was exported, in the very form that it had before, and as it was read."""
-        model, encoder = export.load(path), self.context.new_encoder(0)
-        stored = model.state_dict()
-        encoder.load_state_dict({name: stored[name] for name in encoder.state_dict()})
+        model, encoder = load(path), self.context.new_encoder(0)
+        encoder.load_state_dict(model.encoder.state_dict())
         encoder.low_precision = False
         return encoder.eval(), model
+
+
+def _readout(model: Model) -> Classifier:
+    assert isinstance(model.readout, Classifier)
+    return model.readout

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autossl.finish.tested import Entrant, Outcome, label_curve
 from autossl.record.folder import replace_file
 from autossl.record.stored import Damaged
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 CURVE = "label curve"
@@ -76,8 +76,8 @@ class Test:
         arrays: dict[str, Any] = {"facts": np.array(json.dumps(outcome.facts))}
         for name, head in outcome.heads.items():
             arrays[f"scores {name}"] = outcome.scores[name]
-            arrays[f"weights {name}"], arrays[f"intercept {name}"] = head.weights, head.intercept
-            arrays[f"penalty {name}"] = np.array(head.inverse_penalty)
+            for part, values in head.state_dict().items():
+                arrays[f"{part} {name}"] = values.cpu().numpy()
         replace_file(self.path, lambda file: np.savez(file, **arrays))
 
     def _read(self) -> None:
@@ -90,8 +90,8 @@ class Test:
         with np.load(self.path, allow_pickle=False) as stored:
             self.outcome.facts = json.loads(str(stored["facts"]))
             for name in self.outcome.facts["entrants"]:
-                weights, intercept = stored[f"weights {name}"], stored[f"intercept {name}"]
-                self.outcome.heads[name] = Head(weights, intercept, float(stored[f"penalty {name}"]))
+                weights, intercept = stored[f"linear.weight {name}"], stored[f"linear.bias {name}"]
+                self.outcome.heads[name] = Classifier.of(weights.T, intercept)
                 self.outcome.scores[name] = stored[f"scores {name}"]
 
     def _keep(self, embedding: NDArray[np.float32]) -> None:

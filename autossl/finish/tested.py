@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autossl.data.scarce import few_tested
 from autossl.nn.encoder import Encoder
 from autossl.proxies import bootstrap, interval, paired
-from autossl.targets import Head
+from autossl.targets.readouts import Classifier
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
@@ -26,7 +26,7 @@ class Entrant:
 
     name: str
     encoder: Encoder
-    head: Head | None = None
+    head: Classifier | None = None
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Outcome:
     """What the test gave: facts for people, and what later steps need."""
 
     facts: dict[str, Any] = field(default_factory=lambda: {"entrants": {}, "differences": {}})
-    heads: dict[str, Head] = field(default_factory=dict)
+    heads: dict[str, Classifier] = field(default_factory=dict)
     fitted: dict[str, Floats] = field(default_factory=dict)  # embeddings of the labelled images outside the test
     embeddings: dict[str, Floats] = field(default_factory=dict)  # of the test part
     scores: dict[str, Floats] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Outcome:
             head = context.target.fit_head(fitted, context.data.truth.strata[fit_rows], context.groups(fit_rows))
             self.fitted[entrant.name] = fitted
         self.heads[entrant.name], self.embeddings[entrant.name] = head, z
-        self._record(context, entrant.name, head.logits(z), rows)
+        self._record(context, entrant.name, head.answers(z), rows)
 
     def _record(self, context: Context, name: str, scores: Floats, rows: NDArray[np.int64]) -> None:
         y, groups, target = context.data.truth.strata[rows], context.groups(rows), context.target
@@ -99,7 +99,7 @@ def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bo
                 taken = draw_labels(y, count, [context.seed, count, draw])
                 groups = context.groups(fit_rows[taken])
                 head = target.fit_head(outcome.fitted[name][taken], y[taken], groups)
-                values.append(target.value(y_test, head.logits(outcome.embeddings[name])))
+                values.append(target.value(y_test, head.answers(outcome.embeddings[name])))
             points.append({"labels": count, "name": name, "mean": float(np.mean(values)), "sd": float(np.std(values))})
     for name in names:
         value = outcome.facts["entrants"][name][target.metric]

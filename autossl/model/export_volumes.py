@@ -1,36 +1,28 @@
-"""What an exported network for volumes holds: weights and arguments of a plain MONAI class, and a head beside them."""
+"""What an exported network for volumes holds: weights and arguments of a plain MONAI class."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.nn.volume_networks import VOLUMES, arguments
 from autossl.record.stored import Damaged
-from autossl.targets import Head
-
-HEAD = "head.safetensors"
 
 
-def write_network(encoder: Encoder, part: Path, own: Mapping[str, Any], head: Head | None) -> None:
-    """Write model.safetensors, config.json and, with a head, head.safetensors into the folder `part`."""
+def write_network(encoder: Encoder, part: Path, own: Mapping[str, Any]) -> None:
+    """Write model.safetensors and config.json into the folder `part`."""
     state = {name: value.detach().cpu().contiguous() for name, value in encoder.backbone.state_dict().items()}
     save_file(state, part / "model.safetensors", metadata={"format": "pt"})
-    if head is not None:
-        weight, bias = torch.from_numpy(head.weights.T.copy()), torch.from_numpy(head.intercept.copy())
-        save_file({"weight": weight, "bias": bias}, part / HEAD)
     config = {
         "architecture": encoder.name,
         "monai_class": VOLUMES[encoder.name].place,
         "monai_args": monai_args(encoder),
         "num_features": encoder.dim,
-        "num_classes": 0 if head is None else head.weights.shape[1],
         "model_args": encoder.model_args,
         **own,
     }
@@ -48,18 +40,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (SafetensorError, OSError) as fault:
         raise Damaged(file, type(fault).__name__) from None
-
-
-def read_head(root: Path) -> nn.Linear:
-    """The linear layer that `write_network` put beside the weights."""
-    state = read_tensors(root / HEAD)
-    try:
-        classes, dim = state["weight"].shape
-        layer = nn.Linear(dim, classes)
-        layer.load_state_dict(state)
-    except (LookupError, ValueError, RuntimeError) as fault:
-        raise Damaged(root / HEAD, type(fault).__name__) from None
-    return layer
 
 
 def network_lines(encoder: Encoder) -> list[str]:
@@ -92,5 +72,7 @@ def usage(encoder: Encoder, classes: int) -> list[str]:
         f"embedding = {called(encoder)}                         # of standardised volumes x (b, c, d, h, w)",
     ]
     if classes:
-        lines.append(f'head = load_file("PATH/{HEAD}")                    # logits: embedding @ weight.T + bias')
+        lines.append(
+            'head = load_file("PATH/readout.safetensors")  # embedding @ head["linear.weight"].T + head["linear.bias"]'
+        )
     return lines

@@ -151,6 +151,10 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
             window=one_of("kept", "ct", "robust"),
             depth=_typed("a text", str),
             floats=FLAG,
+            format=counted(1),
+            readout=TEXT,
+            arguments=_each(counted(1, 65_536)),
+            meaning=_with(task=TEXT, form=TEXT, about=TABLE),
         ),
     },
     "data.json": {

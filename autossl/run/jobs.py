@@ -14,6 +14,8 @@ from autossl.errors import UserError
 from autossl.errors.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.finish import anneal
 from autossl.model import export
+from autossl.model.load import load
+from autossl.model.model import Model
 from autossl.proxies import bootstrap, interval
 from autossl.record.clock import seconds
 from autossl.record.folder import check_folder, existing
@@ -39,7 +41,8 @@ def train_on(run: str | Path, candidate: int | str | None, time_limit: str, outp
             f"a scored candidate was wanted, found none numbered {candidate} in {run}; see autossl leaderboard"
         )
     encoder, facts = anneal.train_on(context, chosen, Terms(limit))
-    export.write(encoder, output, context.preprocessing, context.card_facts({"candidate": chosen.candidate, **facts}))
+    facts = context.card_facts({"candidate": chosen.candidate, **facts})
+    export.write(Model(encoder, context.preprocessing), output, facts)
     return output
 
 
@@ -59,7 +62,7 @@ def evaluate(
     if not folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
     context = open_context(folder)
-    model, target = export.load(folder.model), context.target
+    model, target = load(folder.model), context.target
     warning: dict[str, str] = {}
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
@@ -73,7 +76,7 @@ def evaluate(
         )  # fmt: skip
         images, y, groups, warning = found.images, found.truth.strata, found.groups, _shared(context, found.digests)
         patients = groups is not None
-    scores = model.logits_stored(images)
+    scores = model.answers_stored(images)
     values = target.metrics(y, scores)
     few = _few(context, y, groups, patients)
     draws = {} if few else bootstrap(y, scores, groups, draws=1000)
@@ -94,7 +97,7 @@ def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | Non
     return few_tested(there, "patient" if patients else "image", "this set")
 
 
-def _labelled(model: export.Exported, known: Truth, data: str, **columns: str | None) -> Fresh:
+def _labelled(model: Model, known: Truth, data: str, **columns: str | None) -> Fresh:
     """The labelled ones of these images, as the model takes them; UserError if there are none."""
     found = model.read(data, known=known, **columns)
     kept = found.truth.known

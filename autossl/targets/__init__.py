@@ -1,7 +1,7 @@
 """What an encoder is for: one file and one row per task."""
 
 from autossl.errors import UserError
-from autossl.targets.classification import Classification, Head, Score
+from autossl.targets.classification import Classification, Score
 
 TARGETS: dict[str, type[Classification]] = {"classification": Classification}
 
@@ -15,4 +15,4 @@ def target_class(task: str) -> type[Classification]:
     return TARGETS[task]
 
 
-__all__ = ["TARGETS", "Classification", "Head", "Score", "target_class"]
+__all__ = ["TARGETS", "Classification", "Score", "target_class"]

@@ -19,6 +19,7 @@ from autossl.proxies import (
     ridge,
     standardise,
 )
+from autossl.targets.readouts import NEVER, Classifier
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -41,19 +42,6 @@ class Score:
     collapsed: str  # why the embedding counts as collapsed, or empty
     predicted: Floats  # (n, classes), every row predicted without the patients of its fold
     seconds: float = 0.0  # that the proxies took, without the embedding
-
-
-@dataclass(frozen=True)
-class Head:
-    """A linear classifier on raw embeddings: scores are z @ weights + intercept."""
-
-    weights: Floats  # (d, classes)
-    intercept: Floats  # (classes,)
-    inverse_penalty: float
-
-    def logits(self, z: Floats) -> Floats:
-        """(n, d) -> (n, classes)."""
-        return np.asarray(z @ self.weights + self.intercept, dtype=np.float32)
 
 
 class Classification:
@@ -100,7 +88,7 @@ class Classification:
         fit = ridge(standardise(z), y, self.folds(y, groups), classes=len(self.classes))
         return np.asarray(fit.predict(standardise(z_new, z)), dtype=np.float32)
 
-    def fit_head(self, z: Floats, y: Ints, groups: Ints | None) -> Head:
+    def fit_head(self, z: Floats, y: Ints, groups: Ints | None) -> Classifier:
         """Multinomial logistic regression, class-balanced, its penalty chosen by log-loss on folds of whole patients.
 
         A class without samples is never predicted.
@@ -114,8 +102,8 @@ class Classification:
         )  # fmt: skip
         weights = probe.weights / std[:, None]
         intercept = probe.intercept - mean @ weights
-        intercept[np.bincount(y, minlength=count) == 0] = -1e4
-        return Head(weights.astype(np.float32), intercept.astype(np.float32), inverse_penalty=1 / probe.penalty)
+        intercept[np.bincount(y, minlength=count) == 0] = NEVER
+        return Classifier.of(weights.astype(np.float32), intercept.astype(np.float32))
 
     def value(self, y: Ints, scores: NDArray[Any]) -> float:
         """The study's metric of class scores (n, classes)."""

@@ -1,0 +1,147 @@
+"""An exported encoder, with the readout that labels gave it where they did: from pixels to embeddings and answers."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from autossl.data import Fresh, read_images
+from autossl.data.truth import FORMS, Truth
+from autossl.errors import UserError
+from autossl.errors.keywords import path_in
+from autossl.model.card import Preprocessing
+from autossl.nn.encoder import Encoder
+from autossl.targets.readouts import Readout
+from autossl.train.pool import at_a_time
+
+log = logging.getLogger("autossl")
+
+Floats = NDArray[np.float32]
+Stored = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the answers of a readout stand for: the task, and what is known of its labels (`Truth.about`)."""
+
+    task: str
+    form: str
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> Truth:
+        """The terms in which labels of new images are told."""
+        return FORMS[self.form].nothing(0, self.about)
+
+
+@final
+class Model(nn.Module):
+    """An encoder and how it is fed; called on standardised tensors it equals the plain network.
+
+    `readout` and `meaning` are None where no labels were seen.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        preprocessing: Preprocessing,
+        readout: Readout | None = None,
+        meaning: Meaning | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.preprocessing = encoder, preprocessing
+        self.readout, self.meaning = readout, meaning
+
+    @property
+    def dim(self) -> int:
+        """Width of an embedding."""
+        return self.encoder.dim
+
+    @property
+    def dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return self.encoder.dims
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that a classifier tells; empty for other models."""
+        return tuple(self.meaning.about.get("classes", ())) if self.meaning else ()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled embedding (b, d), also where there is a readout."""
+        return cast(Tensor, self.encoder(images))
+
+    def read(self, data: Any, **columns: Any) -> Fresh:
+        """Images in any supported form, resized and scaled as those of the study; UserError for what it cannot take."""
+        p = self.preprocessing
+        return read_images(
+            path_in(data, "the data"), p.image_size, self.encoder.channels, p.scale, dims=self.dims, window=p.window,
+            depth=p.depth, floats=p.floats, **columns,
+        )  # fmt: skip
+
+    def embed(self, data: Any, batch: int = 512) -> Floats:
+        """Embeddings (n, d) of images or volumes as they are: of any size, in the values of the study's own.
+
+        `data`: a path, a folder, a CSV, a Pillow image, an array (n, h, w[, c]) or (n, d, h, w[, c]), a tensor
+        (n, c, h, w) or (n, c, d, h, w) of whole numbers, or a list of paths or images. They are resized and scaled
+        as the study did; what is changed for the encoder's sake is logged. UserError for other values, channels or
+        shapes than the study's images had.
+        """
+        return self.embed_stored(self._told(data), batch)
+
+    def answers(self, data: Any, batch: int = 512) -> Floats:
+        """Raw answers (n, ...) of the readout for what `embed` takes; UserError without one."""
+        self._check_readout()
+        return self.answers_stored(self._told(data), batch)
+
+    def logits(self, data: Any, batch: int = 512) -> Floats:
+        """Class scores (n, classes) of a classifier for what `embed` takes; UserError for another model."""
+        if self.readout is not None and not self.classes:
+            task = self.meaning.task if self.meaning else "another task"
+            raise UserError(f"a model of classes was wanted, found one of {task}; call answers")
+        return self.answers(data, batch)
+
+    def embed_stored(self, images: Stored, batch: int = 512) -> Floats:
+        """Embeddings (n, d) of images (n, *space, c) that have the study's size and scale already."""
+        return self._batched(self.encoder, images, batch)
+
+    def answers_stored(self, images: Stored, batch: int = 512) -> Floats:
+        """Raw answers (n, ...) for images that have the study's size and scale already."""
+        self._check_readout()
+        readout = self.readout
+        assert readout is not None
+        return self._batched(lambda x: readout(self.encoder(x)), images, batch)
+
+    def standardise(self, images: Stored) -> Tensor:
+        """Images (b, *space, c) as stored to tensors (b, c, *space)."""
+        p = self.preprocessing
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(-1, *[1] * self.dims) for v in (p.mean, p.std))
+        x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).movedim(-1, 1)
+        device = next(self.parameters()).device
+        return ((x - mean) / std).to(device)
+
+    def _told(self, data: Any) -> Stored:
+        found = self.read(data)
+        for note in found.notes:
+            log.warning("%s", note)
+        return found.images
+
+    def _check_readout(self) -> None:
+        if self.readout is None:
+            raise UserError(
+                "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
+            )
+
+    def _batched(self, function: Callable[[Tensor], Tensor], images: Stored, batch: int) -> Floats:
+        batch = at_a_time(images, batch)
+        with torch.inference_mode():
+            parts = [
+                function(self.standardise(images[i : i + batch])).float().cpu().numpy()
+                for i in range(0, len(images), batch)
+            ]
+        return np.concatenate(parts)
