@@ -17,24 +17,25 @@ from autossl.proxies.knn_values import knn_values
 from autossl.proxies.lda import shrinkage_lda
 from autossl.proxies.logistic import LOGISTIC_PENALTIES, logistic
 from autossl.proxies.means import Episodes, few_shot, nearest_mean
+from autossl.proxies.measures import METRICS, Metric, score
 from autossl.proxies.metrics import (
-    METRICS,
     accuracy,
     average_precision,
     balanced_accuracy,
     dice,
     macro_auroc,
+    mae,
     miou,
     multilabel_auroc,
     quadratic_kappa,
     r2,
-    score,
     spearman,
 )
 from autossl.proxies.moments import Moments, moments
 from autossl.proxies.n_leep import n_leep
 from autossl.proxies.nca import nca_knn
 from autossl.proxies.objects import Objectness, froc, objectness
+from autossl.proxies.outcomes import Outcomes
 from autossl.proxies.panel import Panel, Reading, panel, read
 from autossl.proxies.parc import parc
 from autossl.proxies.probe import Probe
@@ -76,8 +77,10 @@ __all__ = [
     "Difference",
     "Episodes",
     "Evidence",
+    "Metric",
     "Moments",
     "Objectness",
+    "Outcomes",
     "Panel",
     "Probe",
     "Proxy",
@@ -116,6 +119,7 @@ __all__ = [
     "logistic",
     "logme",
     "macro_auroc",
+    "mae",
     "miou",
     "moments",
     "mst_dimension",

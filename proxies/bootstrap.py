@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import group_index
 from autossl.proxies.dispatch import device, on_device
-from autossl.proxies.metrics import METRICS
-from autossl.proxies.resampled import PREPARE
+from autossl.proxies.measures import METRICS
 from autossl.proxies.tiles import run_tiles, spans
 
 Array = NDArray[np.float64]
@@ -22,7 +21,7 @@ def bootstrap(
     scores: ArrayLike,
     groups: ArrayLike | None = None,
     *,
-    metrics: Sequence[str] = ("balanced_accuracy", "macro_auroc"),
+    metrics: Sequence[str],
     draws: int = 1000,
     seed: int = 0,
     folds: NDArray[np.int64] | None = None,
@@ -45,7 +44,7 @@ def bootstrap(
         raise ValueError(f"metrics must be among {', '.join(METRICS)} and draws positive, found {unknown}, {draws}.")
     owner = group_index(groups, len(np.asarray(y)))
     patients = int(owner.max()) + 1
-    prepared = {metric: PREPARE[metric](y, scores, owner, patients, folds) for metric in metrics}
+    prepared = {metric: METRICS[metric].prepare(y, scores, owner, patients, folds) for metric in metrics}
     values = {metric: np.empty(draws) for metric in metrics}
 
     def chunk(start: int, stop: int) -> None:

@@ -16,7 +16,7 @@ from autossl.proxies.folds import judging_folds
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
 from autossl.proxies.knn_values import knn_values
 from autossl.proxies.means import nearest_mean
-from autossl.proxies.metrics import score
+from autossl.proxies.measures import score
 from autossl.proxies.moments import Moments, moments
 from autossl.proxies.objects import Objectness, objectness
 from autossl.proxies.probe import Probe

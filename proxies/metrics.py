@@ -12,7 +12,7 @@ from autossl.proxies.folds import by_fold, within_folds
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Outcomes = list[tuple[NDArray[np.bool_], Array]]  # of each class or label: who has it, and everyone's score
+Ranked = list[tuple[NDArray[np.bool_], Array]]  # of each class or label: who has it, and everyone's score
 
 
 def accuracy(y: ArrayLike, predicted: ArrayLike) -> float:
@@ -59,6 +59,12 @@ def average_precision(y: ArrayLike, scores: ArrayLike) -> float:
     so values of sets with different prevalence cannot be compared.
     """
     return _macro(precision_of_class, of_labels(y, scores) if np.ndim(y) == 2 else of_classes(y, scores))
+
+
+def mae(y: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean absolute error of predictions (n,) or (n, t), the mean over the targets, in their units."""
+    truth = score_matrix(y, len(np.asarray(y)))
+    return float(np.abs(truth - score_matrix(predicted, *truth.shape)).mean())
 
 
 def r2(y: ArrayLike, predicted: ArrayLike) -> float:
@@ -124,14 +130,14 @@ def miou(y: ArrayLike, scores: ArrayLike) -> float:
     return float(mean_of_defined(overlaps(*(table.sum(axis=0) for table in overlap_tables(y, scores)))[1]))
 
 
-def of_classes(y: ArrayLike, scores: ArrayLike) -> Outcomes:
+def of_classes(y: ArrayLike, scores: ArrayLike) -> Ranked:
     """One class against the rest, for every class present: y (n,) class indices, scores (n, c)."""
     table = score_matrix(scores, len(np.asarray(y)))
     truth = class_index(y, table.shape[1], len(table))
     return [(truth == c, table[:, c]) for c in np.unique(truth)]
 
 
-def of_labels(y: ArrayLike, scores: ArrayLike) -> Outcomes:
+def of_labels(y: ArrayLike, scores: ArrayLike) -> Ranked:
     """Every label: y (n, t) or (n,) in {0, 1}, scores of the same shape."""
     truth = score_matrix(y, len(np.asarray(y)))
     table = score_matrix(scores, *truth.shape)
@@ -212,7 +218,7 @@ def _centred_ranks(values: Array) -> Array:
     return ranks
 
 
-def _macro(of: Callable[[NDArray[np.bool_], Array], float], outcomes: Outcomes) -> float:
+def _macro(of: Callable[[NDArray[np.bool_], Array], float], outcomes: Ranked) -> float:
     values = [of(positive, scores) for positive, scores in outcomes if positive.any() and not positive.all()]
     return float(mean_of_defined(np.array(values)))
 
@@ -252,7 +258,8 @@ def _largest(scores):  # type: ignore[no-untyped-def]
     return places
 
 
-def _of_scores(y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
+def balanced_accuracy_of_scores(y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
+    """The same of class scores (n, c), whose largest is what is predicted; within `folds` (n,) where given."""
     table = np.asarray(scores)
     if folds is None:
         return balanced_accuracy(y, _largest(table), table.shape[1])
@@ -262,39 +269,6 @@ def _of_scores(y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> fl
     return float(mean_of_defined(np.where(sizes > 0, hits / np.where(sizes > 0, sizes, 1), np.nan)))
 
 
-def _accuracy_of_scores(y: ArrayLike, scores: ArrayLike) -> float:
+def accuracy_of_scores(y: ArrayLike, scores: ArrayLike) -> float:
+    """Share of samples whose class has the largest of the scores (n, c)."""
     return accuracy(y, _largest(np.asarray(scores)))
-
-
-# Metrics by name, each a function of truth and scores. Of classes: truth is a class index, scores (n, c); of values:
-# truth and predictions are (n,) or (n, t). Those in both take either, those of WITHIN_FOLDS folds as well.
-METRICS: dict[str, Callable[..., float]] = {
-    "accuracy": _accuracy_of_scores,
-    "balanced_accuracy": _of_scores,
-    "macro_auroc": macro_auroc,
-    "average_precision": average_precision,
-    "dice": dice,
-    "miou": miou,
-    "r2": r2,
-    "spearman": spearman,
-    "quadratic_kappa": quadratic_kappa,
-    "multilabel_auroc": multilabel_auroc,
-}
-OF_CLASSES = frozenset({"accuracy", "balanced_accuracy", "macro_auroc", "average_precision", "dice", "miou"})
-OF_VALUES = frozenset({"r2", "spearman", "quadratic_kappa", "multilabel_auroc", "average_precision", "dice", "miou"})
-
-
-WITHIN_FOLDS = frozenset({"balanced_accuracy", "macro_auroc", "spearman", "quadratic_kappa", "multilabel_auroc"})
-
-
-def score(metric: str, y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
-    """Computes a metric of METRICS by name from scores (n, c).
-
-    Scores that were predicted fold by fold come from several fits. With their `folds` (n,), see `judging_folds`,
-    metrics of WITHIN_FOLDS compare within each of them only; the others, of values or shares, need no comparison.
-    """
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}.")
-    if folds is None or metric not in WITHIN_FOLDS:
-        return METRICS[metric](y, scores)
-    return METRICS[metric](y, scores, folds)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.evidence import Estimate, Evidence, Predicted, Queries
-from autossl.proxies.metrics import score
+from autossl.proxies.measures import score
 from autossl.proxies.statistics import standard_error
 from autossl.proxies.table import PROXIES, QUICK, Proxy
 

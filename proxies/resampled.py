@@ -1,7 +1,6 @@
 """Every metric prepared for patient draws: what does not change between draws is summed up or sorted once."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from autossl.proxies.checks import class_index, score_matrix
 from autossl.proxies.folds import by_fold, within_folds
 from autossl.proxies.metrics import (
-    Outcomes,
+    Ranked,
     kappa,
     mean_of_defined,
     moments_of_ratings,
@@ -49,7 +48,7 @@ def _recalls(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds
     return _sums(onehot * right[:, None], owner, patients), _sums(onehot, owner, patients)
 
 
-def _balanced_accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
+def balanced_accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
     right, sizes = _recalls(y, scores, owner, patients, folds)
 
     def of(counts: Array) -> Array:
@@ -59,12 +58,12 @@ def _balanced_accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: 
     return of
 
 
-def _accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+def accuracy(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
     right, sizes = (table.sum(axis=1) for table in _recalls(y, scores, owner, patients, None))
     return lambda counts: (counts.T @ right) / (counts.T @ sizes)
 
 
-def _r2(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+def r2(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
     truth = score_matrix(y, len(owner))
     truth = truth - truth.mean(axis=0)  # or the sums of squares would lose digits
     errors = score_matrix(y, len(owner)) - score_matrix(scores, *truth.shape)
@@ -79,12 +78,19 @@ def _r2(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) 
     return of
 
 
-def _overlap(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+def mae(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    truth = score_matrix(y, len(owner))
+    misses = _sums(np.abs(truth - score_matrix(scores, *truth.shape)), owner, patients).mean(axis=1)
+    sizes = np.bincount(owner, minlength=patients).astype(np.float64)
+    return lambda counts: (counts.T @ misses) / (counts.T @ sizes)
+
+
+def overlap(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
     tables = [_sums(table, owner, patients) for table in overlap_tables(y, scores)]
     return lambda counts: mean_of_defined(overlaps(*(counts.T @ table for table in tables))[which])
 
 
-def _quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
+def quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
     """Predictions are clipped to the range of the truth that was drawn; few ranges occur, each is summed up once."""
     truth, guess = ordinal(y, scores)
     lows, highs = np.full(patients, np.inf), np.full(patients, -np.inf)
@@ -108,7 +114,7 @@ def _quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: in
     return of
 
 
-def _spearman(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
+def spearman(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:
     truth = score_matrix(y, len(owner))
     guess = score_matrix(scores, *truth.shape)
     orders = [[by_fold(column, folds) for column in table.T] for table in (truth, guess)]
@@ -126,8 +132,8 @@ def _spearman(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, fold
     return of
 
 
-def _ranked(
-    outcomes: Callable[[ArrayLike, ArrayLike], Outcomes],
+def ranked(
+    outcomes: Callable[[ArrayLike, ArrayLike], Ranked],
     kernel: Callable[..., Array],
     y: ArrayLike,
     scores: ArrayLike,
@@ -143,12 +149,12 @@ def _ranked(
     return lambda counts: mean_of_defined(np.stack([kernel(*columns, counts) for columns in ranked], axis=1))
 
 
-def _of_either(y: ArrayLike, scores: ArrayLike) -> Outcomes:
+def of_either(y: ArrayLike, scores: ArrayLike) -> Ranked:
     return of_labels(y, scores) if np.ndim(y) == 2 else of_classes(y, scores)
 
 
 @njit(cache=True, nogil=True)
-def _areas(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-def]
+def areas(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-def]
     """Area under the ROC curve over pairs of a fold in each draw, from ascending scores; equal scores count half.
 
     The innermost loops run over draws, which lie side by side in memory, so that they are vectorised.
@@ -184,7 +190,7 @@ def _areas(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _precisions(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-def]
+def precisions(positive, scores, folds, owner, counts):  # type: ignore[no-untyped-def]
     """Average precision in each draw, from scores in ascending order; folds are not told apart."""
     draws = counts.shape[1]
     hits, seen, ups, total = np.zeros(draws), np.zeros(draws), np.zeros(draws), np.zeros(draws)
@@ -250,17 +256,3 @@ def _rank_correlation(first, second, owner, counts):  # type: ignore[no-untyped-
         scale = np.sqrt(spread[draw] * other[draw])
         product[draw] = product[draw] / scale if scale > 0 else (0.0 if spread[draw] > 0 else np.nan)
     return product
-
-
-PREPARE: dict[str, Prepare] = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "macro_auroc": partial(_ranked, of_classes, _areas),
-    "average_precision": partial(_ranked, _of_either, _precisions),
-    "dice": partial(_overlap, 0),
-    "miou": partial(_overlap, 1),
-    "r2": _r2,
-    "spearman": _spearman,
-    "quadratic_kappa": _quadratic_kappa,
-    "multilabel_auroc": partial(_ranked, of_labels, _areas),
-}

@@ -8,22 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.checks import group_index
-from autossl.proxies.metrics import METRICS, accuracy, balanced_accuracy, macro_auroc, r2, score
-
-__all__ = [
-    "METRICS",
-    "Difference",
-    "accuracy",
-    "balanced_accuracy",
-    "bootstrap",
-    "detectable_difference",
-    "interval",
-    "macro_auroc",
-    "paired",
-    "r2",
-    "score",
-    "standard_error",
-]
+from autossl.proxies.measures import score
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from autossl.proxies.evidence import DENSE, TASKS, Estimate, Evidence, Predicted
 from autossl.proxies.lda import shrinkage_lda
 from autossl.proxies.logistic import logistic
 from autossl.proxies.means import few_shot
-from autossl.proxies.metrics import score
+from autossl.proxies.measures import score
 from autossl.proxies.n_leep import n_leep
 from autossl.proxies.nca import nca_knn
 from autossl.proxies.parc import parc

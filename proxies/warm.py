@@ -10,7 +10,7 @@ from autossl.proxies.knn import knn_votes
 from autossl.proxies.knn_values import knn_values
 from autossl.proxies.leave_out import decompose, leave_out_in
 from autossl.proxies.logistic import logistic
-from autossl.proxies.metrics import score
+from autossl.proxies.measures import score
 from autossl.proxies.objects import froc
 from autossl.proxies.retrieval import retrieval
 from autossl.proxies.ridge import ridge
@@ -31,7 +31,7 @@ def warm_up(everything: bool = True) -> float:
     for number in (np.float32, np.float64):
         none = np.zeros((1, 12, 2), np.float32)
         leave_out_in(np.dtype(number), problem, np.arange(12) // 2, np.ones(1), np.zeros(1, np.int64), none)
-    bootstrap(labels, fitted.scores, draws=2)
+    bootstrap(labels, fitted.scores, metrics=("balanced_accuracy", "macro_auroc"), draws=2)
     for metric in ("balanced_accuracy", "macro_auroc"):
         score(metric, labels, fitted.scores)
     logistic(z, labels, classes=2, penalties=[1.0])

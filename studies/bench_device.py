@@ -34,6 +34,8 @@ FLOORS = {
     "ridge, 45 penalties, leave-patient-out": "Gram, float64",
 }
 
+AREAS = ("balanced_accuracy", "macro_auroc")
+
 
 def sample(n: int, d: int, classes: int, seed: int) -> tuple[torch.Tensor, NDArray[np.int64], NDArray[np.int64]]:
     """Made-up embeddings on the device, labels, and patients with 1 to 8 images each."""
@@ -109,7 +111,7 @@ def panel_operations(n: int, d: int, classes: int) -> Operations:
         "eigh d x d, torch": lambda: torch.linalg.eigh(gram),
         "ridge, 45 penalties, leave-one-out": lambda: ridge(z, labels, classes=classes),
         "ridge, 45 penalties, leave-patient-out": lambda: ridge(z, labels, groups, classes=classes),
-        "1,000 bootstraps, accuracy and areas": lambda: bootstrap(labels, scores, groups),
+        "1,000 bootstraps, accuracy and areas": lambda: bootstrap(labels, scores, groups, metrics=AREAS),
         "panel, leave-patient-out": lambda: panel(z, labels, groups),
         "panel, n / 4 queries": lambda: panel(z, labels, groups, Queries(asked, query_labels, query_groups)),
     }

@@ -48,6 +48,8 @@ PANEL = (
     *("rankme", "participation", "stable_rank", "alpha_req"),
 )
 
+AREAS = ("balanced_accuracy", "macro_auroc")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -99,7 +101,7 @@ def proxy_operations(s: Sample) -> Operations:
         "ridge, 45 penalties, leave-patient-out": lambda: ridge(s.bank, s.labels, s.groups, classes=s.classes),
         "collapse detectors": lambda: collapse(s.bank),
         "spectrum": lambda: spectrum(s.bank),
-        "1,000 patient bootstraps": lambda: bootstrap(s.query_labels, fitted, s.query_groups),
+        "1,000 patient bootstraps": lambda: bootstrap(s.query_labels, fitted, s.query_groups, metrics=AREAS),
         "panel, m queries": lambda: panel(s.bank, s.labels, s.groups, asked, scores=PANEL),
         "panel, leave-patient-out": lambda: panel(s.bank, s.labels, s.groups, scores=PANEL),
         "logistic, path of penalties, 5 folds": lambda: logistic(

@@ -12,7 +12,7 @@ from autossl.data.truth import Classes
 from autossl.finish import adapt as adaptation
 from autossl.finish.adapt import adapt
 from autossl.finish.baselines import untrained
-from autossl.targets.readouts import Classifier
+from autossl.targets import Readout, Seen
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
 
@@ -35,10 +35,10 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return open_context(study.folder)
 
 
-def probe(context: Context) -> Classifier:
+def probe(context: Context) -> Readout:
     rows = context.rows(PROBE, SELECTION, labelled=True)
     z = context.embed(untrained(context), rows)
-    return context.target.fit_head(z, context.data.truth.strata[rows], context.groups(rows))
+    return context.judged.probe(Seen.of(z), context.truth(rows), context.groups(rows))
 
 
 def test_more_than_250_labels_are_tried_both_ways_and_the_better_is_taken(context: Context) -> None:
@@ -82,4 +82,5 @@ def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None
     changed = replace(context, data=replace(context.data, truth=Classes(labels, context.data.truth.names)))
     second = adapt(changed, untrained(context), probe(context), Terms(), lambda _: None)
     assert first.facts == second.facts
-    assert torch.equal(first.head.linear.weight, second.head.linear.weight)
+    for own, other in zip(first.head.parameters(), second.head.parameters(), strict=True):
+        assert torch.equal(own, other)

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 
 from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.dense import Dense, dense_knn, dense_ridge, draw_tokens
-from autossl.proxies.metrics import score
+from autossl.proxies.measures import score
 
 Scorer = Callable[..., Dense]
 SCORERS = pytest.mark.parametrize("scorer", [dense_ridge, dense_knn])

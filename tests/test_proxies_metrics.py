@@ -11,8 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, jaccard_score, roc_auc_score
 
 from autossl.proxies.bootstrap import bootstrap, bootstrap_mean
-from autossl.proxies.metrics import METRICS, OF_CLASSES, OF_VALUES, score
-from autossl.proxies.resampled import PREPARE
+from autossl.proxies.measures import METRICS, score
 
 Array = NDArray[np.float64]
 
@@ -123,7 +122,7 @@ def test_metrics_agree_with_scikit_learn_and_scipy() -> None:
 def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Truth and scores such as the metric takes, with ties."""
     scores = rng.integers(0, 5, (n, t)) / 2
-    if metric in ("r2", "spearman"):
+    if metric in ("r2", "mae", "spearman"):
         return rng.integers(0, 4, (n, t)).astype(float), scores
     if metric == "quadratic_kappa":
         return rng.integers(-1, 3, n), scores[:, 0]
@@ -148,7 +147,7 @@ def test_each_draw_is_the_metric_of_the_resampled_patients(
     picks = np.random.default_rng([seed, 0]).integers(0, len(ids), (3, len(ids)), dtype=np.int32)
     for value, picked in zip(values, picks, strict=True):
         rows = np.concatenate([np.flatnonzero(groups == ids[p]) for p in picked])
-        assert value == pytest.approx(METRICS[metric](y[rows], scores[rows]), nan_ok=True, abs=1e-9)
+        assert value == pytest.approx(METRICS[metric].of(y[rows], scores[rows]), nan_ok=True, abs=1e-9)
 
 
 def test_a_draw_in_which_a_metric_is_undefined_is_nan() -> None:
@@ -175,9 +174,37 @@ def test_a_mean_over_samples_is_drawn_by_patient() -> None:
         bootstrap_mean(np.ones((2, 2)))
 
 
-def test_every_metric_has_a_bootstrap_and_a_kind_of_truth() -> None:
-    assert list(PREPARE) == list(METRICS)
-    assert METRICS.keys() == OF_CLASSES | OF_VALUES
+def test_every_metric_has_words_a_range_and_a_best() -> None:
+    assert len({row.words for row in METRICS.values()}) == len(METRICS)
+    y, rng = np.arange(40) % 2, np.random.default_rng(0)
+    for name, row in METRICS.items():
+        assert row.kinds
+        truth = y if "classes" in row.kinds else y[:, None].astype(float)
+        perfect = np.eye(2)[y] if "classes" in row.kinds else truth
+        if name in ("dice", "miou"):
+            truth = perfect
+        noise = rng.normal(size=perfect.shape)
+        if name in ("dice", "miou"):
+            noise = np.eye(2)[rng.permutation(y)]
+        best, worse = row.of(truth, perfect), row.of(truth, noise)
+        assert row.low <= worse <= row.high
+        assert best == pytest.approx(row.high if row.better == "higher" else row.low)
+        assert row.worth(best) > row.worth(worse)
+
+
+def test_metrics_are_written_with_their_digits_and_sign() -> None:
+    assert METRICS["accuracy"].text(0.5) == "0.500"
+    assert METRICS["accuracy"].text(0.5, signed=True) == "+0.500"
+    assert METRICS["mae"].text(123456.0) == "123500"
+    assert METRICS["mae"].worth(2.0) == -2.0
+
+
+def test_mean_absolute_error_is_that_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    y, guess = rng.normal(size=(2, 30, 2))
+    assert METRICS["mae"].of(y, guess) == pytest.approx(
+        np.mean([np.mean(np.abs(y[:, t] - guess[:, t])) for t in (0, 1)])
+    )
 
 
 def test_edges() -> None:
@@ -203,4 +230,4 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         score("dice", -np.eye(2) + 2 * np.array([[0, 0], [0, 1]]), np.eye(2))
     for metric in METRICS:
         with pytest.raises(ValueError, match="finite"):
-            bootstrap([0, 1], np.full((2, 2) if metric in OF_CLASSES else 2, np.nan), metrics=(metric,))
+            bootstrap([0, 1], np.full((2, 2) if "classes" in METRICS[metric].kinds else 2, np.nan), metrics=(metric,))

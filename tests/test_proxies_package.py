@@ -62,7 +62,7 @@ p.logistic(z, y, g, classes=3); p.logistic(z, y, np.zeros(700), classes=3)
 p.panel(z, y, g, scores="all", draws=5); p.panel(z, z[:, 0], g, task="regression", draws=5)
 p.panel(z.reshape(70, 10, 1, 20), y.reshape(70, 10, 1), task="detection", draws=5)
 p.panel(z.reshape(70, 10, 20), y.reshape(70, 10), task="segmentation", draws=5)
-p.bootstrap(y, z[:, :3], g); p.collapse(z); p.spectrum(z)
+p.bootstrap(y, z[:, :3], g, metrics=('accuracy',)); p.collapse(z); p.spectrum(z)
 print(before > 6, sum(len(k.signatures) for k in kernels) - before)"""
     found = run(code)
     assert found.stdout.strip() == "True 0", found.stderr

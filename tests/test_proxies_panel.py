@@ -26,7 +26,7 @@ from autossl.proxies import (
 )
 from autossl.proxies.evidence import Queries
 from autossl.proxies.means import nearest_mean
-from autossl.proxies.metrics import score as score_of
+from autossl.proxies.measures import score as score_of
 from autossl.proxies.metrics import spearman
 from autossl.proxies.panel import Panel, panel
 from autossl.proxies.table import PROXIES

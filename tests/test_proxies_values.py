@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from autossl.proxies import neighbours
 from autossl.proxies.knn import knn_votes
 from autossl.proxies.knn_values import knn_values
-from autossl.proxies.metrics import score
+from autossl.proxies.measures import score
 
 
 def slow_values(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from autossl.finish.baselines import Fitted, fit
 from autossl.nn.encoder import Encoder
-from autossl.proxies import Difference, paired
-from autossl.targets.readouts import Classifier
+from autossl.proxies import Difference
+from autossl.targets import Judged, Readout
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context
 
@@ -26,12 +26,12 @@ class Adapted:
     """The encoder and head for the target, which adaptation it is and why; `tuned` is False where both are as given."""
 
     encoder: Encoder
-    head: Classifier
+    head: Readout
     tuned: bool
     facts: dict[str, Any]
 
 
-def adapt(context: Context, encoder: Encoder, head: Classifier, terms: Terms, say: Callable[[str], None]) -> Adapted:
+def adapt(context: Context, encoder: Encoder, head: Readout, terms: Terms, say: Callable[[str], None]) -> Adapted:
     """Adapt `encoder`, whose probe is `head`, on these terms as the study's settings say.
 
     A fine-tune that a stop cuts short is dropped. The one that is tried has its own checkpoint beside `terms.path`.
@@ -40,7 +40,7 @@ def adapt(context: Context, encoder: Encoder, head: Classifier, terms: Terms, sa
     the better of the two is taken.
     """
     began, spent = time.monotonic(), 0.0
-    chosen, why = context.target.adaptation(
+    chosen, why = context.judged.adaptation(
         context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
     )
     facts: dict[str, Any] = {"chosen": "frozen", "why": why}
@@ -51,7 +51,7 @@ def adapt(context: Context, encoder: Encoder, head: Classifier, terms: Terms, sa
     if chosen == "auto":
         say("trying a fine-tune on the selection part")
         gap, scores, spent = _tried(context, encoder, _half(terms))
-        facts = {**facts, **scores, "why": _decided(gap, scores)}
+        facts = {**facts, **scores, "why": _decided(context.judged, gap, scores)}
         if gap is None or gap.value <= 0:
             return Adapted(encoder, head, False, facts)
     say("fine-tuning on the labels")
@@ -75,31 +75,30 @@ def _tried(context: Context, encoder: Encoder, terms: Terms) -> tuple[Difference
     """Fine-tuned minus frozen on the selection part, both fitted on the probe part, the score of each, and seconds."""
     began = time.monotonic()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
-    head = context.target.fit_head(context.embed(encoder, rows), context.data.truth.strata[rows], context.groups(rows))
-    frozen = head.answers(context.embed(encoder, judged))
+    target, patients = context.judged, context.groups(judged)
+    head = target.probe(context.see(encoder, rows), context.truth(rows), context.groups(rows))
+    frozen = context.outcomes(context.see(encoder, judged), head, judged)
     tuned = _tuned(context, encoder, head, rows, terms.after(time.monotonic() - began))
     if tuned is None:
         return None, {}, 0.0
-    finetuned = tuned.head.answers(context.embed(tuned.encoder, judged))
-    y, target = context.data.truth.strata[judged], context.target
-    gap = paired(y, finetuned, frozen, context.groups(judged), target.metric, draws=400)
-    scores = {"frozen": target.value(y, frozen), "finetuned": target.value(y, finetuned), "se": gap.se}
+    finetuned = context.outcomes(context.see(tuned.encoder, judged), tuned.head, judged)
+    gap = finetuned.minus(frozen, target.metric, patients, draws=400)
+    scores = {"frozen": frozen.value(target.metric), "finetuned": finetuned.value(target.metric), "se": gap.se}
     return gap, scores, tuned.seconds
 
 
-def _decided(gap: Difference | None, scores: dict[str, float]) -> str:
+def _decided(target: Judged, gap: Difference | None, scores: dict[str, float]) -> str:
     """Why, in words."""
     if gap is None:
         return NO_TIME
+    text = target.measure.text
     return (
-        f"on the selection part fine-tuning scored {scores['finetuned']:.3f} and a probe on the frozen encoder "
-        f"{scores['frozen']:.3f} (the difference is known to ± {gap.se:.3f})"
+        f"on the selection part fine-tuning scored {text(scores['finetuned'])} and a probe on the frozen encoder "
+        f"{text(scores['frozen'])} (the difference is known to ± {text(gap.se)})"
     )
 
 
-def _tuned(
-    context: Context, encoder: Encoder, head: Classifier, rows: NDArray[np.int64], terms: Terms
-) -> Fitted | None:
+def _tuned(context: Context, encoder: Encoder, head: Readout, rows: NDArray[np.int64], terms: Terms) -> Fitted | None:
     """A copy of the encoder and its head, trained on these labels; None without time for it."""
     copy = context.new_encoder(0)
     copy.load_state_dict(encoder.state_dict())

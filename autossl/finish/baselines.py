@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext.base import Pretext
-from autossl.targets.readouts import Classifier
+from autossl.targets import Readout
 from autossl.train.loop import Run, Settings, settle_norms
 from autossl.train.pool import Pool
 from autossl.train.resumable import Terms, Training
@@ -37,7 +37,7 @@ class Supervised(Pretext):
     passes: ClassVar[float] = 1.0
     paper: ClassVar[str] = ""
 
-    def __init__(self, encoder: Encoder, views: Views, readout: Classifier) -> None:
+    def __init__(self, encoder: Encoder, views: Views, readout: Readout) -> None:
         super().__init__(encoder, views)
         self.readout = readout
 
@@ -52,7 +52,7 @@ class Trained:
     """A network trained on labels: its encoder, its own head, what it scored on the selection part, and how."""
 
     encoder: Encoder
-    head: Classifier
+    head: Readout
     selection: float | None  # None: no search, one default run
     settings: dict[str, float]
     seconds: float
@@ -62,7 +62,7 @@ class Fitted(NamedTuple):
     """A network fitted to labels, and the seconds that took, those before a kill included."""
 
     encoder: Encoder
-    head: Classifier
+    head: Readout
     seconds: float
 
 
@@ -123,7 +123,7 @@ def fit(
     encoder: Encoder,
     setting: tuple[float, float, float],
     terms: Terms,
-    head: Classifier | None = None,
+    head: Readout | None = None,
 ) -> Fitted | None:
     """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
 
@@ -145,15 +145,13 @@ def _run(
     rows: NDArray[np.int64],
     encoder: Encoder,
     setting: tuple[float, float, float],
-    head: Classifier | None,
+    head: Readout | None,
 ) -> Run:
     """Training on labels before its first step."""
     lr, crop_min, jitter = setting
-    data, classes = context.data, len(context.data.truth.names)
-    labels = data.truth.strata[rows]
+    data = context.data
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
-    readout = Classifier(encoder.dim, classes)
-    readout.balance(labels)
+    readout = context.judged.readout(encoder, context.truth(rows))
     if head is not None:
         readout.load_state_dict(head.state_dict())
     method = Supervised(encoder, views, readout)
@@ -165,7 +163,7 @@ def _run(
     return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
 
 
-def selection_value(context: Context, encoder: Encoder, head: Classifier) -> float:
+def selection_value(context: Context, encoder: Encoder, head: Readout) -> float:
     """The study's metric of a network on the selection part."""
     rows = context.rows(SELECTION, labelled=True)
-    return context.target.value(context.data.truth.strata[rows], head.answers(context.embed(encoder, rows)))
+    return context.outcomes(context.see(encoder, rows), head, rows).value(context.target.metric)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autossl.errors import NoCandidate
 from autossl.finish.anneal import encoder_of, fresh_run
 from autossl.finish.steps import Steps
 from autossl.nn.encoder import Encoder
+from autossl.proxies import Outcomes
 from autossl.record.entries import Entry
 from autossl.record.journal import entries
 from autossl.train.resumable import Terms, Training
@@ -106,12 +106,12 @@ def _replicated(steps: Steps, finalist: Finalist, number: int) -> Finalist:
 
 def selection_score(context: Context, encoder: Encoder) -> float:
     """The study's metric on the selection part, fitted on the probe part."""
-    labels = context.data.truth.strata[context.rows(SELECTION, labelled=True)]
-    return context.target.value(labels, selection_scores(context, encoder))
+    return selection_outcomes(context, encoder).value(context.target.metric)
 
 
-def selection_scores(context: Context, encoder: Encoder) -> NDArray[np.float32]:
-    """Class scores (n, c) of the labelled images of the selection part, by a probe fitted on the probe part."""
+def selection_outcomes(context: Context, encoder: Encoder) -> Outcomes:
+    """What the probe of the aligned score, fitted on the probe part, says of the selection part's labelled images."""
     fit_rows, rows = context.scored_rows, context.rows(SELECTION, labelled=True)
-    z, z_new = context.embed(encoder, fit_rows), context.embed(encoder, rows)
-    return context.target.transfer(z, context.data.truth.strata[fit_rows], context.groups(fit_rows), z_new)
+    seen, new = context.see(encoder, fit_rows), context.see(encoder, rows)
+    raw = context.judged.transfer(seen, context.truth(fit_rows), context.groups(fit_rows), new)
+    return context.judged.judge(raw, context.truth(rows))

@@ -11,13 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from autossl.finish import baselines
 from autossl.finish.adapt import Adapted, adapt
 from autossl.finish.anneal import encoder_of, hyperparameters_of, train_on
-from autossl.finish.finalists import Finalist, none_scored, select, selection_scores
+from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
 from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import ADAPTED, Entrant
@@ -25,9 +22,9 @@ from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
-from autossl.proxies import Difference, paired
+from autossl.proxies import Difference, Outcomes
 from autossl.record.entries import Entry
-from autossl.targets.readouts import Classifier
+from autossl.targets import Readout
 from autossl.trials.context import SELECTION, Context
 from autossl.trials.segments import leave_nothing
 
@@ -111,25 +108,25 @@ class Finish:
         why = "a stop was asked for" if steps.stopped else "no time"
         final: dict[str, Any] = {"kept": False, "why": why, "selection_before": best.selection[0]}
         if path.is_file() or steps.left("final training") != 0:
-            before = selection_scores(context, encoder)
+            before = selection_outcomes(context, encoder)
             self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
             trained, facts = train_on(context, entry, steps.terms("final training", path))
-            final = {**self._judged(before, selection_scores(context, trained)), **facts}
+            final = {**self._judged(before, selection_outcomes(context, trained)), **facts}
             encoder = trained if final["kept"] else encoder
             self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
         context.remember(final=final)
         steps.forget("final")
         return encoder, final
 
-    def _judged(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, Any]:
-        """Whether the final training is kept, by the selection scores before and after it."""
+    def _judged(self, before: Outcomes, after: Outcomes) -> dict[str, Any]:
+        """Whether the final training is kept, by what the selection part says before and after it."""
         context, rows = self.context, self.context.rows(SELECTION, labelled=True)
-        labels, metric = context.data.truth.strata[rows], context.target.metric
-        gap = paired(labels, after, before, context.groups(rows), metric, draws=400)
+        metric, text = context.target.metric, context.target.measure.text
+        gap = after.minus(before, metric, context.groups(rows), draws=400)
         kept = not clearly_fell(gap)
-        values = [context.target.value(labels, scores) for scores in (before, after)]
-        word = "kept" if kept else "not kept"
-        log.info("selection score %.3f before the final training, %.3f after (± %.3f): %s", *values, gap.se, word)
+        values = [found.value(metric) for found in (before, after)]
+        told = (*map(text, values), text(gap.se), "kept" if kept else "not kept")
+        log.info("selection score %s before the final training, %s after (± %s): %s", *told)
         return {"kept": kept, "selection_before": values[0], "selection_after": values[1], "selection_se": gap.se}
 
     def _evaluate(
@@ -165,7 +162,7 @@ class Finish:
             value = facts["entrants"]["supervised"][context.target.metric]
             context.study.set_user_attr("baseline supervised, test part", round(value, 4))
 
-    def _adapted(self, encoder: Encoder, head: Classifier) -> Adapted:
+    def _adapted(self, encoder: Encoder, head: Readout) -> Adapted:
         """The encoder and head for the target, adapted here or in an earlier run."""
         context, steps, done = self.context, self.steps, self.context.state("adapted")
         if done is not None and done["tuned"]:
@@ -204,7 +201,7 @@ class Finish:
             "se": entry.se,
         }
 
-    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Classifier | None = None) -> None:
+    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Readout | None = None) -> None:
         context = self.context
         truth = context.data.truth
         meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
@@ -218,6 +215,6 @@ class Finish:
         return encoder.eval(), model
 
 
-def _readout(model: Model) -> Classifier:
-    assert isinstance(model.readout, Classifier)
+def _readout(model: Model) -> Readout:
+    assert model.readout is not None
     return model.readout

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from autossl.finish.tested import Entrant, Outcome, label_curve
+from autossl.proxies import METRICS, Outcomes
 from autossl.record.folder import replace_file
 from autossl.record.stored import Damaged
-from autossl.targets.readouts import Classifier
+from autossl.targets import Judged
+from autossl.targets.readouts import made_again
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 CURVE = "label curve"
@@ -32,7 +35,12 @@ class Test:
         elif self.path.is_file():
             self._read()
         rows, labelled = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
-        self.outcome.facts |= {"images": len(rows), "labels": len(labelled), "metric": context.target.metric}
+        self.outcome.facts |= {
+            "images": len(rows),
+            "labels": len(labelled),
+            "metric": context.target.metric,
+            "metrics": shown(context.judged),
+        }
 
     def add(self, entrant: Entrant) -> None:
         """Test a network, unless that is done."""
@@ -42,7 +50,7 @@ class Test:
         self._count(entrant.name)
         outcome.add(self.context, entrant)
         if entrant.name == "winner":
-            self._keep(outcome.embeddings["winner"])
+            self._keep(outcome.seen["winner"].pooled)
         self._write()
 
     def curve(self, entrants: list[Entrant], out_of_time: Callable[[], bool]) -> None:
@@ -60,8 +68,8 @@ class Test:
         rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
         for entrant in entrants:
             if entrant.name not in outcome.fitted:
-                outcome.embeddings[entrant.name] = context.embed(entrant.encoder, rows)
-                outcome.fitted[entrant.name] = context.embed(entrant.encoder, fit_rows)
+                outcome.seen[entrant.name] = context.see(entrant.encoder, rows)
+                outcome.fitted[entrant.name] = context.see(entrant.encoder, fit_rows)
         outcome.fitted = {entrant.name: outcome.fitted[entrant.name] for entrant in entrants}
 
     def _count(self, name: str) -> None:
@@ -72,13 +80,17 @@ class Test:
         self.context.remember(tests=tests, testing=[*begun, *([] if name in begun else [name])])
 
     def _write(self) -> None:
+        """Keep what was tested; heads are kept by name and shape, for they are needed again."""
         outcome = self.outcome
-        arrays: dict[str, Any] = {"facts": np.array(json.dumps(outcome.facts))}
+        arrays: dict[str, Any] = {}
+        made = {
+            name: {"readout": type(head).__name__, "arguments": head.arguments} for name, head in outcome.heads.items()
+        }
         for name, head in outcome.heads.items():
-            arrays[f"scores {name}"] = outcome.scores[name]
-            for part, values in head.state_dict().items():
-                arrays[f"{part} {name}"] = values.cpu().numpy()
-        replace_file(self.path, lambda file: np.savez(file, **arrays))
+            arrays |= {f"{name} {part}": found for part, found in outcome.outcomes[name].arrays().items()}
+            arrays |= {f"{name} weights {part}": values.cpu().numpy() for part, values in head.state_dict().items()}
+        told = np.array(json.dumps({"facts": outcome.facts, "heads": made}))
+        replace_file(self.path, lambda file: np.savez(file, allow_pickle=False, told=told, **arrays))
 
     def _read(self) -> None:
         try:
@@ -88,14 +100,24 @@ class Test:
 
     def _take(self) -> None:
         with np.load(self.path, allow_pickle=False) as stored:
-            self.outcome.facts = json.loads(str(stored["facts"]))
-            for name in self.outcome.facts["entrants"]:
-                weights, intercept = stored[f"linear.weight {name}"], stored[f"linear.bias {name}"]
-                self.outcome.heads[name] = Classifier.of(weights.T, intercept)
-                self.outcome.scores[name] = stored[f"scores {name}"]
+            arrays = dict(stored)
+        told = json.loads(str(arrays.pop("told")))
+        self.outcome.facts = told["facts"]
+        for name, made in told["heads"].items():
+            own = {key.removeprefix(f"{name} "): found for key, found in arrays.items() if key.startswith(f"{name} ")}
+            weights = [key for key in own if key.startswith("weights ")]
+            state = {key.removeprefix("weights "): torch.from_numpy(own.pop(key)) for key in weights}
+            self.outcome.heads[name] = made_again(made["readout"], made["arguments"], state)
+            self.outcome.outcomes[name] = Outcomes.loaded(own)
 
     def _keep(self, embedding: NDArray[np.float32]) -> None:
         """Keep the winner's test embedding for the report's map."""
         labels = self.context.data.truth.strata[self.context.rows(TEST, labelled=True)]
         path = self.context.folder.artifacts / "test.npz"
         replace_file(path, lambda file: np.savez(file, winner=embedding.astype(np.float16), labels=labels))
+
+
+def shown(target: Judged) -> list[dict[str, str]]:
+    """The metrics of a test as those who show it need them: name, words, which way is better, digits; its own first."""
+    rows = [METRICS[name] for name in target.reported]
+    return [{"name": row.name, "words": row.words, "better": row.better, "digits": row.digits} for row in rows]

@@ -7,26 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.scarce import few_tested
 from autossl.nn.encoder import Encoder
-from autossl.proxies import bootstrap, interval, paired
-from autossl.targets.readouts import Classifier
+from autossl.proxies import Outcomes
+from autossl.targets import Readout, Seen
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
 ADAPTED = "winner, fine-tuned"  # the entrant that model/ holds when the adaptation is fine-tuning
 CURVE_DRAWS = 3  # label subsets per point
 MANY_LABELS = 1000  # of a point from which on one subset will do: they differ little, and cost most
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A network in the test: with its own head, or to be fitted with a logistic probe."""
+    """A network in the test: with its own head, or to be fitted with the target's probe."""
 
     name: str
     encoder: Encoder
-    head: Classifier | None = None
+    head: Readout | None = None
 
 
 @dataclass
@@ -34,60 +32,53 @@ class Outcome:
     """What the test gave: facts for people, and what later steps need."""
 
     facts: dict[str, Any] = field(default_factory=lambda: {"entrants": {}, "differences": {}})
-    heads: dict[str, Classifier] = field(default_factory=dict)
-    fitted: dict[str, Floats] = field(default_factory=dict)  # embeddings of the labelled images outside the test
-    embeddings: dict[str, Floats] = field(default_factory=dict)  # of the test part
-    scores: dict[str, Floats] = field(default_factory=dict)
+    heads: dict[str, Readout] = field(default_factory=dict)
+    fitted: dict[str, Seen] = field(default_factory=dict)  # the labelled images outside the test
+    seen: dict[str, Seen] = field(default_factory=dict)  # the test part
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
 
     def add(self, context: Context, entrant: Entrant) -> None:
         """Test one more network on the same images."""
         rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
-        z = context.embed(entrant.encoder, rows)
-        head = entrant.head
+        seen, head = context.see(entrant.encoder, rows), entrant.head
         if head is None:
-            fitted = context.embed(entrant.encoder, fit_rows)
-            head = context.target.fit_head(fitted, context.data.truth.strata[fit_rows], context.groups(fit_rows))
+            fitted = context.see(entrant.encoder, fit_rows)
+            head = context.judged.probe(fitted, context.truth(fit_rows), context.groups(fit_rows))
             self.fitted[entrant.name] = fitted
-        self.heads[entrant.name], self.embeddings[entrant.name] = head, z
-        self._record(context, entrant.name, head.answers(z), rows)
+        self.heads[entrant.name], self.seen[entrant.name] = head, seen
+        self._record(context, entrant.name, context.outcomes(seen, head, rows), rows)
 
-    def _record(self, context: Context, name: str, scores: Floats, rows: NDArray[np.int64]) -> None:
-        y, groups, target = context.data.truth.strata[rows], context.groups(rows), context.target
-        values = target.metrics(y, scores)
-        self._few(context, y, groups)
-        draws = {} if "few" in self.facts else bootstrap(y, scores, groups, draws=1000)
-        intervals = {metric: [round(float(v), 5) for v in interval(found)] for metric, found in draws.items()}
-        self.facts["entrants"][name] = {**{k: round(v, 5) for k, v in values.items()}, "interval": intervals}
-        self.scores[name] = scores
+    def _record(self, context: Context, name: str, found: Outcomes, rows: NDArray[np.int64]) -> None:
+        target, groups = context.judged, context.groups(rows)
+        if few := target.few(context.truth(rows), groups, context.unit, "the test part"):
+            self.facts["few"] = few  # no interval is worth showing
+        intervals = {} if "few" in self.facts else found.intervals(target.reported, groups)
+        self.facts["entrants"][name] = {
+            **{metric: round(found.value(metric), 5) for metric in target.reported},
+            "interval": {metric: [round(end, 5) for end in ends] for metric, ends in intervals.items()},
+        }
+        self.outcomes[name] = found
         if name == ADAPTED:
-            others = [other for other in self.scores if other not in ("winner", ADAPTED)]
-            self.facts["adapted_differences"] = {other: self._gap(name, other, context, rows) for other in others}
+            others = [other for other in self.outcomes if other not in ("winner", ADAPTED)]
+            self.facts["adapted_differences"] = {other: self._gap(name, other, context, groups) for other in others}
         if name != "winner":
-            self.facts["differences"][name] = self._gap("winner", name, context, rows)
+            self.facts["differences"][name] = self._gap("winner", name, context, groups)
 
-    def _few(self, context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None) -> None:
-        """Write down where a class has too few patients for any interval."""
-        units = np.arange(len(y)) if groups is None else groups
-        counts = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.truth.names)}
-        if few := few_tested(counts, "patient" if context.data.has_patients else "image"):
-            self.facts["few"] = few
-
-    def _gap(self, a: str, b: str, context: Context, rows: NDArray[np.int64]) -> dict[str, float]:
+    def _gap(self, a: str, b: str, context: Context, groups: NDArray[np.int64]) -> dict[str, float]:
         """Metric of a minus metric of b on the same patients, with its 95 % interval where there can be one."""
-        y, groups = context.data.truth.strata[rows], context.groups(rows)
-        gap = paired(y, self.scores[a], self.scores[b], groups, context.target.metric, draws=1000)
+        gap = self.outcomes[a].minus(self.outcomes[b], context.target.metric, groups)
         if "few" in self.facts:
             return {"value": round(gap.value, 5)}
         return {"value": round(gap.value, 5), "low": round(gap.low, 5), "high": round(gap.high, 5)}
 
 
 def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bool]) -> list[dict[str, Any]]:
-    """Test score of a logistic probe for growing numbers of labels, for every embedding that was fitted.
+    """Test score of the probe for growing numbers of labels, for every encoder that was fitted.
 
-    Labels are drawn by class; each point is the mean over a few draws with their standard deviation, or one draw.
+    Labels are drawn by stratum; each point is the mean over a few draws with their standard deviation, or one draw.
     """
     fit_rows, rows = context.rows(PROBE, SELECTION, labelled=True), context.rows(TEST, labelled=True)
-    y, y_test, target = context.data.truth.strata[fit_rows], context.data.truth.strata[rows], context.target
+    truth, target, groups = context.truth(fit_rows), context.judged, context.groups(fit_rows)
     points: list[dict[str, Any]] = []
     names = [name for name in outcome.fitted if name != "supervised, frozen"]
     for count in [c for c in CURVE if c < len(fit_rows)]:
@@ -96,10 +87,9 @@ def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bo
             for draw in range(CURVE_DRAWS if count < MANY_LABELS else 1):
                 if out_of_time():
                     return points
-                taken = draw_labels(y, count, [context.seed, count, draw])
-                groups = context.groups(fit_rows[taken])
-                head = target.fit_head(outcome.fitted[name][taken], y[taken], groups)
-                values.append(target.value(y_test, head.answers(outcome.embeddings[name])))
+                taken = draw_labels(truth.strata, count, [context.seed, count, draw])
+                head = target.probe(outcome.fitted[name][taken], truth[taken], groups[taken])
+                values.append(context.outcomes(outcome.seen[name], head, rows).value(target.metric))
             points.append({"labels": count, "name": name, "mean": float(np.mean(values)), "sd": float(np.std(values))})
     for name in names:
         value = outcome.facts["entrants"][name][target.metric]

@@ -14,7 +14,7 @@ from autossl.errors.keywords import DURATION
 from autossl.finish import baselines
 from autossl.finish.finish import NOT_YET, Finish, none_scored, still_needed
 from autossl.nn.encoder import dims_of
-from autossl.proxies import detectable_difference, warm_up
+from autossl.proxies import warm_up
 from autossl.record.clock import Clock, in_words, seconds
 from autossl.record.entries import Entry
 from autossl.record.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
@@ -27,6 +27,7 @@ from autossl.run import begin
 from autossl.run.forecast import Forecast, foresee, or_smaller
 from autossl.run.repeat import adopt_plan
 from autossl.run.settings import Asked, resolve
+from autossl.targets import Judged
 from autossl.trials.calibrate import Counts, costs, measure, needs
 from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.trials.executor import run_workers
@@ -203,7 +204,8 @@ def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
     """The plan of this run; UserError where its time limit is too short."""
     limit, now = run.limit, run.clock.now()
     priors = {name: len(context.space[name].priors) for name in context.config["methods"]}
-    needed = needs(context.config, priors, context.data.dims, _counts(context), Costs(**context.state("costs")))
+    found = Costs(**context.state("costs"))
+    needed = needs(context.config, priors, context.data.dims, _counts(context), found, context.target)
     if context.state("plan") is None:
         return make_untimed_plan(needed) if limit is None else make_plan(limit, now, needed, or_smaller(context.config))
     if not extended:
@@ -222,7 +224,7 @@ def _costs(context: Context, limit: float | None, forecast: Forecast | None) -> 
     score = float(context.state("baselines")["untrained"]["seconds"])
     if forecast is not None:
         speed, score = forecast.corrected(speed, score)
-    return costs(context.config, speed, _counts(context), score, encoder.dim, len(context.data.truth.names))
+    return costs(context.config, speed, _counts(context), score, encoder.dim, context.target)
 
 
 def _counts(context: Context) -> Counts:
@@ -230,10 +232,14 @@ def _counts(context: Context) -> Counts:
     return Counts(len(context.probe_pool), labelled, len(context.rows(TEST)))
 
 
-def _detectable(context: Context) -> float:
-    """What difference the labelled patients of the test part can show at all, in balanced accuracy."""
+def _detectable(context: Context) -> float | None:
+    """What difference the labelled patients of the test part can show at all, in the study's metric."""
+    if not isinstance(context.target, Judged):
+        return None
     rows = context.rows(TEST, labelled=True)
-    found = detectable_difference(context.data.truth.strata[rows], context.groups(rows))
+    found = context.target.detectable(context.truth(rows), context.groups(rows))
+    if found is None:
+        return None
     log.info("%s", verdict.detectable(len(rows), "images" if context.data.dims == 2 else "volumes", found))
     return round(found, 4)
 

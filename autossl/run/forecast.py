@@ -18,6 +18,7 @@ from autossl.errors import UserError
 from autossl.finish.baselines import UNTRAINED_SEED
 from autossl.nn.encoder import dims_of
 from autossl.record.clock import in_words
+from autossl.targets import target_class
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import SCORED, new_encoder
 from autossl.trials.limits import FLOOR_SECONDS, too_short
@@ -106,12 +107,13 @@ def _forecast(source: Source, config: Mapping[str, Any], limit: float, seconds: 
     speed = measure(encoder, source.channels, device, limit, seconds)
     counts = _counts(source, config.get("max_labels"))
     score = _score_seconds(min(SCORED, round((1 - SELECTED) * counts.labelled)), encoder.dim, speed)
-    found = costs(config, speed, counts, score, encoder.dim, len(source.truth.names))
+    target = target_class(config["task"])(source.truth.about, config["metric"])
+    found = costs(config, speed, counts, score, encoder.dim, target)
     space, _ = served(read_space(config["space"]), frozenset(config["lacks"]))
     priors = {name: len(space[name].priors) for name in config["methods"]}
     before = _decoding(source, config["image_size"]) + PREPARED + score
     busy = (time.perf_counter() - began) / (time.process_time() - worked)
-    return Forecast(speed, score, needs(config, priors, source.dims, counts, found), before, max(1.0, busy))
+    return Forecast(speed, score, needs(config, priors, source.dims, counts, found, target), before, max(1.0, busy))
 
 
 def _counts(source: Source, most: int | None) -> Counts:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data import Fresh, known_digests
-from autossl.data.scarce import few_tested
 from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import DURATION, optional, path_in, path_of, whole
@@ -16,7 +15,6 @@ from autossl.finish import anneal
 from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Model
-from autossl.proxies import bootstrap, interval
 from autossl.record.clock import seconds
 from autossl.record.folder import check_folder, existing
 from autossl.record.journal import entries
@@ -62,39 +60,31 @@ def evaluate(
     if not folder.model.is_dir():
         raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
     context = open_context(folder)
-    model, target = load(folder.model), context.target
+    model, target = load(folder.model), context.judged
     warning: dict[str, str] = {}
     if data is None:
         context.remember(tests=int(context.state("tests") or 0) + 1)
         rows = context.rows(TEST, labelled=True)
-        images, y, groups = np.asarray(context.data.images[rows]), context.data.truth.strata[rows], context.groups(rows)
-        patients = context.data.has_patients
+        images, truth, groups = np.asarray(context.data.images[rows]), context.truth(rows), context.groups(rows)
+        unit = context.unit
     else:
         found = _labelled(
             model, context.data.truth, path_in(data, "--data"), labels=path_in(labels, "--labels"),
             label_column=label_column, patient_column=patient_column, missing=context.config.get("missing"),
         )  # fmt: skip
-        images, y, groups, warning = found.images, found.truth.strata, found.groups, _shared(context, found.digests)
-        patients = groups is not None
-    scores = model.answers_stored(images)
-    values = target.metrics(y, scores)
-    few = _few(context, y, groups, patients)
-    draws = {} if few else bootstrap(y, scores, groups, draws=1000)
+        images, truth, warning = found.images, found.truth, _shared(context, found.digests)
+        groups = np.arange(len(images)) if found.groups is None else found.groups
+        unit = "image" if found.groups is None else "patient"
+    outcomes = target.judge(model.answers_stored(images), truth)
+    few = target.few(truth, groups, unit, "this set", absent=False)
+    intervals = {} if few else outcomes.intervals(target.reported, groups)
     return {
         **warning,
         **({"not measurable": few} if few else {}),
-        "images": len(y),
-        **{name: round(value, 4) for name, value in values.items()},
-        "interval": {name: [round(float(v), 4) for v in interval(found)] for name, found in draws.items()},
+        "images": len(truth),
+        **{name: round(outcomes.value(name), 4) for name in target.reported},
+        "interval": {name: [round(end, 4) for end in ends] for name, ends in intervals.items()},
     }
-
-
-def _few(context: Context, y: NDArray[np.int64], groups: NDArray[np.int64] | None, patients: bool) -> str:
-    """Which of the classes that are there have too few patients to measure anything; empty where none has."""
-    units = np.arange(len(y)) if groups is None else groups
-    held = {name: len(np.unique(units[y == index])) for index, name in enumerate(context.data.truth.names)}
-    there = {name: count for name, count in held.items() if count}
-    return few_tested(there, "patient" if patients else "image", "this set")
 
 
 def _labelled(model: Model, known: Truth, data: str, **columns: str | None) -> Fresh:

@@ -101,7 +101,7 @@ class Asked:
 
     def check(self) -> None:
         """Refuse what can be refused before any file is opened; UserError."""
-        target_class(self.task)([], self.metric)
+        target_class(self.task)({}, self.metric)
         limit = self.limit
         check_limit(limit)
         if limit is None and self.max_candidates is None and self.plan is None:

@@ -1,12 +1,15 @@
 """What an encoder is for: one file and one row per task."""
 
 from autossl.errors import UserError
-from autossl.targets.classification import Classification, Score
+from autossl.targets.base import Judged, Score, Target
+from autossl.targets.classification import Classification
+from autossl.targets.readouts import Readout
+from autossl.targets.seen import Seen
 
-TARGETS: dict[str, type[Classification]] = {"classification": Classification}
+TARGETS: dict[str, type[Target]] = {target.task: target for target in (Classification,)}
 
 
-def target_class(task: str) -> type[Classification]:
+def target_class(task: str) -> type[Target]:
     """The target of this name; UserError if there is none."""
     if task not in TARGETS:
         raise UserError(
@@ -15,4 +18,4 @@ def target_class(task: str) -> type[Classification]:
     return TARGETS[task]
 
 
-__all__ = ["TARGETS", "Classification", "Score", "target_class"]
+__all__ = ["TARGETS", "Judged", "Readout", "Score", "Seen", "Target", "target_class"]

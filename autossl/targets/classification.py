@@ -1,129 +1,125 @@
-"""Image classification as a target: its aligned score, its head, and its metrics."""
+"""One class per image, by a ridge probe in the search and a logistic one at the end."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.errors import UserError
+from autossl.data.scarce import few_tested
+from autossl.data.truth import Classes, Truth
+from autossl.nn.encoder import Encoder
 from autossl.proxies import (
     Evidence,
-    balanced_accuracy,
+    Outcomes,
     collapse,
+    detectable_difference,
     judging_folds,
     logistic,
-    macro_auroc,
     read,
     ridge,
     standardise,
 )
+from autossl.targets.base import Judged, Score
 from autossl.targets.readouts import NEVER, Classifier
+from autossl.targets.seen import Seen
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-METRICS = ("balanced_accuracy", "macro_auroc")
-MEASURED_ABOVE = 250  # labels; up to here adaptation="auto" is frozen (catalogue §5.4: few labels favour a probe)
 MANY = 3000  # labels from which the head is chosen by 2 folds instead of 5 and fitted less closely
 CLOSE, LESS_CLOSE = 1e-5, 1e-4  # nats a sample; test scores differ by .0015 at most, seconds by 1.8 (docs/decisions.md)
 ALIGNED = {"balanced_accuracy": "ridge", "macro_auroc": "ridge_auroc"}  # the proxy that is maximised, by metric
-SHOWN = {"knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"}
 
 
-@dataclass(frozen=True)
-class Score:
-    """The aligned score of one embedding with its standard error, the other proxies, and what it predicted."""
+@final
+class Classification(Judged):
+    """One class for each image."""
 
-    value: float
-    se: float
-    proxies: dict[str, float]
-    collapsed: str  # why the embedding counts as collapsed, or empty
-    predicted: Floats  # (n, classes), every row predicted without the patients of its fold
-    seconds: float = 0.0  # that the proxies took, without the embedding
+    task: ClassVar = "classification"
+    form: ClassVar = Classes
+    metrics: ClassVar = ("balanced_accuracy", "macro_auroc")
+    told: ClassVar = ("accuracy",)
+    shown: ClassVar = {
+        "knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"
+    }  # fmt: skip
+    probe_words: ClassVar = "a logistic probe"
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.about.get("classes", ()))
 
-class Classification:
-    """One label per image. `metric` is what the study maximises and reports first."""
+    def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
+        """Ridge on the embeddings, predicted in folds of whole patients with every class in each.
 
-    task = "classification"
-
-    def __init__(self, classes: Sequence[str], metric: str = "auto") -> None:
-        if metric != "auto" and metric not in METRICS:
-            raise UserError(
-                f"a metric of classification was wanted ({', '.join(METRICS)} or auto), found --metric {metric!r}; "
-                "choose one of these"
-            )
-        self.classes = tuple(classes)
-        self.metric = METRICS[0] if metric == "auto" else metric
-
-    def score(self, z: Floats, y: Ints, groups: Ints | None) -> Score:
-        """Aligned score of embeddings (n, d) with labels (n,): ridge, predicted in folds of whole patients.
-
-        Two candidates are compared within the same `folds`. The standard error comes from a bootstrap over patients.
+        Two candidates are compared within the same folds. The standard error comes from a bootstrap over patients.
         k-NN and the spectrum are shown beside it.
         """
-        count = len(self.classes)
+        y, z = _labels(truth), seen.pooled
         if not np.isfinite(z).all():
-            return Score(0.0, 0.0, {}, collapse(z).reason, np.zeros((len(z), count), dtype=np.float32))
-        evidence = Evidence(z, y, groups, classes=count, grid=False)
-        found = read(evidence, scores=(ALIGNED[self.metric], *SHOWN.values()), draws=200)
+            nothing = Outcomes.of(y, np.zeros((len(z), self.classes), dtype=np.float32))
+            return Score(0.0, 0.0, {}, collapse(z).reason, nothing)
+        evidence = Evidence(z, y, groups, classes=self.classes, grid=False)
+        found = read(evidence, scores=(ALIGNED[self.metric], *self.shown.values()), draws=200)
         aligned = found[ALIGNED[self.metric]]
         return Score(
             aligned.value,
             aligned.se,
-            {name: found[row].value for name, row in SHOWN.items()},
+            {name: found[row].value for name, row in self.shown.items()},
             evidence.health.reason,
-            evidence.probe.scores,
+            Outcomes.of(y, evidence.probe.scores, judging_folds(y, groups)),
         )
 
-    @staticmethod
-    def folds(y: Ints, groups: Ints | None) -> Ints:
-        """The folds (n,) that an aligned score predicts in: whole patients, every class in each."""
-        return judging_folds(y, groups)
+    def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> Floats:
+        """Class scores (m, classes) by the same ridge probe."""
+        y, z = _labels(truth), seen.pooled
+        fit = ridge(standardise(z), y, judging_folds(y, groups), classes=self.classes)
+        return np.asarray(fit.predict(standardise(new.pooled, z)), dtype=np.float32)
 
-    def transfer(self, z: Floats, y: Ints, groups: Ints | None, z_new: Floats) -> Floats:
-        """Class scores (m, classes) of new embeddings by the same ridge probe, fitted on (z, y)."""
-        fit = ridge(standardise(z), y, self.folds(y, groups), classes=len(self.classes))
-        return np.asarray(fit.predict(standardise(z_new, z)), dtype=np.float32)
+    def readout(self, encoder: Encoder, truth: Truth) -> Classifier:
+        """A linear classifier, its loss balanced by class."""
+        made = Classifier(encoder.dim, self.classes)
+        made.balance(_labels(truth))
+        return made
 
-    def fit_head(self, z: Floats, y: Ints, groups: Ints | None) -> Classifier:
+    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Classifier:
         """Multinomial logistic regression, class-balanced, its penalty chosen by log-loss on folds of whole patients.
 
         A class without samples is never predicted.
         """
+        y, z = _labels(truth), seen.pooled
         mean, std = z.mean(0), z.std(0) + 1e-6
-        count = len(self.classes)
         folds, tolerance = (5, CLOSE) if len(y) < MANY else (2, LESS_CLOSE)  # the choice is easy, a fit costs seconds
         probe = logistic(
-            (z - mean) / std, y, groups,
-            classes=count, folds=folds, tolerance=tolerance,
+            (z - mean) / std, y, groups, classes=self.classes, folds=folds, tolerance=tolerance
         )  # fmt: skip
         weights = probe.weights / std[:, None]
         intercept = probe.intercept - mean @ weights
-        intercept[np.bincount(y, minlength=count) == 0] = NEVER
-        return Classifier.of(weights.astype(np.float32), intercept.astype(np.float32))
+        intercept[np.bincount(y, minlength=self.classes) == 0] = NEVER
+        made = Classifier.of(weights.astype(np.float32), intercept.astype(np.float32))
+        made.balance(y)
+        return made
 
-    def value(self, y: Ints, scores: NDArray[Any]) -> float:
-        """The study's metric of class scores (n, classes)."""
-        return self.metrics(y, scores)[self.metric]
+    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+        """Labels and class scores."""
+        return Outcomes.of(_labels(truth), np.asarray(raw, dtype=np.float32))
 
-    def metrics(self, y: Ints, scores: NDArray[Any]) -> dict[str, float]:
-        """Every metric of class scores (n, classes)."""
-        return {
-            "balanced_accuracy": float(balanced_accuracy(y, scores.argmax(1))),
-            "macro_auroc": float(macro_auroc(y, np.asarray(scores, dtype=np.float64))),
-            "accuracy": float((scores.argmax(1) == y).mean()),
-        }
+    def detectable(self, truth: Truth, groups: Ints | None) -> float | None:
+        """In balanced accuracy, whatever the metric: that of the area is no larger."""
+        return detectable_difference(_labels(truth), groups)
 
-    def adaptation(self, wanted: str, labels: int) -> tuple[str, str]:
-        """How the encoder is adapted ("frozen", "finetune", or "auto" where it is to be measured) and why, in words."""
-        if wanted != "auto":
-            return wanted, "as asked"
-        if labels <= MEASURED_ABOVE:
-            return (
-                "frozen",
-                f"{labels} labels: up to about {MEASURED_ABOVE} a frozen probe does better than fine-tuning",
-            )
-        return "auto", f"{labels} labels: above about {MEASURED_ABOVE} it is measured which does better"
+    def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:
+        """Classes with too few patients."""
+        held = truth.groups_per_stratum(slice(None), groups)
+        return few_tested({name: count for name, count in held.items() if count or absent}, unit, where)
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """Logistic regressions, about seven fits of 100 steps, of many labels 50."""
+        flop = 7 * (100 if labels < MANY else 50) * 4.0 * labels * dim * self.classes
+        return 1.0 + flop / 20e9
+
+
+def _labels(truth: Truth) -> Ints:
+    assert isinstance(truth, Classes)
+    assert truth.known.all(), "labels that are not known, or were withheld"
+    return truth.labels

@@ -10,8 +10,7 @@ import torch
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.targets import target_class
-from autossl.targets.classification import MANY
+from autossl.targets import Judged, Target
 from autossl.train.pool import VALUES
 from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs
 from autossl.trials.space import VOLUMES_FOR
@@ -97,7 +96,7 @@ def _fastest(device: torch.device, work: Callable[[int], object], first: int, mo
         size = min(4 * size, most)
 
 
-def costs(config: Mapping[str, Any], speed: Speed, counts: Counts, score: float, dim: int, classes: int) -> Costs:
+def costs(config: Mapping[str, Any], speed: Speed, counts: Counts, score: float, dim: int, target: Target) -> Costs:
     """What the plan counts with; `score` are the seconds of scoring one embedding, `dim` its width."""
     return Costs(
         # views, heads and the optimiser of the heads come on top of the passes
@@ -105,15 +104,18 @@ def costs(config: Mapping[str, Any], speed: Speed, counts: Counts, score: float,
         per_pass=speed.per_pass,
         score=score + 0.3,
         embed=speed.embed,
-        evaluate=_evaluate_seconds(counts.labelled, dim, classes),
+        evaluate=target.probe_seconds(counts.labelled, dim) if isinstance(target, Judged) else 0.0,
         supervised=1.3 * speed.per_pass,
     )
 
 
-def needs(config: Mapping[str, Any], priors: Mapping[str, int], dims: int, counts: Counts, found: Costs) -> Needs:
+def needs(
+    config: Mapping[str, Any], priors: Mapping[str, int], dims: int, counts: Counts, found: Costs, target: Target
+) -> Needs:
     """What the plan of a study with these settings must provide for; `priors` are counted by method."""
-    target = target_class(config["task"])([], config["metric"])
-    adaptation, _ = target.adaptation(config["adaptation"], counts.labelled)
+    adaptation = "frozen"
+    if isinstance(target, Judged):
+        adaptation, _ = target.adaptation(config["adaptation"], counts.labelled)
     return Needs(
         costs=found,
         methods=tuple(
@@ -128,12 +130,6 @@ def needs(config: Mapping[str, Any], priors: Mapping[str, int], dims: int, count
         finetune=adaptation != "frozen",
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
     )
-
-
-def _evaluate_seconds(labels: int, dim: int, classes: int) -> float:
-    """Heads and intervals of one encoder: logistic regressions, about seven fits of 100 steps, of many labels 50."""
-    flop = 7 * (100 if labels < MANY else 50) * 4.0 * labels * dim * classes
-    return 1.0 + flop / 20e9
 
 
 def _timed(

@@ -1,7 +1,7 @@
 """What every worker of a study shares, opened from the study folder alone."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
+from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.model.card import Preprocessing
-from autossl.nn.encoder import Encoder, channels_last, check_device, dims_of
+from autossl.nn.encoder import Encoder, Features, channels_last, check_device, dims_of
 from autossl.nn.weights import load_weights
+from autossl.proxies import Outcomes
 from autossl.record.folder import Folder, read_json, read_toml, write_json
 from autossl.record.journal import open_study
-from autossl.targets import Classification, Score, target_class
+from autossl.targets import Judged, Readout, Score, Seen, Target, target_class
 from autossl.train.loop import settle_norms
 from autossl.train.pool import Pool, at_a_time
 from autossl.trials.plan import Plan
@@ -56,8 +58,14 @@ class Context:
         return open_study(self.folder, self.config["study_name"])
 
     @cached_property
-    def target(self) -> Classification:
-        return target_class(self.config["task"])(self.data.truth.names, self.config["metric"])
+    def target(self) -> Target:
+        return target_class(self.config["task"])(self.data.truth.about, self.config["metric"])
+
+    @property
+    def judged(self) -> Judged:
+        """The target of a study whose steps are those with labels."""
+        assert isinstance(self.target, Judged), f"the target {self.target.task} has no labels"
+        return self.target
 
     @cached_property
     def space(self) -> Space:
@@ -114,9 +122,18 @@ class Context:
         """This encoder with the user's weights, from their copy in the study folder."""
         return load_weights(encoder, str(self.folder.weights))
 
-    def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Patients of these images (duplicates share one), or None."""
-        return None if self.data.groups is None else self.data.groups[rows]
+    def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Patients of these images (duplicates share one); without ids each image is its own."""
+        return self.data.groups[rows]
+
+    @property
+    def unit(self) -> str:
+        """The word for what `groups` are."""
+        return "patient" if self.data.has_patients else "image"
+
+    def truth(self, rows: NDArray[np.int64]) -> Truth:
+        """What is known of these images."""
+        return self.data.truth[rows]
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -170,7 +187,7 @@ class Context:
         rows = self.rows(PROBE, labelled=True)
         if len(rows) <= SCORED:
             return rows
-        groups = rows if self.data.groups is None else self.data.groups[rows]
+        groups = self.data.groups[rows]
         _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         drawn = np.random.default_rng([self.seed, 7]).permutation(len(sizes))
         held = np.zeros((len(sizes), len(self.data.truth.names)), bool)
@@ -185,16 +202,37 @@ class Context:
         """Views that are used to standardise only."""
         return views_for(dims_of(self.config["backbone"]))(self.preset, self.data.mean, self.data.std)
 
+    def see(self, encoder: Encoder, rows: NDArray[np.int64]) -> Seen:
+        """These images as an encoder sees them."""
+        return Seen(len(rows), lambda: self.embed(encoder, rows), lambda at: self._passed_over(encoder, rows, at))
+
     def embed(self, encoder: Encoder, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pooled embeddings (n, d) of these images."""
-        pool, parts = self.pool(rows), []
-        size = at_a_time(self.data.images, EMBED_BATCH)
         encoder.eval()
         with torch.inference_mode():
-            for first in range(0, len(rows), size):
-                batch = pool.batch(np.arange(first, min(first + size, len(rows))))
-                parts.append(encoder(self.plain.standardise(batch)).float().cpu().numpy())
+            parts = [encoder(images).float().cpu().numpy() for _, images in self._batches(rows, np.arange(len(rows)))]
         return np.concatenate(parts)
+
+    def _passed_over(
+        self, encoder: Encoder, rows: NDArray[np.int64], at: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Features]]:
+        encoder.eval()
+        with torch.inference_mode():
+            for taken, images in self._batches(rows, at):
+                yield taken, encoder.features(images)
+
+    def _batches(
+        self, rows: NDArray[np.int64], at: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+        """Standardised images of the rows at these places, and the places."""
+        pool, size = self.pool(rows), at_a_time(self.data.images, EMBED_BATCH)
+        for first in range(0, len(at), size):
+            taken = at[first : first + size]
+            yield taken, self.plain.standardise(pool.batch(taken))
+
+    def outcomes(self, seen: Seen, readout: Readout, rows: NDArray[np.int64]) -> Outcomes:
+        """What a readout's answers to these images, as its encoder sees them, come to."""
+        return self.judged.judge(readout.answers(seen.pooled), self.truth(rows))
 
     def averaged(self, weights: Mapping[str, torch.Tensor], pool: Pool | None = None) -> Encoder:
         """An encoder with averaged weights, its batch norms settled on the pool."""
@@ -207,9 +245,10 @@ class Context:
     def score(self, encoder: Encoder) -> Score:
         """The aligned score of an encoder on the probe part."""
         rows = self.scored_rows
-        z = self.embed(encoder, rows)
+        seen = self.see(encoder, rows)
+        assert seen.pooled.size, "no image to score"
         started = time.perf_counter()
-        score = self.target.score(z, self.data.truth.strata[rows], self.groups(rows))
+        score = self.target.score(seen, self.truth(rows), self.groups(rows))
         return replace(score, seconds=time.perf_counter() - started)
 
 

@@ -14,6 +14,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from autossl.nn.encoder import channels_last
+from autossl.proxies import Outcomes
 from autossl.record.entries import Entry
 from autossl.record.journal import entries
 from autossl.train.loop import Run
@@ -179,10 +180,13 @@ def result(trials: list[FrozenTrial], candidate: int, rung: int) -> FrozenTrial:
     raise AssertionError(f"candidate {candidate} has no result at rung {rung}")
 
 
-def leave_out_scores(context: Context, candidate: int, rung: int) -> np.ndarray[Any, Any]:
+def outcomes_of(context: Context, candidate: int, rung: int) -> Outcomes:
+    """What a segment's encoder predicted of the scored images, without their own patients."""
     path = segment_file(context, {"candidate": candidate, "rung": rung}, "npz", context.folder.artifacts)
     with np.load(path, allow_pickle=False) as stored:
-        return np.asarray(stored["predicted"], dtype=np.float32)
+        if "predicted" in stored:  # of a study before November 28, 2026
+            return context.judged.judge(stored["predicted"], context.truth(context.scored_rows))
+        return Outcomes.loaded(dict(stored))
 
 
 def configuration(params: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from autossl.pretext import METHODS
-from autossl.proxies import paired
 from autossl.record.folder import replace_file
 from autossl.record.journal import entries, sampler, storage_faults
 from autossl.targets import Score
@@ -25,9 +24,9 @@ from autossl.trials.segments import (
     Silence,
     configuration,
     finish,
-    leave_out_scores,
     new_run,
     next_candidate,
+    outcomes_of,
     parent_file,
     requeue_lost,
     result,
@@ -239,7 +238,9 @@ class Worker:
         training.keep_as(checkpoint)
         predicted = segment_file(context, attrs, "npz", context.folder.artifacts)
         losses = np.array(run.losses, dtype=np.float32)
-        replace_file(predicted, lambda file: np.savez(file, predicted=score.predicted, losses=losses))
+        replace_file(
+            predicted, lambda file: np.savez(file, allow_pickle=False, losses=losses, **score.outcomes.arrays())
+        )
         facts: dict[str, Any] = {
             "score": score.value,
             "se": score.se,
@@ -282,10 +283,7 @@ class Worker:
 
     def _paired(self, a: int, b: int, rung: int) -> tuple[float, float]:
         """Difference of two candidates' aligned scores at a rung, on the same patients, with its standard error."""
-        context = self.context
-        rows = context.scored_rows
-        scores = [leave_out_scores(context, candidate, rung) for candidate in (a, b)]
-        labels, groups, target = context.data.truth.strata[rows], context.groups(rows), context.target
-        folds = target.folds(labels, groups)
-        gap = paired(labels, scores[0], scores[1], groups, target.metric, draws=200, folds=folds)
+        context, groups = self.context, self.context.groups(self.context.scored_rows)
+        first, second = (outcomes_of(context, candidate, rung) for candidate in (a, b))
+        gap = first.minus(second, context.target.metric, groups, draws=200)
         return gap.value, gap.se

@@ -14,7 +14,8 @@ from autossl.proxies.device.arrays import THREADS, Rows, each, launch, rows_of
 from autossl.proxies.device.libraries import Array
 from autossl.proxies.device.selection import ids
 from autossl.proxies.device.target import cuda
-from autossl.proxies.metrics import METRICS, mean_of_defined
+from autossl.proxies.measures import METRICS
+from autossl.proxies.metrics import mean_of_defined
 from autossl.proxies.tiles import run_tiles, spans
 
 ON_DEVICE = ("accuracy", "balanced_accuracy", "macro_auroc")
@@ -27,7 +28,7 @@ def bootstrap(
     scores: Any,
     groups: ArrayLike | None = None,
     *,
-    metrics: Sequence[str] = ("balanced_accuracy", "macro_auroc"),
+    metrics: Sequence[str],
     draws: int = 1000,
     seed: int = 0,
     folds: NDArray[np.int64] | None = None,

@@ -1,0 +1,119 @@
+"""The contract of a target: what an encoder is for, how it is judged, and what turns its features into answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.truth import Truth
+from autossl.errors import UserError
+from autossl.nn.encoder import Encoder
+from autossl.proxies import METRICS, Metric, Outcomes
+from autossl.targets.readouts import Readout
+from autossl.targets.seen import Seen
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The aligned score of one embedding with its standard error, the other proxies, and what it predicted.
+
+    `value` is in the units of the study's metric. `outcomes` are those of the scored images, each predicted without
+    the patients of its fold.
+    """
+
+    value: float
+    se: float
+    proxies: dict[str, float]
+    collapsed: str  # why the embedding counts as collapsed, or empty
+    outcomes: Outcomes
+    seconds: float = 0.0  # that the proxies took, without the embedding
+
+
+class Target(ABC):
+    """What an encoder is for. A subclass is final: one file and one row in TARGETS.
+
+    `about` is that of the truth (classes, columns); `metric` is what the study maximises and reports first.
+    """
+
+    task: ClassVar[str]
+    form: ClassVar[type[Truth]]
+    metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first
+    told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
+    shown: ClassVar[
+        Mapping[str, str]
+    ]  # proxies that the leaderboard shows: their key in a trial -> their row in PROXIES
+
+    def __init__(self, about: Mapping[str, Any], metric: str = "auto") -> None:
+        if metric != "auto" and metric not in self.metrics:
+            raise UserError(
+                f"a metric of {self.task} was wanted ({', '.join(self.metrics)} or auto), found --metric {metric!r}; "
+                "choose one of these"
+            )
+        self.about = dict(about)
+        self.metric = self.metrics[0] if metric == "auto" else metric
+
+    @property
+    def measure(self) -> Metric:
+        """The study's metric."""
+        return METRICS[self.metric]
+
+    @abstractmethod
+    def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
+        """The aligned score of n images as an encoder sees them; `groups` (n,) are patients, left out together."""
+
+
+class Judged(Target):
+    """A target with labels: readouts are fitted, tested and exported."""
+
+    measured_above: ClassVar[int] = 250  # labels up to which adaptation="auto" stays frozen (catalogue §5.4)
+    probe_words: ClassVar[str]  # what a frozen encoder is adapted by, in words
+
+    @abstractmethod
+    def readout(self, encoder: Encoder, truth: Truth) -> Readout:
+        """One with random weights, whose loss knows these labels (their classes, their mean), to be trained."""
+
+    @abstractmethod
+    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Readout:
+        """The best one on a frozen encoder, in closed form; folds that choose its penalty hold whole patients."""
+
+    @abstractmethod
+    def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> NDArray[np.float32]:
+        """Raw answers (m, ...) to new images by the probe of the aligned score, fitted on (seen, truth)."""
+
+    @abstractmethod
+    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+        """What raw answers (n, ...) come to against the truth of n images."""
+
+    def detectable(self, truth: Truth, groups: Ints | None) -> float | None:
+        """The smallest difference in the study's metric that these labels can show; None where that is not known."""
+        return None
+
+    def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:
+        """Why scores on these labels cannot be measured, in words; empty where they can.
+
+        What is not there at all counts as well where it is `absent`.
+        """
+        return ""
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """About what a probe on so many labels and its intervals cost on a common processor."""
+        return 1.0
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The metrics of a test: the study's own first."""
+        return (self.metric, *(name for name in (*self.metrics, *self.told) if name != self.metric))
+
+    def adaptation(self, wanted: str, labels: int) -> tuple[str, str]:
+        """How the encoder is adapted ("frozen", "finetune", or "auto" where it is to be measured) and why, in words."""
+        if wanted != "auto":
+            return wanted, "as asked"
+        most = self.measured_above
+        if labels <= most:
+            return "frozen", f"{labels} labels: up to about {most} a frozen probe does better than fine-tuning"
+        return "auto", f"{labels} labels: above about {most} it is measured which does better"

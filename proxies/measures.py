@@ -1,0 +1,82 @@
+"""The metrics as data: what each is called, which way it is better, its range, how it is written and computed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from autossl.proxies import metrics, resampled
+from autossl.proxies.metrics import Ints, of_classes, of_labels
+from autossl.proxies.resampled import Prepare
+
+Kind = Literal["classes", "values"]
+_INF = float("inf")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of METRICS.
+
+    `of` computes it from truth and scores: of classes, truth is a class index (n,) and scores are (n, c); of values,
+    truth and predictions are (n,) or (n, t). With `within`, it takes folds as well. `prepare` does what does not
+    change between draws of patients.
+    """
+
+    name: str
+    words: str  # as a sentence has it
+    better: Literal["higher", "lower"]
+    low: float
+    high: float
+    of: Callable[..., float]
+    prepare: Prepare
+    kinds: frozenset[Kind]
+    within: bool = False
+    digits: str = ".3f"
+
+    def worth(self, value: float) -> float:
+        """What more of is better: the value, its sign turned where lower is better."""
+        return value if self.better == "higher" else -value
+
+    def text(self, value: float, signed: bool = False) -> str:
+        """The value as people read it."""
+        sign = "+" if signed else ""
+        if self.digits.endswith("g"):  # so many digits that count, never an exponent
+            return format(float(format(value, self.digits)), f"{sign}.15g")
+        return format(value, f"{sign}{self.digits}")
+
+
+CLASSES: frozenset[Kind] = frozenset({"classes"})
+VALUES: frozenset[Kind] = frozenset({"values"})
+_ROWS = (
+    Metric("balanced_accuracy", "balanced accuracy", "higher", 0, 1, metrics.balanced_accuracy_of_scores,
+           resampled.balanced_accuracy, CLASSES, within=True),
+    Metric("macro_auroc", "macro AUROC", "higher", 0, 1, metrics.macro_auroc,
+           partial(resampled.ranked, of_classes, resampled.areas), CLASSES, within=True),
+    Metric("accuracy", "accuracy", "higher", 0, 1, metrics.accuracy_of_scores, resampled.accuracy, CLASSES),
+    Metric("average_precision", "average precision", "higher", 0, 1, metrics.average_precision,
+           partial(resampled.ranked, resampled.of_either, resampled.precisions), CLASSES | VALUES),
+    Metric("dice", "Dice", "higher", 0, 1, metrics.dice, partial(resampled.overlap, 0), CLASSES | VALUES),
+    Metric("miou", "mIoU", "higher", 0, 1, metrics.miou, partial(resampled.overlap, 1), CLASSES | VALUES),
+    Metric("r2", "R²", "higher", -_INF, 1, metrics.r2, resampled.r2, VALUES),
+    Metric("mae", "mean absolute error", "lower", 0, _INF, metrics.mae, resampled.mae, VALUES, digits=".4g"),
+    Metric("spearman", "Spearman's ρ", "higher", -1, 1, metrics.spearman, resampled.spearman, VALUES, within=True),
+    Metric("quadratic_kappa", "quadratic weighted kappa", "higher", -1, 1, metrics.quadratic_kappa,
+           resampled.quadratic_kappa, VALUES, within=True),
+    Metric("multilabel_auroc", "macro AUROC of labels", "higher", 0, 1, metrics.multilabel_auroc,
+           partial(resampled.ranked, of_labels, resampled.areas), VALUES, within=True),
+)  # fmt: skip
+METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
+
+
+def score(metric: str, y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> float:
+    """Computes a metric of METRICS by name from scores (n, c).
+
+    Scores that were predicted fold by fold come from several fits. With their `folds` (n,), see `judging_folds`,
+    metrics `within` folds compare within each of them only; the others, of values or shares, need no comparison.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}.")
+    row = METRICS[metric]
+    return row.of(y, scores) if folds is None or not row.within else row.of(y, scores, folds)

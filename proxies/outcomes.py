@@ -1,0 +1,101 @@
+"""What a model's predictions came to, sample by sample: all that metrics and their patient bootstrap need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autossl.proxies.bootstrap import bootstrap
+from autossl.proxies.measures import METRICS, score
+from autossl.proxies.statistics import Difference, interval, paired
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Rows of n samples, never pixels: `columns` (k, ...) and the sample (k,) that owns each row.
+
+    The metrics of METRICS read y (k,) or (k, t), scores (k, c) or (k, t), and fold (k,) where the scores were predicted
+    fold by fold, see `score`. k = n where each sample has one row; detections and cells have several, or none.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    owner: Ints
+    n: int
+
+    @classmethod
+    def of(cls, y: ArrayLike, scores: ArrayLike, folds: Ints | None = None) -> Self:
+        """One row for each of n samples: y (n, ...) and scores (n, ...)."""
+        truth, found = np.asarray(y), np.asarray(scores)
+        if len(truth) != len(found):
+            raise ValueError(f"y and scores must be of one length, found {len(truth)} and {len(found)}.")
+        folded = {} if folds is None else {"fold": folds}
+        return cls({"y": truth, "scores": found, **folded}, np.arange(len(truth)), len(truth))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Outcomes"]) -> Self:
+        """The samples of all parts, one after the other."""
+        starts = np.cumsum([0, *(part.n for part in parts)])
+        columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+        owner = np.concatenate([part.owner + start for part, start in zip(parts, starts[:-1], strict=True)])
+        return cls(columns, owner, int(starts[-1]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `loaded` makes the same again from, for a file."""
+        return {f"outcomes {name}": values for name, values in self.columns.items()} | {
+            "outcomes owner": self.owner,
+            "outcomes n": np.array(self.n),
+        }
+
+    @classmethod
+    def loaded(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """What `arrays` gave."""
+        held = {name.partition(" ")[2]: arrays[name] for name in arrays if name.startswith("outcomes ")}
+        owner, n = held.pop("owner"), int(held.pop("n"))
+        return cls(held, owner, n)
+
+    def value(self, metric: str) -> float:
+        """A metric of METRICS, in its own units and direction."""
+        return score(metric, self.columns["y"], self.columns["scores"], self.columns.get("fold"))
+
+    def worth(self, metric: str) -> float:
+        """The same, its sign turned where lower is better."""
+        return METRICS[metric].worth(self.value(metric))
+
+    def drawn(
+        self, metrics: Sequence[str], groups: Ints | None = None, *, draws: int = 1000
+    ) -> dict[str, NDArray[np.float64]]:
+        """Each metric in draws of patients `groups` (n,), {metric: (draws,)}; without groups samples are drawn."""
+        owners = self.owner if groups is None else groups[self.owner]
+        y, scores = self.columns["y"], self.columns["scores"]
+        return bootstrap(y, scores, owners, metrics=metrics, draws=draws, folds=self.columns.get("fold"))
+
+    def intervals(
+        self, metrics: Sequence[str], groups: Ints | None = None, *, draws: int = 1000
+    ) -> dict[str, tuple[float, float]]:
+        """The 95 % interval of each metric over patients `groups` (n,)."""
+        return {metric: interval(found) for metric, found in self.drawn(metrics, groups, draws=draws).items()}
+
+    def minus(self, other: "Outcomes", metric: str, groups: Ints | None = None, *, draws: int = 1000) -> Difference:
+        """A metric of these less that of others of the same samples, paired by patients `groups` (n,).
+
+        In the metric's units: `Metric.worth` says which way is better. ValueError where the samples are not the same.
+        """
+        same = self.n == other.n and np.array_equal(self.owner, other.owner)
+        if not same or not np.array_equal(self.columns["y"], other.columns["y"], equal_nan=_floats(self.columns["y"])):
+            raise ValueError(f"outcomes of the same samples are compared, found {self.n} and {other.n} that differ.")
+        own, others = (found.columns.get("fold") for found in (self, other))
+        if own is not None and others is not None and not np.array_equal(own, others):
+            raise ValueError("outcomes that were predicted in the same folds are compared, found others.")
+        owners = self.owner if groups is None else groups[self.owner]
+        return paired(
+            self.columns["y"], self.columns["scores"], other.columns["scores"], owners, metric, draws=draws,
+            folds=self.columns.get("fold"),
+        )  # fmt: skip
+
+
+def _floats(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "f"
