@@ -87,7 +87,7 @@ class Study:
 
     def leaderboard(self) -> list[dict[str, Any]]:
         """One row per candidate at its highest rung, best first by (rung, score); baselines come last."""
-        return leaderboard.rows(self._trials(), self._state())
+        return leaderboard.rows(self._trials(), self._state(), str(self.config.get("task", "classification")))
 
     @property
     def caution(self) -> str:

@@ -11,10 +11,11 @@ import pytest
 from autossl.data import open_data, prepare
 from autossl.data.scarce import few_patients, few_tested
 from autossl.data.truth import Classes
-from autossl.finish import tested
 from autossl.finish.tested import Entrant, Outcome
 from autossl.model import card
+from autossl.model.entrants import TUNED
 from autossl.nn.encoder import Encoder
+from autossl.proxies import METRICS
 from autossl.record.folder import Folder, write_json
 from autossl.report import verdict
 from autossl.report.verdict import noisy, remarks
@@ -112,7 +113,7 @@ def test_a_test_of_few_patients_writes_no_interval(tmp_path: Path) -> None:
     assert found.facts["few"] == "the test part has 4 images of class 'benign'"
     assert found.facts["entrants"]["winner"]["interval"] == {}
     assert set(found.facts["differences"]["untrained"]) == {"value"}
-    assert tested.ADAPTED not in found.facts["entrants"]
+    assert TUNED not in found.facts["entrants"]
 
 
 @pytest.mark.parametrize(
@@ -191,5 +192,7 @@ def test_a_device_that_is_not_here_says_so() -> None:
 
 
 def test_a_test_part_that_can_show_nothing_is_called_too_small() -> None:
-    assert verdict.detectable(60, "images", 0.676).startswith("the test part is too small to tell")
-    assert "hardly a smaller one" in verdict.detectable(6000, "images", 0.01)
+    assert verdict.detectable(60, "images", 0.676, METRICS["balanced_accuracy"]).startswith(
+        "the test part is too small to tell"
+    )
+    assert "hardly a smaller one" in verdict.detectable(6000, "images", 0.01, METRICS["accuracy"])

@@ -17,8 +17,9 @@ from autossl.finish.anneal import encoder_of, hyperparameters_of, train_on
 from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
 from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
-from autossl.finish.tested import ADAPTED, Entrant
+from autossl.finish.tested import Entrant
 from autossl.model import export
+from autossl.model.entrants import TUNED
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
@@ -140,7 +141,7 @@ class Finish:
             test.add(entrant)
         adapted = self._adapted(encoder, test.outcome.heads["winner"])
         if adapted.tuned:
-            test.add(Entrant(ADAPTED, adapted.encoder, adapted.head))
+            test.add(Entrant(TUNED, adapted.encoder, adapted.head))
         if self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
             test.curve(entrants, lambda: self.steps.left("label curve") == 0)
@@ -150,6 +151,7 @@ class Finish:
             "selection": list(winner.selection),
             "final_training": final,
             "adaptation": adapted.facts,
+            "probe": context.judged.probe_words,
             "supervised": context.state("supervised"),
             "test": facts,
             "tests": context.state("tests"),

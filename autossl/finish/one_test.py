@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from autossl.finish.tested import Entrant, Outcome, label_curve
-from autossl.proxies import METRICS, Outcomes
+from autossl.proxies import Outcomes
 from autossl.record.folder import replace_file
 from autossl.record.stored import Damaged
-from autossl.targets import Judged
 from autossl.targets.readouts import made_again
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
@@ -39,7 +38,7 @@ class Test:
             "images": len(rows),
             "labels": len(labelled),
             "metric": context.target.metric,
-            "metrics": shown(context.judged),
+            "metrics": list(context.judged.reported),
         }
 
     def add(self, entrant: Entrant) -> None:
@@ -115,9 +114,3 @@ class Test:
         labels = self.context.data.truth.strata[self.context.rows(TEST, labelled=True)]
         path = self.context.folder.artifacts / "test.npz"
         replace_file(path, lambda file: np.savez(file, winner=embedding.astype(np.float16), labels=labels))
-
-
-def shown(target: Judged) -> list[dict[str, str]]:
-    """The metrics of a test as those who show it need them: name, words, which way is better, digits; its own first."""
-    rows = [METRICS[name] for name in target.reported]
-    return [{"name": row.name, "words": row.words, "better": row.better, "digits": row.digits} for row in rows]

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.model.entrants import TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets import Readout, Seen
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
-ADAPTED = "winner, fine-tuned"  # the entrant that model/ holds when the adaptation is fine-tuning
 CURVE_DRAWS = 3  # label subsets per point
 MANY_LABELS = 1000  # of a point from which on one subset will do: they differ little, and cost most
 
@@ -58,8 +58,8 @@ class Outcome:
             "interval": {metric: [round(end, 5) for end in ends] for metric, ends in intervals.items()},
         }
         self.outcomes[name] = found
-        if name == ADAPTED:
-            others = [other for other in self.outcomes if other not in ("winner", ADAPTED)]
+        if name == TUNED:
+            others = [other for other in self.outcomes if other not in ("winner", TUNED)]
             self.facts["adapted_differences"] = {other: self._gap(name, other, context, groups) for other in others}
         if name != "winner":
             self.facts["differences"][name] = self._gap("winner", name, context, groups)

@@ -7,9 +7,10 @@ from typing import Any
 from autossl.data import KEPT
 from autossl.errors.printable import markdown
 from autossl.model import recipe
-from autossl.model.entrants import METRICS, NAMES
+from autossl.model.entrants import NAMES, measure, measures
 from autossl.model.export_volumes import called, network_lines, usage
 from autossl.nn.encoder import Encoder
+from autossl.proxies import Metric
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,17 @@ def _timm_usage(encoder: Encoder, classes: int) -> list[str]:
 
 def _tested(test: Mapping[str, Any]) -> list[str]:
     """The scores of a test as a table."""
-    metrics, gaps = (*METRICS, "accuracy"), test["differences"]
+    metrics, own, gaps = measures(test), measure(test), test["differences"]
     lines = [
         f"On {test['images']} labelled images that no training and no choice has seen; heads were fitted on "
-        f"{test['labels']} labels. {_intervals(test)}ifferences ({METRICS[test['metric']]}) are paired.",
+        f"{test['labels']} labels. {_intervals(test)}ifferences ({own.words}) are paired.",
         "",
-        f"| network | {' | '.join(METRICS.get(name, name) for name in metrics)} | winner minus this |",
+        f"| network | {' | '.join(metric.words for metric in metrics)} | winner minus this |",
         "|---" * (len(metrics) + 2) + "|",
     ]
     for name, found in test["entrants"].items():
-        cells = [_score(found[metric], found["interval"].get(metric)) for metric in metrics]
-        gap = _signed(gaps[name]) if name in gaps else ""
+        cells = [_score(metric, found[metric.name], found["interval"].get(metric.name)) for metric in metrics]
+        gap = _signed(own, gaps[name]) if name in gaps else ""
         lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} | {gap} |")
     return lines
 
@@ -102,12 +103,13 @@ def _intervals(test: Mapping[str, Any]) -> str:
     return "Brackets are 95 % intervals, d"
 
 
-def _signed(gap: Mapping[str, float]) -> str:
-    return f"{gap['value']:+.3f}" + (f" [{gap['low']:+.3f}, {gap['high']:+.3f}]" if "low" in gap else "")
+def _signed(metric: Metric, gap: Mapping[str, float]) -> str:
+    ends = [metric.text(gap[end], signed=True) for end in ("low", "high") if end in gap]
+    return metric.text(gap["value"], signed=True) + (f" [{', '.join(ends)}]" if ends else "")
 
 
-def _score(value: float, ends: Sequence[float] | None) -> str:
-    return f"{value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+def _score(metric: Metric, value: float, ends: Sequence[float] | None) -> str:
+    return metric.text(value) + (f" [{', '.join(map(metric.text, ends))}]" if ends else "")
 
 
 def _listed(facts: Any) -> list[str]:

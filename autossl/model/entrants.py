@@ -1,13 +1,48 @@
 """Who is tested in a study, and by which metrics: names as results hold them, and as people read them."""
 
-METRICS = {"balanced_accuracy": "balanced accuracy", "macro_auroc": "macro AUROC"}
-NAMES = {  # as a sentence has them
-    "winner": "the winner",
-    "winner, fine-tuned": "the winner, fine-tuned",
-    "untrained": "the untrained encoder",
-    "weights": "the given weights",
-    "supervised": "training on the same labels alone",
-    "supervised, frozen": "the encoder trained on the same labels (frozen)",
-}
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from autossl.proxies import METRICS, Metric
+
+Role = Literal["winner", "control"]
+BEFORE = ("balanced_accuracy", "macro_auroc", "accuracy")  # what tests that do not say so were measured by
+
+
+@dataclass(frozen=True)
+class EntrantRow:
+    """One network of a test: its key in results, its name in a sentence, what it is there for, its colour in charts."""
+
+    key: str
+    words: str
+    role: Role
+    colour: str  # a key of charts.COLOURS
+
+
 TUNED = "winner, fine-tuned"
-BASELINES = ("supervised", "supervised, frozen", "weights", "untrained")
+ENTRANTS: dict[str, EntrantRow] = {
+    row.key: row
+    for row in (
+        EntrantRow("winner", "the winner", "winner", "contrastive"),
+        EntrantRow(TUNED, "the winner, fine-tuned", "winner", "contrastive"),
+        EntrantRow("supervised", "training on the same labels alone", "control", "hybrid"),
+        EntrantRow("supervised, frozen", "the encoder trained on the same labels (frozen)", "control", "hybrid"),
+        EntrantRow("weights", "the given weights", "control", "generative"),
+        EntrantRow("untrained", "the untrained encoder", "control", "baseline"),
+        EntrantRow("constant", "the best constant answer", "control", "baseline"),
+    )
+}
+NAMES = {key: row.words for key, row in ENTRANTS.items()}
+BASELINES = tuple(key for key, row in ENTRANTS.items() if row.role == "control")
+
+
+def measure(test: Mapping[str, Any]) -> Metric:
+    """The metric of a test; one that this version does not know is shown by its name."""
+    name = str(test["metric"])
+    return METRICS.get(name) or replace(METRICS["accuracy"], name=name, words=name)
+
+
+def measures(test: Mapping[str, Any]) -> list[Metric]:
+    """The metrics that a test was measured by, the study's own first."""
+    return [METRICS[name] for name in test.get("metrics") or BEFORE if name in METRICS]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from autossl.model.entrants import ENTRANTS
 from autossl.nn.encoder import Encoder
 from autossl.trials.context import PROBE, Context
 from autossl.trials.space import build
@@ -56,6 +57,7 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+    colour: str = "baseline"  # a key of COLOURS
 
 
 def intervals(name: str, found: Sequence[Interval], xlabel: str, zero: bool = False) -> str:
@@ -63,7 +65,7 @@ def intervals(name: str, found: Sequence[Interval], xlabel: str, zero: bool = Fa
     with mpl.rc_context(STYLE):
         figure, ax = _axes(0.55 + 0.34 * len(found))
         for row, one in enumerate(found):
-            colour = COLOURS["contrastive"] if one.name.startswith("the winner") else COLOURS["baseline"]
+            colour = COLOURS[one.colour]
             ax.plot([one.low, one.high], [row, row], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.55)
             ax.plot([one.value], [row], "o", color=colour)
         if zero:
@@ -145,11 +147,10 @@ def label_curve(points: Sequence[dict[str, Any]], names: dict[str, str], metric:
     with mpl.rc_context(STYLE):
         figure, ax = _axes(2.9)
         entrants = list(dict.fromkeys(p["name"] for p in points))
-        colours = {"winner": COLOURS["contrastive"], "untrained": COLOURS["baseline"], "weights": COLOURS["generative"]}
         for name in entrants:
             own = sorted((p for p in points if p["name"] == name), key=lambda p: p["labels"])
             x, y, sd = (np.array([p[key] for p in own], float) for key in ("labels", "mean", "sd"))
-            colour = colours.get(name, COLOURS["hybrid"])
+            colour = COLOURS[ENTRANTS[name].colour if name in ENTRANTS else "hybrid"]
             ax.plot(x, y, "o-", markersize=4, color=colour, label=names.get(name, name))
             ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
         if line is not None:
@@ -158,7 +159,7 @@ def label_curve(points: Sequence[dict[str, Any]], names: dict[str, str], metric:
         ax.set_xscale("log")
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
         ax.minorticks_off()
-        ax.set(xlabel="labels the logistic probe was fitted on", ylabel=f"{metric} on the test part")
+        ax.set(xlabel="labels that the probe was fitted on", ylabel=f"{metric} on the test part")
         ax.legend(loc="lower right", fontsize=8.5)
         return _svg(figure, "label-curve")
 

@@ -1,5 +1,6 @@
 """What lies in a study folder, read at any stage and never made: the report's facts."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial
@@ -7,6 +8,7 @@ from optuna.trial import FrozenTrial
 from autossl.record.folder import Folder, read_json, read_toml
 from autossl.record.journal import entries, read_study
 from autossl.report import leaderboard
+from autossl.targets import Target, target_class
 from autossl.trials.scheduler import best
 
 
@@ -27,6 +29,22 @@ class Found(NamedTuple):
         return found
 
     @property
+    def target(self) -> type[Target]:
+        """What the study's encoder is for."""
+        return target_class(str(self.config.get("task", "classification")))
+
+    @property
+    def measured(self) -> str:
+        """The name of the study's metric."""
+        metric = str(self.config.get("metric", "auto"))
+        return metric if metric in self.target.metrics else self.target.metrics[0]
+
+    @property
+    def headings(self) -> Mapping[str, str]:
+        """The proxies that the leaderboard shows, and what they are called there."""
+        return self.target.headings
+
+    @property
     def winner(self) -> int | None:
         """The number of the candidate that won, or leads so far."""
         if self.result:
@@ -44,5 +62,5 @@ def read(folder: Folder) -> Found:
     state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
     study = read_study(folder, config["study_name"]) if "study_name" in config else None
     trials = study.get_trials(deepcopy=False) if study else []
-    rows = leaderboard.rows(trials, state)
+    rows = leaderboard.rows(trials, state, str(config.get("task", "classification")))
     return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autossl.model.entrants import BASELINES, NAMES
+from autossl.model.entrants import BASELINES, ENTRANTS, NAMES
 from autossl.record.journal import entries
 from autossl.report import charts
 from autossl.report.facts import Found
@@ -58,10 +58,14 @@ def _test_figure(study: Found) -> Drawn:
         return Drawn(missing=f"No intervals are drawn: {few}.")
     metric = test["metric"]
     dots = [
-        charts.Interval(str(NAMES.get(name, name)), found[metric], *found["interval"][metric])
+        charts.Interval(str(NAMES.get(name, name)), found[metric], *found["interval"][metric], colour=_colour(name))
         for name, found in test["entrants"].items()
     ]
     return Drawn(charts.intervals("test", dots, f"{metric_name(test)} on the test part, 95 % interval"))
+
+
+def _colour(name: str) -> str:
+    return "contrastive" if name in ENTRANTS and ENTRANTS[name].role == "winner" else "baseline"
 
 
 def _difference_figure(found: Found) -> Drawn:

@@ -14,31 +14,34 @@ from rich.text import Text
 from autossl.errors.printable import one_line
 from autossl.record.entries import Entry
 from autossl.record.journal import entries
+from autossl.targets import TARGETS, target_class
 from autossl.trials.scheduler import order
 from autossl.trials.space import METHOD
 
-PROXIES = ("knn", "auroc", "rankme", "participation")
-COLUMNS = ("candidate", "method", "paradigm", "rung", "score", "se", *PROXIES, "seconds", "shortcut", "hyperparameters")
+FIRST, LAST = ("candidate", "method", "paradigm", "rung", "score", "se"), ("seconds", "shortcut", "hyperparameters")
+HEADINGS = {key: heading for target in TARGETS.values() for key, heading in target.headings.items()}
 
 
-def rows(trials: list[FrozenTrial], state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def rows(
+    trials: list[FrozenTrial], state: dict[str, Any] | None = None, task: str = "classification"
+) -> list[dict[str, Any]]:
     """Leaderboard rows, best first: by rung, then by aligned score. Baselines come last; they are no candidates.
 
     `state` is what the controller wrote down. Training on the labels has no aligned score, which would be one of the
-    labels it was trained on: it is compared on the selection and test parts.
+    labels it was trained on: it is compared on the selection and test parts. The proxies are those of the task.
     """
-    by_number = {t.number: t for t in trials}
+    by_number, shown = {t.number: t for t in trials}, tuple(target_class(task).shown)
     everything = entries(trials)
     spent: dict[int, float] = {}
     for e in everything:
         spent[e.candidate] = spent.get(e.candidate, 0.0) + e.seconds
-    candidates = [_row(e, by_number[e.number], spent[e.candidate]) for e in order(everything)]
+    candidates = [_row(e, by_number[e.number], spent[e.candidate], shown) for e in order(everything)]
     state = state or {}
     baselines = {**(state.get("baselines") or {}), "supervised": state.get("supervised")}
-    return candidates + [_baseline(name, found) for name, found in baselines.items() if found]
+    return candidates + [_baseline(name, found, shown) for name, found in baselines.items() if found]
 
 
-def _row(entry: Entry, trial: FrozenTrial, seconds: float) -> dict[str, Any]:
+def _row(entry: Entry, trial: FrozenTrial, seconds: float, shown: Sequence[str]) -> dict[str, Any]:
     drawn = {k.split(".", 1)[1]: v for k, v in trial.params.items() if k != METHOD}
     return {
         "candidate": entry.candidate,
@@ -47,23 +50,24 @@ def _row(entry: Entry, trial: FrozenTrial, seconds: float) -> dict[str, Any]:
         "rung": entry.rung,
         "score": entry.score,
         "se": entry.se,
-        **{name: trial.user_attrs.get(name) for name in PROXIES},
+        **{name: trial.user_attrs.get(name) for name in shown},
         "seconds": round(seconds, 1),
         "shortcut": trial.user_attrs.get("shortcut"),
         "hyperparameters": drawn,
     }
 
 
-def _baseline(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    empty: dict[str, Any] = dict.fromkeys(COLUMNS)
-    known = {k: found.get(k) for k in ("score", "se", *PROXIES, "seconds")}
+def _baseline(name: str, found: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys((*FIRST, *shown, *LAST))
+    known = {k: found.get(k) for k in ("score", "se", *shown, "seconds")}
     return {**empty, **known, "candidate": name, "method": name, "paradigm": "baseline", "hyperparameters": {}}
 
 
 def as_csv(found: Sequence[dict[str, Any]]) -> str:
     """The rows as CSV."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, list[str](COLUMNS))
+    columns = list(found[0]) if found else [*FIRST, *LAST]
+    writer = csv.DictWriter(out, columns)
     writer.writeheader()
     for row in found:
         plain = {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
@@ -83,12 +87,13 @@ def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None 
         title=title or None, title_justify="left", header_style="bold", caption=caption or None, caption_justify="left",
         box=SIMPLE_HEAD, padding=0, pad_edge=False,
     )  # fmt: skip
-    for name in ("", "method", "paradigm", "rung", "aligned score", "k-NN", "AUROC", "rank", "s"):
+    shown = {key: heading for key, heading in HEADINGS.items() if found and key in found[0]}
+    for name in ("", "method", "paradigm", "rung", "aligned score", *shown.values(), "s"):
         words = name in ("method", "paradigm")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for row in found[:most]:
         score = "" if row["score"] is None else f"{_short(row['score'])} ± {_short(row['se'] or 0.0)}"
-        side = [_short(row[name]) for name in PROXIES[:3]]
+        side = [_short(row[name]) for name in shown]
         rung = "" if row["rung"] is None else str(row["rung"])
         number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
         method = f"{row['method']} (shortcut?)" if row["shortcut"] else row["method"]

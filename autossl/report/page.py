@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
 from autossl.errors import UserError
-from autossl.model.entrants import BASELINES, NAMES
+from autossl.model.entrants import BASELINES, NAMES, measure, measures
 from autossl.model.export import PACKAGES
 from autossl.pretext import METHODS
+from autossl.proxies import METRICS
 from autossl.record.clock import in_words
 from autossl.record.folder import Folder, read_json, replace_file
 from autossl.record.journal import entries
@@ -59,6 +60,10 @@ def _facts(found: Found) -> dict[str, Any]:
         "caution": _caution(found),
         "detectable": _detectable(found),
         "metric": metric_name(result["test"]) if result else "",
+        "measure": measure(result["test"]) if result else None,
+        "measures": measures(result["test"]) if result else [],
+        "probe": result.get("probe", "a logistic probe") if result else "",
+        "headings": found.headings,
         "found": found,
         "settings": _without_folders(found.config),
         "name": found.data.get("name") or found.config.get("study_name") or found.folder.root.name,
@@ -92,7 +97,8 @@ def _detectable(found: Found) -> str:
     parts, least = found.data.get("parts"), found.state.get("detectable")
     if not parts or not least:
         return ""
-    told = detectable(parts["test"]["labels"], "volumes" if found.data.get("unit") == "voxels" else "images", least)
+    unit = "volumes" if found.data.get("unit") == "voxels" else "images"
+    told = detectable(parts["test"]["labels"], unit, least, METRICS[found.measured])
     return f"{told[0].upper()}{told[1:]}."
 
 
@@ -105,8 +111,9 @@ def _so_far(found: Found) -> Verdict:
         why = f"all {len(ended)} trials so far failed" if ended else "no candidate has been scored"
         return Verdict("none", f"No answer yet: {why} (stage: {stage}).")
     base = (found.state.get("baselines") or {}).get("untrained")
-    beside = f", the untrained encoder {base['score']:.3f}" if base else ""
-    score = f"{leader['score']:.3f} ± {leader['se'] or 0:.3f}"
+    text = METRICS[found.measured].text
+    beside = f", the untrained encoder {text(base['score'])}" if base else ""
+    score = f"{text(leader['score'])} ± {text(leader['se'] or 0.0)}"
     return Verdict(
         "none",
         f"No answer yet: {leader['method']} (candidate {leader['candidate']}) leads with an aligned score of {score}"

@@ -4,7 +4,8 @@ import math
 from typing import Any, NamedTuple
 
 from autossl.errors.printable import joined
-from autossl.model.entrants import BASELINES, METRICS, NAMES, TUNED
+from autossl.model.entrants import BASELINES, NAMES, TUNED, measure
+from autossl.proxies import Metric
 
 EXPORT = "autossl export RUN PATH --candidate supervised"
 FEW_LABELS = 100  # labels of the probe part below which the order of candidates is mostly noise
@@ -43,28 +44,30 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
     if lost:
         return Verdict(
             "hurt",
-            "A baseline beats self-supervision here: " + _sentence(_lost(test, gaps, lost, judged, who), _frozen(test)),
+            "A baseline beats self-supervision here: "
+            + _sentence(_lost(test, gaps, lost, judged, who), _frozen(result)),
         )
     unclear = [name for name in gaps if gaps[name]["low"] <= 0]
     same = [name for name in unclear if gaps[name]["low"] == gaps[name]["high"] == 0]
-    gains = [f"{_signed(gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
+    gains = [f"{_signed(measure(test), gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
     if unclear or not gaps:
         more = f"it does gain {joined(gains)}" if gains else ""
-        told = _sentence(reached, *_open(gaps, unclear, same), more, _frozen(test))
+        told = _sentence(reached, *_open(measure(test), gaps, unclear, same), more, _frozen(result))
         if unclear and unclear == same:
             return Verdict("unclear", f"Self-supervision made no difference: {told}")
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
     missing = "was left out by a stop" if result.get("stopped") else "did not fit"
     rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
     return Verdict(
-        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {joined(gains)}", rest, _frozen(test))
+        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {joined(gains)}", rest, _frozen(result))
     )
 
 
 def _unmeasured(result: dict[str, Any], few: str) -> str:
     """The first line where the test part has too few patients of a class: scores without a judgement."""
     test = result["test"]
-    others = [f"{NAMES.get(name, name)} {found[test['metric']]:.3f}" for name, found in test["entrants"].items()
+    text, metric = measure(test).text, test["metric"]
+    others = [f"{NAMES.get(name, name)} {text(found[metric])}" for name, found in test["entrants"].items()
               if name != "winner"]  # fmt: skip
     beside = f", {joined(others)}" if others else ""
     return (
@@ -76,7 +79,7 @@ def _unmeasured(result: dict[str, Any], few: str) -> str:
 def remarks(result: dict[str, Any]) -> list[str]:
     """What has to be said beside the first line: a search score that the test does not bear out."""
     test, candidate = result["test"], result["candidate"]
-    found, metric = test["entrants"].get("winner"), test["metric"]
+    found, metric, text = test["entrants"].get("winner"), test["metric"], measure(test).text
     score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
     if found is None or score is None:
         return []
@@ -85,8 +88,8 @@ def remarks(result: dict[str, Any]) -> list[str]:
     if score - found[metric] <= max(CARRIED, SURE * math.hypot(se, error)):
         return []
     return [
-        f"The search score did not carry over to the test: {score:.3f} on the probe part, {found[metric]:.3f} on the "
-        "test part (the frozen winner). What the search chose by may not be what you are after."
+        f"The search score did not carry over to the test: {text(score)} on the probe part, {text(found[metric])} on "
+        "the test part (the frozen winner). What the search chose by may not be what you are after."
     ]
 
 
@@ -98,24 +101,25 @@ def noisy(labels: int, candidates: int = 0) -> str:
     return f"with {labels} labels the ranking of candidates is mostly noise: the leader's score is {best} and too high"
 
 
-def detectable(images: int, unit: str, found: float) -> str:
-    """What the test part can show at all: the least difference in balanced accuracy."""
+def detectable(images: int, unit: str, found: float, metric: Metric) -> str:
+    """What the test part can show at all: the least difference in the study's metric."""
     if found > BLUNT:
         return (
             f"the test part is too small to tell candidates and baselines apart: its {images} labelled {unit} can show "
-            f"a difference of about {found:.3f} in balanced accuracy at best; label more before you rely on its scores"
+            f"a difference of about {metric.text(found)} in {metric.words} at best; label more before you rely on its "
+            "scores"
         )
     return (
-        f"the {images} labelled {unit} of the test part can show a difference of about {found:.3f} in balanced "
-        "accuracy, hardly a smaller one"
+        f"the {images} labelled {unit} of the test part can show a difference of about {metric.text(found)} in "
+        f"{metric.words}, hardly a smaller one"
     )
 
 
-def _open(gaps: dict[str, Any], unclear: list[str], same: list[str]) -> list[str]:
+def _open(metric: Metric, gaps: dict[str, Any], unclear: list[str], same: list[str]) -> list[str]:
     """What the winner is not known to beat: baselines whose interval includes zero, and such with equal scores."""
     if not gaps:
         return ["there is nothing to compare it with"]
-    why = joined([f"{NAMES[name]}, {_signed(gaps[name])}" for name in unclear if name not in same])
+    why = joined([f"{NAMES[name]}, {_signed(metric, gaps[name])}" for name in unclear if name not in same])
     equal = f"no difference to {joined([NAMES[name] for name in same])}, the scores are equal" if same else ""
     return [f"its difference to {why}, includes zero" if why else "", equal]
 
@@ -123,37 +127,36 @@ def _open(gaps: dict[str, Any], unclear: list[str], same: list[str]) -> list[str
 def _lost(test: dict[str, Any], gaps: dict[str, Any], lost: list[str], judged: str, who: str) -> str:
     """Which baseline beats the winner, by how much, and what to do."""
     worst = min(lost, key=lambda name: float(gaps[name]["value"]))
-    gap, metric = gaps[worst], test["metric"]
-    by = f"{-gap['value']:.3f} [{-gap['high']:.3f}, {-gap['low']:.3f}] {metric_name(test)}"
-    values = [test["entrants"][name][metric] for name in (worst, judged)]
+    gap, metric = gaps[worst], measure(test)
+    by = f"{metric.text(-gap['value'])} [{metric.text(-gap['high'])}, {metric.text(-gap['low'])}] {metric.words}"
+    values = [metric.text(test["entrants"][name][metric.name]) for name in (worst, judged)]
     advice = "keep these weights" if worst == "weights" else "search longer, or with more images"
     if any(name.startswith("supervised") for name in lost):
         advice = f"{EXPORT} gives the encoder trained on the labels"
-    return f"{NAMES[worst]} beats {who} by {by} on the test part ({values[0]:.3f} to {values[1]:.3f}); {advice}"
+    return f"{NAMES[worst]} beats {who} by {by} on the test part ({values[0]} to {values[1]}); {advice}"
 
 
-def _frozen(test: dict[str, Any]) -> str:
+def _frozen(result: dict[str, Any]) -> str:
     """A remark on the frozen encoder, where the fine-tuned one was judged."""
-    return f"frozen, with a logistic probe, it reaches {_scored(test, 'winner')}" if TUNED in test["entrants"] else ""
+    test, probe = result["test"], result.get("probe", "a logistic probe")
+    return f"frozen, with {probe}, it reaches {_scored(test, 'winner')}" if TUNED in test["entrants"] else ""
 
 
 def metric_name(test: dict[str, Any]) -> str:
     """The metric of a test as people write it."""
-    return METRICS.get(test["metric"], str(test["metric"]))
+    return measure(test).words
 
 
 def _scored(test: dict[str, Any], name: str) -> str:
     """0.803 [0.788, 0.817]."""
-    found, metric = test["entrants"][name], test["metric"]
-    return f"{found[metric]:.3f}" + _ends(found["interval"].get(metric))
+    found, metric = test["entrants"][name], measure(test)
+    ends = found["interval"].get(metric.name)
+    return metric.text(found[metric.name]) + (f" [{', '.join(map(metric.text, ends))}]" if ends else "")
 
 
-def _ends(interval: list[float] | None) -> str:
-    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-
-
-def _signed(gap: dict[str, float]) -> str:
-    return f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+def _signed(metric: Metric, gap: dict[str, float]) -> str:
+    value, low, high = (metric.text(gap[end], signed=True) for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _sentence(*clauses: str) -> str:

@@ -240,7 +240,8 @@ def _detectable(context: Context) -> float | None:
     found = context.target.detectable(context.truth(rows), context.groups(rows))
     if found is None:
         return None
-    log.info("%s", verdict.detectable(len(rows), "images" if context.data.dims == 2 else "volumes", found))
+    unit = "images" if context.data.dims == 2 else "volumes"
+    log.info("%s", verdict.detectable(len(rows), unit, found, context.target.measure))
     return round(found, 4)
 
 

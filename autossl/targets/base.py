@@ -44,9 +44,8 @@ class Target(ABC):
     form: ClassVar[type[Truth]]
     metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first
     told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
-    shown: ClassVar[
-        Mapping[str, str]
-    ]  # proxies that the leaderboard shows: their key in a trial -> their row in PROXIES
+    shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
+    headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
 
     def __init__(self, about: Mapping[str, Any], metric: str = "auto") -> None:
         if metric != "auto" and metric not in self.metrics:

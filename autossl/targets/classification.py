@@ -42,6 +42,7 @@ class Classification(Judged):
     shown: ClassVar = {
         "knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"
     }  # fmt: skip
+    headings: ClassVar = {"knn": "k-NN", "auroc": "AUROC", "rankme": "RankMe"}
     probe_words: ClassVar = "a logistic probe"
 
     @property
