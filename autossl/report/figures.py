@@ -58,10 +58,15 @@ def _test_figure(study: Found) -> Drawn:
         return Drawn(missing=f"No intervals are drawn: {few}.")
     metric = test["metric"]
     dots = [
-        charts.Interval(str(NAMES.get(name, name)), found[metric], *found["interval"][metric], colour=_colour(name))
+        charts.Interval(NAMES.get(name, name), found[metric], *_ends(found, metric), colour=_colour(name))
         for name, found in test["entrants"].items()
     ]
     return Drawn(charts.intervals("test", dots, f"{metric_name(test)} on the test part, 95 % interval"))
+
+
+def _ends(found: dict[str, Any], metric: str) -> tuple[float, float]:
+    low, high = found["interval"][metric]
+    return low, high
 
 
 def _colour(name: str) -> str:
