@@ -192,8 +192,8 @@ class Context:
         encoder.eval()
         with torch.inference_mode():
             for first in range(0, len(rows), size):
-                batch = pool.batch(np.arange(first, min(first + size, len(rows))))
-                parts.append(encoder(self.plain.standardise(batch)).float().cpu().numpy())
+                images = pool.images_at(np.arange(first, min(first + size, len(rows))))
+                parts.append(encoder(self.plain.standardise(images)).float().cpu().numpy())
         return np.concatenate(parts)
 
     def averaged(self, weights: Mapping[str, torch.Tensor], pool: Pool | None = None) -> Encoder:
