@@ -35,6 +35,7 @@ from torch import Tensor
 from autossl.errors import UserError
 from autossl.nn.encoder import LAYOUTS, Encoder, channels_last, dims_of, fit_to_size
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.train.loop import Run, Settings, train
 from autossl.train.pool import Pool
 from autossl.views.images import Views
@@ -97,9 +98,9 @@ class Resident(Views):
 class Held(Pool):
     """A pool whose batches cost nothing."""
 
-    held: Tensor
+    held: Batch
 
-    def batch(self, at: NDArray[np.int64]) -> Tensor:
+    def batch(self, at: NDArray[np.int64]) -> Batch:
         if not hasattr(self, "held"):
             self.held = super().batch(at)
         return self.held

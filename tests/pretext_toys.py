@@ -1,6 +1,7 @@
 """Toy image sets and tensors made for what methods need, and the smallest loop that trains a method on them."""
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder, Features
 from autossl.pretext import METHODS, Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 from autossl.views.presets import Preset
 from autossl.views.volumes import views_for
@@ -143,12 +145,12 @@ def step(
 ) -> Tensor:
     """One training step on images, which are `rows` of a whole stack of them; the loss before it."""
     method.generator.manual_seed(number)
-    groups = None
+    batch = Batch(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)))
     if in_stacks(method):
         rows = torch.arange(len(images)) if rows is None else rows
-        groups, method.positions = company(int(rows.max()) + 1)
-        groups, method.positions = groups[rows], method.positions[rows]
-    loss = method.loss(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)), groups)
+        groups, positions = company(int(rows.max()) + 1)
+        batch = replace(batch, groups=groups[rows], positions=positions[rows])
+    loss = method.loss(batch)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

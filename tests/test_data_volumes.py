@@ -210,7 +210,7 @@ def test_moments_and_batches_of_the_pool(tmp_path: Path) -> None:
     probe = volumes[data.rows(PROBE)] / 255
     np.testing.assert_allclose(data.mean, probe.mean((0, 1, 2, 3)), atol=1e-9)
     np.testing.assert_allclose(data.std, probe.std((0, 1, 2, 3)), atol=1e-9)
-    batch = Pool(data.images, np.arange(60), data.scale, torch.device("cpu")).batch(np.array([4, 2]))
+    batch = Pool(data.images, np.arange(60), data.scale, torch.device("cpu")).images_at(np.array([4, 2]))
     assert batch.shape == (2, 2, 8, 8, 8)
     np.testing.assert_allclose(batch.numpy(), np.moveaxis(volumes[[4, 2]] / 255, -1, 1), atol=1e-6)
     assert batch.is_contiguous(memory_format=torch.channels_last_3d)

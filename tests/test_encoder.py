@@ -7,6 +7,7 @@ from autossl.errors import UserError
 from autossl.nn.encoder import Encoder, fit_to_size
 from autossl.nn.heads import mlp
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 from autossl.views.presets import preset
 from tests.pretext_toys import volume_encoder
@@ -51,7 +52,7 @@ def test_what_takes_one_size_only_says_so() -> None:
 @pytest.mark.parametrize("name", ["jigsaw", "relative_location", "voco"])
 def test_tiles_are_enlarged_for_what_takes_one_size_only(name: str) -> None:
     method = METHODS[name](windows(), Views(preset("auto", 1), (0.4,), (0.2,)))
-    assert torch.isfinite(method.loss(torch.rand(4, 1, 24, 24)))
+    assert torch.isfinite(method.loss(Batch(torch.rand(4, 1, 24, 24))))
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -49,8 +49,7 @@ def test_every_method_has_a_space_and_a_prior() -> None:
 @pytest.mark.parametrize(("name", "index"), PRIORS)
 def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int, channels: int) -> None:
     run = make_run(name, index, channels)
-    run.method.positions = run.pool.positions_at(np.arange(32))
-    loss = run.method.train().loss(run.pool.batch(np.arange(32)), run.pool.groups_at(np.arange(32)))
+    loss = run.method.train().loss(run.pool.batch(np.arange(32)))
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]

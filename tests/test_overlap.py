@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autossl.errors import UserError
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.pretext.patient_positives import PairViews
 from autossl.pretext.rotation import unfaded
 from autossl.views.images import MOST_OVERLAP, PIECE, Views
@@ -118,7 +119,7 @@ def test_methods_of_several_views_draw_them_together(name: str) -> None:
     for overlap in (0.0, 0.4):
         views = Recorded(STILL, (0.0,), (1.0,), crop_min=0.05, jitter=0.0, overlap=overlap)
         drawn = views.__dict__["drawn"] = []  # shared by the copies that methods make of their views
-        METHODS[name](fitting(name, 1), views).loss(uniform(32, 1, 16, 16))
+        METHODS[name](fitting(name, 1), views).loss(Batch(uniform(32, 1, 16, 16)))
         u = torch.cat(drawn)
         found = boxes(make(2, 0.0).apply(places(len(u), 2), u)).view(-1, 32, 2, 2)
         assert len(found) > 1

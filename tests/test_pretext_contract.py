@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS, Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.needs import OF_ENCODERS, lacking
 from autossl.views.images import Views
 from autossl.views.presets import modalities, preset
@@ -72,8 +73,7 @@ def test_every_paradigm_has_a_method_and_every_modality_a_known_order() -> None:
 )
 def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(name: str, dims: int, channels: int) -> None:
     method = make(name, channels, dims)
-    method.positions = torch.rand(10)
-    loss = method.loss(random(10, method), torch.arange(10) // 2)
+    loss = method.loss(Batch(random(10, method), torch.arange(10) // 2, torch.rand(10)))
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -88,7 +88,7 @@ def test_images_and_patients_are_left_as_they_were(name: str, dims: int) -> None
     method = make(name, dims=dims)
     images, groups = random(8, method), torch.arange(8) // 2
     kept = images.clone(), groups.clone()
-    method.loss(images, groups)
+    method.loss(Batch(images, groups))
     assert torch.equal(images, kept[0])
     assert torch.equal(groups, kept[1])
 
@@ -146,8 +146,8 @@ def test_a_plain_transformer_serves_too(name: str, pooling: str) -> None:
     missing = METHODS[name].needs & lacking(encoder)
     assert missing <= ({"mean pooling"} if pooling == "token" else set())
     method = METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels))
-    method.positions = torch.rand(6)
-    assert torch.isfinite(method.loss(torch.rand(6, channels, 20, 20), torch.arange(6) // 2))
+    batch = Batch(torch.rand(6, channels, 20, 20), torch.arange(6) // 2, torch.rand(6))
+    assert torch.isfinite(method.loss(batch))
 
 
 @pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 2 in cls.dims])
@@ -164,7 +164,6 @@ def test_what_is_scored_is_trained(name: str, kind: str) -> None:
         pytest.skip(f"{name} is left out for this encoder")
     assert not encoder.mean_pooled
     method = METHODS[name](encoder, Views(preset("auto", channels), (0.4,) * channels, (0.2,) * channels)).train()
-    method.positions = torch.rand(6)
     pooled: list[Tensor] = []
     network: Any = encoder.backbone
     head = network.forward_head
@@ -177,7 +176,8 @@ def test_what_is_scored_is_trained(name: str, kind: str) -> None:
         return found
 
     network.forward_head = kept
-    method.loss(torch.rand(6, channels, 32, 32), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
+    batch = Batch(torch.rand(6, channels, 32, 32), torch.arange(6) // 2, torch.rand(6))
+    method.loss(batch).backward()  # type: ignore[no-untyped-call]
     assert any(z.grad is not None and float(z.grad.abs().sum()) > 0 for z in pooled)
 
 
@@ -185,7 +185,7 @@ def test_what_is_scored_is_trained(name: str, kind: str) -> None:
 def test_a_constant_batch_gives_no_nan(name: str, dims: int) -> None:
     method = make(name, dims=dims)
     images = torch.full_like(random(8, method), 0.5)
-    loss = method.loss(images)
+    loss = method.loss(Batch(images))
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)

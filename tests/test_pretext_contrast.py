@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue, info_nce, kin
 from autossl.pretext.dcl import dcl, von_mises_weights
 from autossl.pretext.moco import MoCo, keys
@@ -120,7 +121,7 @@ def test_a_queue_survives_a_checkpoint_and_never_outgrows_half_of_the_pool(
     pretext = method(encoder(), still(), queue=16)
     pretext.population = 20
     for number, held in enumerate((6, 10, 10)):
-        pretext.loss(uniform(6, 1, 16, 16, seed=number), torch.arange(6) + 6 * number)
+        pretext.loss(Batch(uniform(6, 1, 16, 16, seed=number), torch.arange(6) + 6 * number))
         assert len(pretext.queue.entries(20)[0]) == held
     assert set(pretext.queue.patients.tolist()) == {-1, *range(8, 18)}
     again = method(encoder(), still(), queue=16)
@@ -150,7 +151,7 @@ def test_moco_is_info_nce_over_the_batch_and_the_queue_less_the_guess() -> None:
         negatives = [key[j] for j in range(6) if PATIENTS[j] != PATIENTS[i]]
         negatives += [stored[j] for j in range(5) if int(owners[j]) != PATIENTS[i]]
         expected.append(nce(query[i], key[i], negatives, 0.2) - math.log(1 + len(negatives)))
-    assert float(pretext.loss(x, groups).detach()) == pytest.approx(np.mean(expected), abs=1e-4)
+    assert float(pretext.loss(Batch(x, groups)).detach()) == pytest.approx(np.mean(expected), abs=1e-4)
 
 
 @pytest.mark.parametrize("method", [MoCo, ReSSL])
@@ -160,7 +161,7 @@ def test_what_is_remembered_of_the_same_patient_has_no_part(method: type[MoCo | 
     def loss(owner: int, seed: int) -> float:
         pretext = method(encoder(), still(), queue=8)
         pretext.queue.push(normal(8, 128, seed=seed), torch.full((8,), owner), None)
-        return float(pretext.loss(x, groups).detach())
+        return float(pretext.loss(Batch(x, groups)).detach())
 
     assert loss(4, 1) == loss(4, 2)
     assert loss(5, 1) != loss(5, 2)
@@ -227,7 +228,7 @@ def test_nnclr_takes_both_directions_and_remembers_one(groups: list[int] | None)
         allowed = [s for s, owner in zip(stored, owners.tolist(), strict=True) if not groups or owner != patient[i]]
         near = max(allowed, key=lambda s: cosine(z[i], s))
         expected.append(nce(near, p[i], [p[j] for j in range(6) if patient[j] != patient[i]], 0.3))
-    found = pretext.loss(x, None if groups is None else torch.tensor(groups))
+    found = pretext.loss(Batch(x, None if groups is None else torch.tensor(groups)))
     assert float(found.detach()) == pytest.approx(np.mean(expected), rel=1e-3)
     assert torch.allclose(pretext.queue.entries(None)[0][:6], F.normalize(z, dim=1), atol=1e-4)
 

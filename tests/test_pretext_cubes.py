@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.pretext.jigsaw import different_orders, fitted, normalised, tiles
 from autossl.pretext.relative_location import RelativeLocation
 from autossl.pretext.rubik import Rubik, half_turned
@@ -54,7 +55,7 @@ def test_orders_of_eight_cubes_lie_far_apart(count: int, apart: int) -> None:
 def test_relative_location_of_cubes_is_the_cross_entropy_of_the_26_places() -> None:
     method = RelativeLocation(volume_encoder(), still(dims=3)).eval()
     x = uniform(2, 1, SIDE, SIDE, SIDE)
-    found = float(method.loss(x.clone()).detach())
+    found = float(method.loss(Batch(x.clone())).detach())
     generator = torch.Generator().manual_seed(0)
     method.views.draw(x, generator)
     shift = torch.rand(2, 27, 3, generator=generator)
@@ -73,7 +74,7 @@ def test_rubik_is_the_sum_of_its_three_tasks() -> None:
     method = Rubik(volume_encoder(), still(dims=3), turned=0.5, masked=2.0, permutations=30).eval()
     inputs = recorded_forward(method.encoder)
     x = uniform(3, 1, SIDE, SIDE, SIDE)
-    found = float(method.loss(x.clone()).detach())
+    found = float(method.loss(Batch(x.clone())).detach())
     generator = torch.Generator().manual_seed(0)
     method.views.draw(x, generator)
     u = torch.rand(3, 8, 6, generator=generator)
@@ -118,7 +119,7 @@ def test_brightness_and_contrast_of_a_cell_do_not_reach_the_encoder(name: str) -
     for change in (1.0, 0.5):
         method = METHODS[name](volume_encoder(), still(dims=3)).eval()
         inputs = recorded_forward(method.encoder)
-        method.loss(change * x + (1 - change) / 3)
+        method.loss(Batch(change * x + (1 - change) / 3))
         seen.append(inputs[0])
     assert (seen[0] - seen[1]).abs().max() < 0.25  # 0 but for the guard of empty tiles
     for one, other in zip(seen[0].flatten(1), seen[1].flatten(1), strict=True):
@@ -137,7 +138,7 @@ def test_jitter_reaches_the_tiles(name: str, dims: int) -> None:
         views = (Views if dims == 2 else VolumeViews)(preset("mr", 1), (0.5,), (0.25,), jitter=jitter)
         method = METHODS[name](encoder() if dims == 2 else volume_encoder(), views)
         inputs = recorded_forward(method.encoder)
-        method.loss(x)
+        method.loss(Batch(x))
         seen.append(inputs[0])
     assert (seen[0] - seen[1]).abs().mean() > 0.02
 
@@ -165,7 +166,7 @@ def test_other_networks_for_volumes_take_cubes(name: str, backbone: str) -> None
     }
     network = Encoder(backbone, 1, 24, model_args=args.get(backbone))
     assert fitted(torch.zeros(1, 1, 10, 10, 10), network).shape[2] == (24 if backbone == "vit_tiny_3d" else 10)
-    loss = METHODS[name](network, still(dims=3)).train().loss(uniform(4, 1, 24, 24, 24))
+    loss = METHODS[name](network, still(dims=3)).train().loss(Batch(uniform(4, 1, 24, 24, 24)))
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
 

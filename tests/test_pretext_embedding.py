@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Prototypes
+from autossl.pretext.batch import Batch
 from autossl.pretext.dino import DINO, LOCAL, dino, entropy
 from autossl.pretext.lejepa import LeJEPA, epps_pulley, lejepa
 from autossl.pretext.simsiam import SimSiam, simsiam
@@ -46,7 +47,7 @@ def test_simsiam_predicts_each_view_from_the_other() -> None:
     pretext = SimSiam(encoder(), Views(Preset(hflip=True), (0.5,), (0.25,), crop_min=0.3, jitter=0.0)).eval()
     x = uniform(5, 1, 16, 16)
     pretext.generator.manual_seed(3)
-    found = pretext.loss(x)
+    found = pretext.loss(Batch(x))
     pretext.generator.manual_seed(3)
     z = pretext.projector(pretext.encoder(pretext.views(x, pretext.generator, copies=2)))
     p = pretext.predictor(z)
@@ -116,11 +117,11 @@ def test_dino_centres_its_teacher_and_averages_it_along_a_cosine() -> None:
     pretext = DINO(encoder(), still(), prototypes=9, teacher_rate=0.2, centre_rate=0.25).eval()
     x = uniform(5, 1, 16, 16)
     answers = pretext.teacher(pretext.views.standardise(x))
-    first = pretext.loss(x)
+    first = pretext.loss(Batch(x))
     assert torch.allclose(pretext.centre, 0.25 * answers.mean(0), atol=1e-6)
-    pretext.loss(x)
+    pretext.loss(Batch(x))
     assert torch.allclose(pretext.centre, (0.75 * 0.25 + 0.25) * answers.mean(0), atol=1e-6)
-    again = pretext.loss(x)
+    again = pretext.loss(Batch(x))
     assert float(again.detach()) != float(first.detach())
     mine, theirs = next(pretext.encoder.parameters()), next(pretext.teacher.parameters())
     for progress, rate in ((0.0, 0.2), (0.5, 0.1), (1.0, 0.0)):
@@ -144,7 +145,7 @@ def test_local_crops_show_a_small_part_at_full_size() -> None:
     assert LOCAL[0] * 0.7 < float(area.min()) < 0.1  # pixels at the border repeat
     assert 0.3 < float(area.max()) < LOCAL[1] * 1.1
     assert pretext.views.crop_min == 0.9
-    pretext.loss(uniform(4, 2, 16, 16))
+    pretext.loss(Batch(uniform(4, 2, 16, 16)))
 
 
 def test_local_crops_pass_the_encoder_by_themselves() -> None:
@@ -152,7 +153,7 @@ def test_local_crops_pass_the_encoder_by_themselves() -> None:
     pretext = DINO(encoder(), still(), local_crops=2).train()
     inputs = recorded_forward(pretext.encoder)
     x = uniform(6, 1, 16, 16)
-    pretext.loss(x)
+    pretext.loss(Batch(x))
     assert [len(shown) for shown in inputs] == [12, 12]
     assert torch.allclose(inputs[0], still().standardise(x).repeat(2, 1, 1, 1), atol=1e-4)
 
@@ -202,7 +203,8 @@ def test_lejepa_draws_its_slices_from_the_generator() -> None:
     pretext = LeJEPA(encoder(), still(), slices=3, copies=3).eval()
     x = uniform(5, 1, 16, 16)
     losses = [
-        float(pretext.loss(x).detach()) for pretext.generator in (torch.Generator().manual_seed(s) for s in (1, 1, 2))
+        float(pretext.loss(Batch(x)).detach())
+        for pretext.generator in (torch.Generator().manual_seed(s) for s in (1, 1, 2))
     ]
     assert losses[0] == losses[1] != losses[2]
 
@@ -252,6 +254,6 @@ def test_wmse_is_not_lowered_by_the_size_of_embeddings(scale: float) -> None:
 
 def test_wmse_takes_batches_smaller_than_its_embedding() -> None:
     pretext = WMSE(encoder(), still(), out=32)
-    loss = pretext.loss(uniform(6, 1, 16, 16))
+    loss = pretext.loss(Batch(uniform(6, 1, 16, 16)))
     loss.backward()  # type: ignore[no-untyped-call]
     assert all(torch.isfinite(p.grad).all() for p in pretext.parameters() if p.grad is not None)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from autossl.errors import UserError
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.pretext.hybrid import SMALLEST, WARMUP, Hybrid
 from autossl.trials.space import read_space, served
 from autossl.views.images import Views
@@ -29,7 +30,7 @@ class Part(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
-    def loss(self, images: Tensor, groups: Tensor | None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         return self.weight + self.value
 
 
@@ -44,11 +45,11 @@ def test_a_hybrid_divides_by_the_mean_of_the_warm_up_and_then_no_more() -> None:
     method, one, other = hybrid()
     for step in range(WARMUP):
         one.value, other.value = 4.0 + step, 100.0
-        method.loss(IMAGE)
+        method.loss(Batch(IMAGE))
     size = 4.0 + (WARMUP - 1) / 2
     for one.value, other.value in ((size, 100.0), (1.0, 50.0), (1e4, 0.0)):
         expected = 0.75 * one.value / size + 0.25 * other.value / 100
-        assert float(method.loss(IMAGE).detach()) == pytest.approx(expected, rel=1e-5)
+        assert float(method.loss(Batch(IMAGE)).detach()) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("steps", [5, WARMUP])
@@ -56,12 +57,12 @@ def test_the_sizes_survive_a_checkpoint(steps: int) -> None:
     method, one, other = hybrid()
     for step in range(steps):
         one.value, other.value = 4.0 + step, 100.0
-        method.loss(IMAGE)
+        method.loss(Batch(IMAGE))
     again, same, likewise = hybrid()
     again.load_state_dict(copy.deepcopy(method.state_dict()))
     for value in (1.0, 7.0):
         one.value = same.value = other.value = likewise.value = value
-        assert torch.equal(again.loss(IMAGE), method.loss(IMAGE))
+        assert torch.equal(again.loss(Batch(IMAGE)), method.loss(Batch(IMAGE)))
 
 
 def test_a_part_of_a_hybrid_that_goes_to_zero_does_not_blow_up() -> None:
@@ -69,10 +70,10 @@ def test_a_part_of_a_hybrid_that_goes_to_zero_does_not_blow_up() -> None:
     method, one, other = hybrid()
     one.value, other.value = 2.0, 5.0
     for _ in range(WARMUP):
-        method.loss(IMAGE)
+        method.loss(Batch(IMAGE))
     for other.value in (1.0, 1e-3, 1e-9, 0.0):
         method.zero_grad()
-        method.loss(IMAGE).backward()  # type: ignore[no-untyped-call]
+        method.loss(Batch(IMAGE)).backward()  # type: ignore[no-untyped-call]
         assert other.weight.grad is not None
         assert float(other.weight.grad) == pytest.approx(0.25 / 5.0)
 
@@ -82,7 +83,7 @@ def test_a_loss_that_begins_at_zero_or_below_keeps_its_sign_and_a_bounded_gradie
     one.value, other.value = -2.0, 0.0
     for _ in range(WARMUP):
         method.zero_grad()
-        method.loss(IMAGE).backward()  # type: ignore[no-untyped-call]
+        method.loss(Batch(IMAGE)).backward()  # type: ignore[no-untyped-call]
     assert one.weight.grad is not None
     assert other.weight.grad is not None
     assert float(one.weight.grad) == pytest.approx(0.75 / 2.0)
@@ -93,7 +94,7 @@ def test_a_hybrid_of_weight_zero_or_one_is_one_of_its_parts() -> None:
     x = uniform(6, 1, 16, 16)
     for weight, silent in ((0.0, "second"), (1.0, "first")):
         method = Hybrid(encoder(), Views(preset("grey", 1), (0.5,), (0.25,)), weight=weight)
-        method.loss(x).backward()  # type: ignore[no-untyped-call]
+        method.loss(Batch(x)).backward()  # type: ignore[no-untyped-call]
         grads = [p.grad for p in getattr(method, silent).parameters() if p.grad is not None]
         assert all(not g.any() for g in grads)
 
@@ -109,12 +110,12 @@ def test_any_method_can_be_a_part_and_holds_the_encoder_no_second_time(name: str
     channels = 3 if "colour" in METHODS[name].needs else 1
     network = fitting(name, channels, 16)
     method = Hybrid(network, still(channels, network.dims), first=name, second="rotation", weight=0.5)
-    method.population, method.positions = 40, torch.rand(6)
-    method.loss(uniform(6, channels, *network.size), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
+    method.population = 40
+    batch = Batch(uniform(6, channels, *network.size), torch.arange(6) // 2, torch.rand(6))
+    method.loss(batch).backward()  # type: ignore[no-untyped-call]
     method.after_step(0.1)
     assert method.first.encoder is method.encoder
     assert method.first.population == 40
-    assert method.first.positions is method.positions
     assert method.paired == method.first.paired
     stem = next(method.encoder.parameters())
     assert sum(p is stem for _, p in method.named_parameters(remove_duplicate=False)) == 1
@@ -126,7 +127,7 @@ def test_parts_draw_one_after_the_other_from_one_generator() -> None:
     x = uniform(6, 1, 16, 16)
     method.generator.manual_seed(3)
     one, other = method.first.generator, method.second.generator
-    method.loss(x)
+    method.loss(Batch(x))
     assert method.first.generator is method.second.generator is method.generator
     assert one is not method.generator
     assert other is not method.generator
@@ -140,10 +141,10 @@ def test_the_accuracy_is_the_better_one_of_the_parts() -> None:
         (None, torch.tensor(0.5), 0.5),
         (torch.tensor(1.0), torch.tensor(0.5), 1.0),
     ):
-        method.loss(IMAGE)
+        method.loss(Batch(IMAGE))
         assert expected == (None if method.accuracy is None else float(method.accuracy))
     real = Hybrid(encoder(), still(), second="rotation")
-    real.loss(uniform(8, 1, 16, 16))
+    real.loss(Batch(uniform(8, 1, 16, 16)))
     assert real.first.accuracy is None
     assert real.accuracy is not None
     assert real.accuracy == real.second.accuracy

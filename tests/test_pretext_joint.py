@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autossl.nn.encoder import Features
+from autossl.pretext.batch import Batch
 from autossl.pretext.dira import DiRA
 from autossl.pretext.moco import queued_nce
 from autossl.pretext.pcrl import PCRL, laid
@@ -23,7 +24,7 @@ def test_dira_restores_the_crop_from_a_view_with_holes_of_noise() -> None:
         method = DiRA(encoder(), still(), weight=weight, area=0.3)
         method.decoder = Blank()  # type: ignore[assignment]
         inputs = recorded(method.encoder)
-        losses.append(float(method.loss(x).detach()))
+        losses.append(float(method.loss(Batch(x)).detach()))
     clean = still().standardise(x)
     assert losses[1] - losses[0] == pytest.approx(2 * float((0.25 * clean).square().mean()), rel=1e-4)
     changed = ((inputs[0] - clean).abs() > 1e-4).float().mean()
@@ -34,7 +35,7 @@ def test_the_contrast_of_dira_is_momentum_contrast_of_the_disturbed_view() -> No
     method = DiRA(encoder(), still(), weight=0.0).eval()
     inputs = recorded(method.encoder)
     x, groups = uniform(6, 1, 16, 16), torch.tensor([0, 0, 1, 2, 3, 4])
-    found = float(method.loss(x, groups).detach())
+    found = float(method.loss(Batch(x, groups)).detach())
     again = DiRA(encoder(), still()).eval()
     again.load_state_dict(
         {key: value for key, value in method.state_dict().items() if "queue" not in key}, strict=False
@@ -50,7 +51,7 @@ def test_the_target_of_dira_has_the_crop_of_the_view_but_not_its_intensities() -
     method.decoder = Blank()  # type: ignore[assignment]
     flat = torch.full((4, 1, 16, 16), 0.75)
     # the standardised image is 1 everywhere, a quarter of the full range
-    assert float(method.loss(flat).detach()) == pytest.approx(1e4 / 16, rel=1e-2)
+    assert float(method.loss(Batch(flat)).detach()) == pytest.approx(1e4 / 16, rel=1e-2)
 
 
 def test_an_image_can_be_laid_in_eight_ways() -> None:
@@ -79,13 +80,13 @@ def test_pcrl_restores_what_it_was_asked_for_from_plain_and_mixed_maps() -> None
     method.decoder = decoder  # type: ignore[assignment]
     x = uniform(6, 1, 16, 16)
     clean = still().standardise(x)
-    found = float(method.loss(x).detach())
+    found = float(method.loss(Batch(x)).detach())
     assert found == pytest.approx(float(clean.square().mean()), rel=1e-4)  # two equal views are what any mixture is
     plain, mixed = decoder.coarsest.chunk(2)
     assert torch.allclose(plain, mixed, atol=1e-4)  # teacher and student are equal at first
     with torch.no_grad():
         next(iter(method.teacher.parameters())).mul_(2)
-    method.loss(x)
+    method.loss(Batch(x))
     plain, mixed = decoder.coarsest.chunk(2)
     assert not torch.allclose(plain, mixed, atol=1e-4)
 
@@ -104,7 +105,7 @@ def test_the_attention_of_pcrl_tells_the_decoder_the_transformation() -> None:
     gates = method.attention(codes)
     assert ((gates > 0) & (gates < 1)).all()
     assert all((gates[i] - gates[j]).abs().max() > 1e-3 for i, j in ((0, 1), (0, 2), (1, 2)))
-    method.loss(uniform(6, 1, 16, 16)).backward()  # type: ignore[no-untyped-call]
+    method.loss(Batch(uniform(6, 1, 16, 16))).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.any() for p in method.attention.parameters())
 
 
@@ -112,7 +113,7 @@ def test_the_attention_of_pcrl_tells_the_decoder_the_transformation() -> None:
 def test_teachers_follow_and_images_of_a_patient_are_no_negatives(method: type[DiRA | PCRL]) -> None:
     pretext = method(encoder(), still(), teacher_rate=0.5, weight=0.0)
     x = uniform(6, 1, 16, 16)
-    assert float(pretext.loss(x, torch.zeros(6, dtype=torch.long)).detach()) == pytest.approx(0, abs=1e-5)
+    assert float(pretext.loss(Batch(x, torch.zeros(6, dtype=torch.long))).detach()) == pytest.approx(0, abs=1e-5)
     weight, theirs = next(pretext.encoder.parameters()), next(pretext.teacher.parameters())
     before = theirs.clone()
     with torch.no_grad():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autossl.nn.encoder import Features
 from autossl.nn.heads import Decoder, Teacher, mlp
 from autossl.pretext.barlow import barlow_twins
+from autossl.pretext.batch import Batch
 from autossl.pretext.byol import BYOL, byol
 from autossl.pretext.cnn_mae import CNNMAE, block_mask, masked_error
 from autossl.pretext.denoising import Denoising
@@ -97,7 +98,7 @@ def test_byol_adds_both_directions_and_its_teacher_slows_to_rest() -> None:
     x = uniform(4, 1, 16, 16)
     z = method.projector(method.encoder(still().standardise(x)))
     expected = 2 * byol(method.predictor(z), method.teacher(still().standardise(x)))
-    assert float(method.loss(x).detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    assert float(method.loss(Batch(x)).detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
 
 
 def test_a_teacher_averages_weights_and_buffers_and_never_learns() -> None:
@@ -143,7 +144,7 @@ def test_the_target_of_restoration_is_the_undisturbed_image(method: type[ModelsG
     pretext.decoder = Blank()  # type: ignore[assignment]
     x = uniform(8, 1, 16, 16)
     expected = float(still().standardise(x).square().mean())
-    assert float(pretext.loss(x).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(pretext.loss(Batch(x)).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_masked_input_shows_nothing_of_the_target() -> None:
@@ -156,7 +157,7 @@ def test_masked_input_shows_nothing_of_the_target() -> None:
     losses = []
     for image in (x, torch.where(hidden > 0, uniform(6, 1, 16, 16, seed=9), x)):
         pretext.generator.manual_seed(3)
-        losses.append(float(pretext.loss(image).detach()))
+        losses.append(float(pretext.loss(Batch(image)).detach()))
     assert torch.allclose(inputs[0], still().standardise(x) * (1 - hidden), atol=1e-4)
     assert torch.allclose(inputs[1], inputs[0], atol=1e-4)
     assert losses[0] != losses[1]
@@ -165,7 +166,7 @@ def test_masked_input_shows_nothing_of_the_target() -> None:
 def test_denoising_adds_noise_up_to_sigma() -> None:
     pretext = Denoising(encoder(), still(), sigma=0.2)
     inputs = recorded(pretext.encoder)
-    pretext.loss(torch.full((256, 1, 16, 16), 0.5))
+    pretext.loss(Batch(torch.full((256, 1, 16, 16), 0.5)))
     strength = inputs[0].std((1, 2, 3)) * 0.25  # back to the images' units
     assert 0.17 < float(strength.max()) < 0.24
     assert float(strength.min()) < 0.02

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from autossl.errors import UserError
+from autossl.pretext.batch import Batch
 from autossl.pretext.patient_positives import BASES, PatientPositives, partners
 from autossl.pretext.simclr import nt_xent
 from autossl.run.settings import _lacks
@@ -39,7 +40,7 @@ def test_the_second_view_shows_the_partner(known: bool, share: float) -> None:
     method = PatientPositives(encoder(), still(), share=share).eval()
     inputs = recorded_forward(method.encoder)
     x, groups = uniform(6, 1, 16, 16), torch.tensor([4, 2, 4, 4, 7, 2])
-    found = float(method.loss(x, groups if known else None).detach())
+    found = float(method.loss(Batch(x, groups if known else None)).detach())
     second = [2, 5, 3, 0, 4, 1] if known and share else list(range(6))
     shown = still().standardise(x)
     assert torch.allclose(inputs[0], torch.cat([shown, shown[second]]), atol=1e-5)
@@ -51,8 +52,8 @@ def test_the_second_view_shows_the_partner(known: bool, share: float) -> None:
 def test_same_patients_are_never_negatives() -> None:
     """Images that all show one patient have no negative: the loss is zero whatever the embeddings."""
     method = PatientPositives(encoder(), still())
-    assert float(method.loss(uniform(6, 1, 16, 16), torch.zeros(6, dtype=torch.long)).detach()) == 0
-    assert float(method.loss(uniform(6, 1, 16, 16), torch.arange(6)).detach()) > 0
+    assert float(method.loss(Batch(uniform(6, 1, 16, 16), torch.zeros(6, dtype=torch.long))).detach()) == 0
+    assert float(method.loss(Batch(uniform(6, 1, 16, 16), torch.arange(6))).detach()) > 0
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -61,7 +62,7 @@ def test_every_base_trains(base: str, dims: int) -> None:
     network = encoder() if dims == 2 else volume_encoder()
     views = views_for(dims)(preset("grey", 1), (0.5,), (0.25,))
     method = PatientPositives(network, views, base=base, share=0.5)
-    method.loss(uniform(6, 1, *network.size), torch.arange(6) // 2).backward()  # type: ignore[no-untyped-call]
+    method.loss(Batch(uniform(6, 1, *network.size), torch.arange(6) // 2)).backward()  # type: ignore[no-untyped-call]
     method.after_step(0.1)
     stem = next(method.encoder.parameters())
     assert stem.grad is not None
@@ -75,7 +76,7 @@ def test_views_of_volumes_are_those_of_the_volumes_of_a_patient() -> None:
     inputs = recorded_forward(method.encoder)
     x = uniform(4, 1, 20, 20, 20)
     method.generator.manual_seed(1)
-    method.loss(x, torch.tensor([0, 0, 1, 1]))
+    method.loss(Batch(x, torch.tensor([0, 0, 1, 1])))
     method.generator.manual_seed(1)
     torch.rand(4, generator=method.generator)  # which images are shown a partner
     both = torch.cat([x, x[[1, 0, 3, 2]]])
@@ -86,7 +87,7 @@ def test_the_accuracy_of_the_base_is_passed_on() -> None:
     method = PatientPositives(encoder(), still())
     assert method.accuracy is None
     method.base.accuracy = torch.tensor(0.75)  # as a base with right answers would leave it
-    method.loss(uniform(4, 1, 16, 16))
+    method.loss(Batch(uniform(4, 1, 16, 16)))
     assert method.accuracy is method.base.accuracy
 
 

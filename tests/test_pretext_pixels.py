@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autossl.nn.encoder import Features
+from autossl.pretext.batch import Batch
 from autossl.pretext.noise2void import Noise2Void, blind_spots, overwritten
 from autossl.pretext.stain_separation import DARKEST, STAINS, StainSeparation, stain_densities, stained
 from tests.pretext_toys import Blank, encoder, normal, recorded, still, uniform
@@ -45,7 +46,7 @@ def test_the_loss_sees_blind_spots_only_and_the_input_never_their_values() -> No
     x = torch.linspace(0, 1, 512).view(2, 1, 16, 16)[:, :, torch.randperm(16, generator=torch.Generator())]
     target = still().standardise(x)
     method.generator.manual_seed(3)
-    method.loss(x)
+    method.loss(Batch(x))
     changed = (inputs[0] - target).abs() > 1e-4
     assert changed.sum((1, 2, 3)).tolist() == [16, 16]
     for spot in changed.flatten(2).nonzero():
@@ -54,7 +55,7 @@ def test_the_loss_sees_blind_spots_only_and_the_input_never_their_values() -> No
     method.decoder = Blank()  # type: ignore[assignment]
     method.generator.manual_seed(3)
     expected = float(target[changed].square().mean())
-    assert float(method.loss(x).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(method.loss(Batch(x)).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_overwriting_copies_values_of_the_undisturbed_image() -> None:
@@ -93,7 +94,7 @@ def test_one_stain_is_shown_and_the_other_is_asked_for() -> None:
     method.decoder = Nothing()  # type: ignore[assignment]
     inputs = recorded(method.encoder)
     densities = torch.cat([0.2 + 0.5 * uniform(8, 2, 16, 16), torch.zeros(8, 1, 16, 16)], 1)
-    found = float(method.loss(stained(densities)))
+    found = float(method.loss(Batch(stained(densities))))
     seen = stain_densities(inputs[0] * 0.25 + 0.5)
     first = seen[:, 0].mean((1, 2)) > 0.1
     assert 0 < int(first.sum()) < 8

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from autossl.pretext.batch import Batch
 from autossl.pretext.glcl import GLCL, local_contrast
 from autossl.pretext.jigsaw import normalised, tiles
 from autossl.pretext.relative_location import RelativeLocation, location_pairs
@@ -28,7 +29,7 @@ def test_relative_location_is_the_cross_entropy_of_the_eight_places() -> None:
     inputs = recorded_forward(method.encoder)
     x = uniform(3, 1, 16, 16)
     method.generator.manual_seed(3)
-    found = float(method.loss(x).detach())
+    found = float(method.loss(Batch(x)).detach())
     method.views.weak(x, method.generator.manual_seed(3))
     shift = torch.rand(3, 9, 2, generator=method.generator)
     cut = normalised(tiles(still().standardise(x), torch.arange(9).expand(3, 9), shift, 3, 0.15))
@@ -59,7 +60,7 @@ def test_the_local_views_share_their_crop_and_differ_in_intensity() -> None:
     inputs = recorded(method.encoder)
     x = uniform(32, 1, 16, 16) * 0.2 + 0.4
     x[:, :, :, 8:] += 0.2
-    method.loss(x)
+    method.loss(Batch(x))
     first, second, third = (part.flatten(1) for part in inputs[0].chunk(3))
 
     def alike(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -73,7 +74,7 @@ def test_the_local_views_are_bent_alike() -> None:
     bent = Preset(hflip=True, rotate=30.0, elastic=0.1, shear=0.4)
     method = GLCL(encoder(), Views(bent, (0.5,), (0.25,), crop_min=0.3, jitter=1.0))
     inputs = recorded(method.encoder)
-    method.loss(uniform(8, 1, 16, 16))
+    method.loss(Batch(uniform(8, 1, 16, 16)))
     first, second, third = inputs[0].chunk(3)
     assert torch.allclose(second, third, atol=1e-5)
     assert (first - second).abs().mean() > 0.1
@@ -83,7 +84,7 @@ def test_the_local_views_are_bent_alike() -> None:
 def test_glcl_is_one_of_its_losses_at_either_end_of_its_weight(weight: float) -> None:
     method = GLCL(encoder(), still(), weight=weight, regions=1000).eval()
     x, groups = uniform(4, 1, 16, 16), torch.tensor([0, 0, 1, 2])
-    found = float(method.loss(x, groups).detach())
+    found = float(method.loss(Batch(x, groups)).detach())
     seen = method.encoder.features(still().standardise(x).repeat(2, 1, 1, 1))
     maps = method.decoder(seen, (seen.pyramid[0].shape[2], seen.pyramid[0].shape[3]))
     one, other = maps.flatten(2).transpose(1, 2).chunk(2)

@@ -14,6 +14,7 @@ from torch import Tensor
 from autossl.nn.encoder import Features
 from autossl.pretext.autoencoder import Autoencoder
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.colourisation import Colourisation
 from autossl.pretext.context_restoration import SMALLEST, ContextRestoration, swap
 from autossl.pretext.inpainting import OBLONG, Inpainting, hole_mask
@@ -49,14 +50,14 @@ def test_inpainting_hides_the_holes_and_looks_nowhere_else() -> None:
     losses = []
     for image in (x, other):
         pretext.generator.manual_seed(3)
-        losses.append(float(pretext.loss(image).detach()))
+        losses.append(float(pretext.loss(Batch(image)).detach()))
     assert torch.allclose(inputs[0], still().standardise(x) * (1 - mask), atol=1e-4)
     assert torch.allclose(inputs[1], inputs[0], atol=1e-4)
     assert losses[0] != losses[1]
     pretext.decoder = Blank()  # type: ignore[assignment]
     pretext.generator.manual_seed(3)
     expected = float((still().standardise(x).square() * mask).sum() / mask.sum())
-    assert float(pretext.loss(x).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(pretext.loss(Batch(x)).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 @given(st.integers(0, 999), st.integers(1, 9), st.integers(6, 20), st.integers(6, 20))
@@ -121,7 +122,7 @@ def test_the_target_is_the_undisturbed_image_everywhere(
     inputs = recorded(pretext.encoder)
     x = uniform(8, 1, 16, 16)
     clean = still().standardise(x)
-    assert float(pretext.loss(x).detach()) == pytest.approx(float(clean.abs().pow(power).mean()), rel=1e-4)
+    assert float(pretext.loss(Batch(x)).detach()) == pytest.approx(float(clean.abs().pow(power).mean()), rel=1e-4)
     assert torch.allclose(inputs[0], clean, atol=1e-4) == (method is Autoencoder)
 
 
@@ -129,7 +130,7 @@ def test_super_resolution_shows_the_coarse_image() -> None:
     pretext = SuperResolution(encoder(), still(), scale=2)
     inputs = recorded(pretext.encoder)
     x = uniform(4, 1, 16, 16)
-    pretext.loss(x)
+    pretext.loss(Batch(x))
     assert torch.allclose(inputs[0], coarse(still().standardise(x), 2), atol=1e-4)
 
 
@@ -150,7 +151,7 @@ def test_simmim_shows_its_token_for_what_is_masked_and_learns_it() -> None:
     with torch.no_grad():
         pretext.token.copy_(torch.tensor([7.0, 8.0]).view(1, 2, 1, 1))
     x = uniform(6, 2, 16, 16)
-    pretext.loss(x).backward()  # type: ignore[no-untyped-call]
+    pretext.loss(Batch(x)).backward()  # type: ignore[no-untyped-call]
     masked = inputs[0][:, :1] == 7
     assert torch.equal(masked, inputs[0][:, 1:] == 8)
     assert float(masked.float().mean()) == 0.5
@@ -171,9 +172,9 @@ def test_colourisation_shows_grey_and_asks_for_the_differences() -> None:
     pretext.decoder = Nothing()  # type: ignore[assignment]
     inputs = recorded(pretext.encoder)
     x = uniform(5, 3, 16, 16)
-    found = float(pretext.loss(x))
+    found = float(pretext.loss(Batch(x)))
     grey = x.mean(1, keepdim=True)
     assert torch.allclose(inputs[0], still(3).standardise(grey.expand(-1, 3, -1, -1)), atol=1e-4)
     assert found == pytest.approx(float((x - grey).abs().mean() / 0.25), rel=1e-4)
-    assert float(pretext.loss(grey.expand(-1, 3, -1, -1))) == pytest.approx(0, abs=1e-5)
+    assert float(pretext.loss(Batch(grey.expand(-1, 3, -1, -1)))) == pytest.approx(0, abs=1e-5)
     assert Colourisation.needs == {"colour"}

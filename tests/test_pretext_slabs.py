@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autossl.pretext import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.slabs import cut, extent, slices_of
 from autossl.pretext.slice_order import SliceOrder, pair
 from autossl.pretext.slice_position import SlicePosition, place
@@ -86,7 +87,7 @@ def slab_method(cls: type[Slabs], n: int) -> tuple[Slabs, Tensor, Tensor]:
     assert not method.paired
     inputs = recorded_forward(method.encoder)
     x = (torch.arange(SIDE) / 100).view(1, 1, SIDE, 1, 1) + 0.1 * uniform(n, 1, 1, SIDE, SIDE)
-    loss = method.loss(x.clone())
+    loss = method.loss(Batch(x.clone()))
     return method, inputs[0], loss.detach()
 
 
@@ -132,8 +133,7 @@ def test_slice_position_is_the_smooth_distance_to_where_the_slab_was_cut() -> No
 @pytest.mark.parametrize("positions", [None, torch.full((6,), torch.nan), torch.full((6,), 0.5)])
 def test_slices_of_which_nothing_is_known_teach_nothing(cls: type[Slabs], positions: Tensor | None) -> None:
     method = cls(encoder(), still())
-    method.positions = positions
-    loss = method.loss(uniform(6, 1, 16, 16), torch.arange(6) // 2)
+    loss = method.loss(Batch(uniform(6, 1, 16, 16), torch.arange(6) // 2, positions))
     if cls is SliceOrder or positions is None or positions.isnan().any():
         assert float(loss.detach()) == 0
     loss.backward()  # type: ignore[no-untyped-call]
@@ -145,9 +145,8 @@ def test_order_of_slices_is_asked_of_one_patient_only_and_where_it_is_known() ->
     assert method.paired
     patients = torch.tensor([5, 7, 5, 9, 7, 7, 3, 3])
     at = [0.2, 0.0, 0.9, 0.5, 1.0, torch.nan, 0.4, 0.4]
-    method.positions = torch.tensor(at)
     x = uniform(8, 1, 16, 16)
-    loss = method.loss(x, patients)
+    loss = method.loss(Batch(x, patients, torch.tensor(at)))
     z = method.encoder(method.views.standardise(x)).detach()
     # 0 and 2 lie in one stack; of 1, 4 and 5, each with the next, only 1 with 4 is known; 6 and 7 lie in one place
     losses, right = [], 0
@@ -163,9 +162,8 @@ def test_order_of_slices_is_asked_of_one_patient_only_and_where_it_is_known() ->
 def test_the_position_of_slices_is_learnt_where_it_is_known() -> None:
     method = SlicePosition(encoder(), still(), beta=0.1).eval()
     at = torch.tensor([0.2, torch.nan, 0.9, 1.0])
-    method.positions = at
     x = uniform(4, 1, 16, 16)
-    loss = float(method.loss(x).detach())
+    loss = float(method.loss(Batch(x, positions=at)).detach())
     answers = method.head(method.encoder(method.views.standardise(x)))[:, 0].detach()
     errors = [abs(float(answers[i] - at[i])) for i in (0, 2, 3)]
     expected = [error**2 / 0.2 if error < 0.1 else error - 0.05 for error in errors]
@@ -186,7 +184,7 @@ def test_no_empty_slice_is_shown(cls: type[Pretext]) -> None:
     inputs = recorded_forward(method.encoder)
     x = torch.full((16, 1, SIDE, SIDE, SIDE), 0.5)
     x[:, :, 5:16] = uniform(16, 1, 11, SIDE, SIDE)
-    method.loss(x)
+    method.loss(Batch(x))
     assert (inputs[0].std((1, 3, 4)) > 0.3).all()
 
 
@@ -195,7 +193,7 @@ def test_every_slab_has_intensities_of_its_own(cls: type[Pretext]) -> None:
     views = VolumeViews(preset("mr", 1), (0.5,), (0.25,), crop_min=1.0, jitter=0.8)
     method = cls(volume_encoder(), views)
     inputs = recorded_forward(method.encoder)
-    method.loss(uniform(1, 1, SIDE, SIDE, SIDE).expand(8, -1, -1, -1, -1) * 0.2 + 0.4)
+    method.loss(Batch(uniform(1, 1, SIDE, SIDE, SIDE).expand(8, -1, -1, -1, -1) * 0.2 + 0.4))
     means = inputs[0].mean((1, 2, 3, 4))
     assert means.std() > 0.1
     assert len(set(means.tolist())) == len(means)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autossl.errors import UserError
 from autossl.nn.encoder import Features
+from autossl.pretext.batch import Batch
 from autossl.pretext.volume_fusion import MOST, SMALLEST, VolumeFusion, dice, painted
 from tests.pretext_toys import encoder, normal, recorded, still, uniform, volume_encoder
 
@@ -100,7 +101,7 @@ def test_the_loss_is_cross_entropy_plus_dice() -> None:
     inputs = recorded(method.encoder)
     x, answers = uniform(4, 1, 16, 16), normal(4, 4, 16, 16)
     method.decoder = Answers(answers)  # type: ignore[assignment]
-    found = float(method.loss(x))
+    found = float(method.loss(Batch(x)))
     method.generator.manual_seed(0)
     method.views.weak(x, method.generator)
     fused, classes = method.fused(still().standardise(x))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.pretext.rotation import turn
 from autossl.pretext.simclr import nt_xent
 from autossl.pretext.swin_unetr import SHORTEST, SwinUNETR, box_mask, in_disc
@@ -124,7 +125,7 @@ def test_voco_shows_the_grid_and_then_crops_of_the_same_size(dims: int) -> None:
     method = VoCo(network, views, grid=3, crops=2).eval()
     inputs = recorded_forward(method.encoder)
     x = uniform(2, 1, *[side] * dims)
-    found = float(method.loss(x).detach())
+    found = float(method.loss(Batch(x)).detach())
     cell = [side // count for count in method.counts]
     assert inputs[0].shape == (2 * 9 + 2 * 2, 1, *cell)
     on = grid_corners(cell, method.counts, torch.device("cpu")).expand(2, -1, -1)
@@ -223,7 +224,7 @@ def test_the_triple_is_the_weighted_sum_of_its_losses(
     method.decoder = Blank()  # type: ignore[assignment]
     inputs = recorded(method.encoder)
     x, patients = uniform(4, 1, 16, 16), None if groups is None else torch.tensor(groups)
-    found = float(method.loss(x, patients).detach())
+    found = float(method.loss(Batch(x, patients)).detach())
     target = in_disc(still().standardise(x))
     z = method.encoder.features(inputs[0]).pooled.detach()
     answers = method.head(z).detach().double()
@@ -272,4 +273,4 @@ def test_inputs_in_bf16_autocast_give_a_finite_loss() -> None:
     for method in (VoCo(encoder(), still()), SwinUNETR(encoder(), still())):
         method.encoder.low_precision = True
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.isfinite(method.train().loss(uniform(4, 1, 16, 16)))
+            assert torch.isfinite(method.train().loss(Batch(uniform(4, 1, 16, 16))))

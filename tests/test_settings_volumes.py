@@ -11,6 +11,7 @@ from autossl.data.truth import Classes
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.run.settings import Asked, resolve
 from autossl.trials.space import build, read_space
 from autossl.views.images import Views
@@ -62,4 +63,4 @@ def test_the_encoder_chooses_the_views() -> None:
         assert type(method.views) is cls
         assert method.views.crop_min == prior["crop_min"]
         assert settings.lr == prior["lr"]
-        assert torch.isfinite(method.loss(torch.rand(4, 1, *encoder.size)))
+        assert torch.isfinite(method.loss(Batch(torch.rand(4, 1, *encoder.size))))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.pretext.batch import Batch
 from autossl.trials.context import Context
 from autossl.views.images import Views
 from autossl.views.presets import preset
@@ -50,7 +51,7 @@ def test_rows_are_on_disk_at_once_and_found_again(tmp_path: Path) -> None:
 
 
 def test_without_patient_ids_an_image_is_no_negative_of_itself(context: Context) -> None:
-    groups = context.probe_pool.groups
+    groups = context.probe_pool.patients
     assert groups is not None
     assert len(set(groups.tolist())) == len(groups)  # the letters have no two images alike
 
@@ -103,7 +104,7 @@ def test_views_are_counted_as_the_encoder_is_shown_them(context: Context, method
     encoder = context.new_encoder(0)
     made = METHODS[method](encoder, context.plain)
     counted = shown(encoder)
-    made.loss(torch.rand(6, 1, 20, 20))
+    made.loss(Batch(torch.rand(6, 1, 20, 20)))
     assert sum(counted) == pytest.approx(6 * views)
 
 

@@ -14,6 +14,7 @@ from autossl.errors import UserError
 from autossl.nn.encoder import Encoder, fit_to_size
 from autossl.nn.sparse import resized, sparse
 from autossl.nn.tokens import TokenDecoder, has_tokens, normalised, patches, positions, taken, tokens
+from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import block_mask
 from autossl.pretext.dense import dense_level, map_sides
 from autossl.pretext.ibot import IBOT, block_masks, masked_answers
@@ -183,7 +184,7 @@ def test_mae_restores_masked_pixels_only_and_sees_none_of_them() -> None:
     wanted = normalised(patches(still().standardise(x), (5, 5)))
     expected = np.mean([float(wanted[i, j].square().mean()) for i in range(4) for j in masked[i].tolist()])
     method.generator.manual_seed(3)
-    assert float(method.loss(x).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(method.loss(Batch(x)).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_ibot_patches() -> None:
@@ -206,7 +207,7 @@ def test_the_teacher_sees_whole_images(name: type[IBOT | IJEPA]) -> None:
     losses = []
     for image in (x, x.roll(1, 0)):
         method.generator.manual_seed(3)
-        losses.append(float(method.loss(image).detach()))
+        losses.append(float(method.loss(Batch(image)).detach()))
     assert losses[0] != losses[1]
     assert not any(p.requires_grad for p in method.teacher.parameters())
 
@@ -221,7 +222,7 @@ def test_ijepa_is_the_smooth_distance_to_normalised_tokens() -> None:
     wanted = torch.stack([taken(F.layer_norm(found, found.shape[2:]), block) for block in blocks]).abs()
     expected = float(torch.where(wanted < 1, wanted.square() / 2, wanted - 0.5).mean())
     method.generator.manual_seed(3)
-    assert float(method.loss(x).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(method.loss(Batch(x)).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def holes(seed: int = 0) -> Tensor:
@@ -282,7 +283,7 @@ def test_spark_shows_the_encoder_nothing_that_is_hidden_and_learns_what_to_put_t
     losses = []
     for image in (x, torch.where(masked > 0, uniform(4, 1, 16, 16, seed=9), x)):
         method.generator.manual_seed(3)
-        losses.append(method.loss(image))
+        losses.append(method.loss(Batch(image)))
     assert torch.allclose(inputs[0], still().standardise(x) * (1 - masked), atol=1e-4)
     assert torch.allclose(inputs[1], inputs[0], atol=1e-4)
     assert float(losses[0].detach()) != float(losses[1].detach())

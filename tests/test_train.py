@@ -141,17 +141,33 @@ def test_norms_are_settled_on_plain_images() -> None:
     assert not encoder.training
 
 
+def test_a_batch_holds_what_is_known_of_its_images() -> None:
+    images, rows = np.arange(80, dtype=np.uint8).reshape(20, 2, 2, 1), np.array([3, 19, 7, 4])
+    groups, positions = np.arange(20) // 2, np.linspace(0, 1, 20, dtype=np.float32)
+    at = np.array([2, 0])
+    batch = Pool(images, rows, 255.0, torch.device("cpu"), groups, positions, np.arange(20) % 3).batch(at)
+    assert torch.equal(batch.images[:, 0, 0, 0] * 255, torch.tensor([28.0, 12.0]))
+    assert batch.groups is not None
+    assert batch.positions is not None
+    assert batch.groups.tolist() == [3, 1]
+    assert np.array_equal(batch.positions.numpy(), positions[[7, 3]])
+    assert batch.truth.tolist() == [1, 0]
+    bare = Pool(images, rows, 255.0, torch.device("cpu")).batch(at)
+    assert torch.equal(bare.images, batch.images)
+    assert (bare.groups, bare.positions, bare.truth) == (None, None, None)
+
+
 def test_twelve_bits_reach_the_device_without_loss() -> None:
     ramp = np.arange(4096, dtype=np.uint16).reshape(16, 16, 16, 1)
     pool = Pool(ramp, np.arange(16), 4095.0, torch.device("cpu"))
-    back = pool.batch(np.arange(16)).permute(0, 2, 3, 1).numpy() * 4095
+    back = pool.images_at(np.arange(16)).permute(0, 2, 3, 1).numpy() * 4095
     assert np.array_equal(np.rint(back), ramp)
 
 
 def test_low_precision_trains_near_fp32_and_evaluates_in_fp32() -> None:
     exact, coarse = make_run(), make_run()
     coarse.method.encoder.low_precision = True
-    images = exact.pool.batch(np.arange(16))
+    images = exact.pool.images_at(np.arange(16))
     with torch.no_grad():
         assert torch.equal(exact.method.encoder.eval()(images), coarse.method.encoder.eval()(images))
         rough = coarse.method.encoder.train()(images)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.targets import Readout
 from autossl.train.loop import Run, Settings, settle_norms
 from autossl.train.pool import Pool
@@ -41,10 +42,8 @@ class Supervised(Pretext):
         super().__init__(encoder, views)
         self.readout = readout
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        """`groups` are the labels here (b,): the loop hands through what the pool holds beside the images."""
-        assert groups is not None
-        return self.readout.loss(self.readout(self.encoder(self.views(images, self.generator))), groups)
+    def loss(self, batch: Batch) -> Tensor:
+        return self.readout.loss(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,7 @@ def _run(
     method = Supervised(encoder, views, readout)
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
-    # the labels ride where patients ride otherwise
-    pool = Pool(data.images, rows, data.scale, context.device, data.truth.strata)
+    pool = Pool(data.images, rows, data.scale, context.device, truth=data.truth.array)
     batch = max(16, min(128, len(rows) // 4))
     return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
 

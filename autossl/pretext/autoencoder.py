@@ -7,6 +7,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -22,7 +23,7 @@ class Autoencoder(Pretext):
         super().__init__(encoder, views)
         self.decoder = image_decoder(encoder, width=width, skips=False)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         restored = self.decoder(self.encoder.features(target), target.shape[2:])
         return F.mse_loss(restored.float(), target)

@@ -7,6 +7,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -23,8 +24,8 @@ class BarlowTwins(Pretext):
         self.redundancy = redundancy
         self.projector = mlp(encoder.dim, width, width, width)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.projector(self.encoder(self.views(images, self.generator, copies=2))).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2))).chunk(2)
         return barlow_twins(first, second, self.redundancy)
 
 

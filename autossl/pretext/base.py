@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -21,8 +22,7 @@ class Pretext(nn.Module, ABC):
     "colour", "order", "patients", "stain") and of the encoder ("patch tokens", "dense map", "convolutions", "mean
     pooling": see `offers`). Everything that has to survive a checkpoint is a parameter or a buffer; all randomness of a
     step comes from `generator`, which the trainer seeds before each step. The trainer also sets `population`, the
-    number of images trained on, which bounds what a method may remember of them, and before each loss `positions` (b,),
-    where its images lie in their patients' stacks of slices (0 to 1, NaN where unknown), or None.
+    number of images trained on, which bounds what a method may remember of them.
 
     Where a task has right answers, `accuracy` is the share of them in the last loss, and None elsewhere: a task that is
     solved at once has a shortcut (`autossl.train.shortcut`).
@@ -42,12 +42,11 @@ class Pretext(nn.Module, ABC):
         self.encoder, self.views = encoder, views
         self.generator = torch.Generator().manual_seed(0)
         self.population: int | None = None
-        self.positions: Tensor | None = None
         self.accuracy: Tensor | None = None
 
     @abstractmethod
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        """Scalar loss of float images (b, c, *space) in [0, 1]; `groups` (b,) are patient numbers."""
+    def loss(self, batch: Batch) -> Tensor:
+        """Scalar loss of a batch of images."""
 
     def answered(self, answers: Tensor, right: Tensor, asked: Tensor | None = None) -> Tensor:
         """Cross-entropy of answers (b, k) with the right ones (b,); keeps the share of right answers.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -33,8 +34,8 @@ class BYOL(Pretext):
         self.predictor = mlp(out, hidden, out)
         self.teacher = Teacher(nn.Sequential(encoder, self.projector))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        views = self.views(images, self.generator, copies=2)
+    def loss(self, batch: Batch) -> Tensor:
+        views = self.views(batch.images, self.generator, copies=2)
         predicted = self.predictor(self.projector(self.encoder(views)))
         one, other = self.teacher(views).chunk(2)
         first, second = predicted.chunk(2)

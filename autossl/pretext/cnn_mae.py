@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -36,10 +37,10 @@ class CNNMAE(Pretext):
         self.ratio, self.grid = ratio, grid
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         size = target.shape[2:]
-        blocks = block_mask(len(images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
+        blocks = block_mask(len(batch.images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
         mask = F.interpolate(blocks, size, mode="nearest")
         restored = self.decoder(self.encoder.features(target * (1 - mask)), size)
         return masked_error(restored, target, mask)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -25,8 +26,8 @@ class Colourisation(Pretext):
         super().__init__(encoder, views)
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        coloured = self.views.weak(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        coloured = self.views.weak(batch.images, self.generator)
         grey = coloured.mean(1, keepdim=True).expand_as(coloured)
         shown = self.views.standardise(grey)
         restored = self.decoder(self.encoder.features(shown), (shown.shape[2], shown.shape[3]))

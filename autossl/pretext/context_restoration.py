@@ -9,6 +9,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 SMALLEST = 0.07  # side of a patch as a share of the image's
@@ -39,8 +40,8 @@ class ContextRestoration(Pretext):
         self.swaps, self.side = swaps, side
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         restored = self.decoder(self.encoder.features(self.swapped(target)), target.shape[2:])
         return F.mse_loss(restored.float(), target)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import kin
 from autossl.views.images import Views
 
@@ -40,9 +41,9 @@ class DCL(Pretext):
         self.temperature, self.weighted = temperature, weighted
         self.projector = mlp(encoder.dim, hidden, out, last_norm=True)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        z = self.projector(self.encoder(self.views(images, self.generator, copies=2)))
-        return dcl(z, self.temperature, self.weighted, groups)
+    def loss(self, batch: Batch) -> Tensor:
+        z = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2)))
+        return dcl(z, self.temperature, self.weighted, batch.groups)
 
 
 def dcl(z: Tensor, temperature: float, weighted: bool = False, groups: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 from autossl.views.intensity import along
 
@@ -27,8 +28,8 @@ class Denoising(Pretext):
         self.sigma = sigma
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        clean = self.views.weak(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        clean = self.views.weak(batch.images, self.generator)
         drawn = torch.rand(len(clean), 2, generator=self.generator, device=self.generator.device).to(clean.device)
         strength = along(drawn[:, 0] * self.sigma, clean)
         noisy = torch.addcmul(clean, self.views.normal(clean, drawn[:, 1]), strength)

@@ -10,6 +10,7 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.nn.tokens import taken
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue, chance, halves, info_nce, kin
 from autossl.pretext.dense import cells, dense_level, dense_map, each
 from autossl.views.images import Views
@@ -49,14 +50,14 @@ class DenseCL(Pretext):
         self.teacher = Teacher(self._student())
         self.queue, self.dense_queue = Queue(queue, out), Queue(queue, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.views(images, self.generator, copies=2).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.views(batch.images, self.generator, copies=2).chunk(2)
         query, features, dense_query = encoded(self._student(), first, self.level)
         key, key_features, dense_key = self._keys(second)
         positive = taken(dense_key, most_alike(features, key_features))
         mean_key = F.normalize(dense_key, dim=2).mean(1)
-        whole = self._contrast(query[:, None], key[:, None], key, self.queue, groups)
-        dense = self._contrast(dense_query, positive, mean_key, self.dense_queue, groups)
+        whole = self._contrast(query[:, None], key[:, None], key, self.queue, batch.groups)
+        dense = self._contrast(dense_query, positive, mean_key, self.dense_queue, batch.groups)
         return torch.lerp(whole, dense, self.weight)
 
     def _student(self) -> nn.Module:

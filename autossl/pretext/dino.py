@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Prototypes, Teacher, has_batch_norm, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import COLUMN, Views
 
 LOCAL = (0.05, 0.4)  # share of the area in a local crop
@@ -57,7 +58,8 @@ class DINO(Pretext):
         self.local = copy.copy(views)
         self.local.crop_min = LOCAL[0]
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         views = self.views(images, self.generator, copies=2)
         seen = self.encoder(views)
         if self.local_crops:  # by themselves: batch norms of the teacher see no local crops either

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue
 from autossl.pretext.inpainting import hole_mask
 from autossl.pretext.moco import keys, queued_nce
@@ -53,13 +54,14 @@ class DiRA(Pretext):
         self.queue = Queue(queue, out)
         self.decoder = image_decoder(encoder, width=64, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         u, other = self.views.draw(images, self.generator, copies=2).chunk(2)
         clean = self.plain.apply(images, u)
         seen = self.encoder.features(self.disturbed(self.views.apply(images, u)))
         key = keys(self.teacher, self.views.apply(images, other), self.generator)
         query = self.projector(seen.pooled)
-        discrimination = queued_nce(query, key, self.queue, self.temperature, groups, self.population)
+        discrimination = queued_nce(query, key, self.queue, self.temperature, batch.groups, self.population)
         restored = self.decoder(seen, (clean.shape[2], clean.shape[3]))
         error: Tensor = (restored.float() - clean) * along(self.views.std.to(clean.device)[None], clean)
         return discrimination + self.weight * error.square().mean()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 from autossl.views.intensity import along
 
@@ -49,8 +50,8 @@ class ModelsGenesis(Pretext):
         self.decoder = image_decoder(encoder, width=width, skips=skips)
         self._orders = torch.empty(0, 0, dtype=torch.long)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.weak(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.weak(batch.images, self.generator)
         disturbed = self.views.standardise(self.disturbed(target))
         restored = self.decoder(self.encoder.features(disturbed), target.shape[2:])
         return F.mse_loss(restored.float(), self.views.standardise(target))

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder, Features
 from autossl.nn.heads import Decoder, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.simclr import nt_xent
 from autossl.views.images import COLUMN, EXTRA, Views
 
@@ -45,7 +46,8 @@ class GLCL(Pretext):
         self.projector = mlp(encoder.dim, hidden, out, last_norm=True)
         self.decoder = Decoder(encoder.pyramid_channels, out, 1)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         seen = self.encoder.features(self._three_views(images))
         z = self.projector(seen.pooled[: 2 * len(images)])
         maps = [m[len(images) :] for m in seen.pyramid]
@@ -55,7 +57,7 @@ class GLCL(Pretext):
         chosen = draw.to(images.device).argsort(1)[:, : self.regions, None].expand(-1, -1, places.shape[2])
         one, other = (p.gather(1, chosen) for p in places.chunk(2))
         return torch.lerp(
-            nt_xent(z, self.temperature, groups),
+            nt_xent(z, self.temperature, batch.groups),
             local_contrast(one, other, self.temperature),
             self.weight,
         )

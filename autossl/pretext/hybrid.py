@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, lend
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 WARMUP = 20  # steps over which the size of each loss is measured
@@ -58,10 +59,10 @@ class Hybrid(Pretext):
             raise UserError(f"a part of a hybrid was wanted, found {name!r}; choose one of {', '.join(self.methods)}")
         return lend(self.encoder, self.methods[name](self.encoder, self.views))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         for part in (self.first, self.second):
-            part.generator, part.population, part.positions = self.generator, self.population, self.positions
-        losses = torch.stack([self.first.loss(images, groups), self.second.loss(images, groups)])
+            part.generator, part.population = self.generator, self.population
+        losses = torch.stack([self.first.loss(batch), self.second.loss(batch)])
         known = [part.accuracy for part in (self.first, self.second) if part.accuracy is not None]
         self.accuracy = torch.stack(known).max() if known else None
         shares = torch.tensor([1 - self.weight, self.weight], device=losses.device)

@@ -10,6 +10,7 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Prototypes, Teacher, mlp
 from autossl.nn.tokens import tokens
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.dino import dino, entropy
 from autossl.views.images import Views
 
@@ -61,12 +62,12 @@ class IBOT(Pretext):
         self.register_buffer("centre", torch.zeros(prototypes))
         self.register_buffer("patch_centre", torch.zeros(prototypes))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        views = self.views(images, self.generator, copies=2)
+    def loss(self, batch: Batch) -> Tensor:
+        views = self.views(batch.images, self.generator, copies=2)
         mask = block_masks(len(views), self.grid, self.ratio, self.generator).to(views.device)
         found = tokens(self.encoder, views, mask=mask, token=self.token)
         seen, seen_patches = self._teacher(views, mask)
-        pair = (2, len(images), -1)
+        pair = (2, len(batch.images), -1)
         whole = dino(self.head(found.pooled).view(pair), seen.view(pair), *self.temperatures)
         patches = masked_answers(self.head(found.patches[mask]), seen_patches, mask, *self.temperatures)
         return whole - entropy(seen, self.temperatures[1]) + self.weight * patches

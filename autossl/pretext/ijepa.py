@@ -11,6 +11,7 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher
 from autossl.nn.tokens import TokenDecoder, taken, tokens
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 ASPECT = (0.75, 1.5)  # of a target block
@@ -48,9 +49,9 @@ class IJEPA(Pretext):
         self.predictor = TokenDecoder(encoder.dim, encoder.dim, self.grid, width=width, depth=depth)
         self.teacher = Teacher(encoder)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        shown = self.views.standardise(self.views.weak(images, self.generator))
-        context, blocks = blocks_of(len(images), self.grid, self.targets, self.area, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        shown = self.views.standardise(self.views.weak(batch.images, self.generator))
+        context, blocks = blocks_of(len(batch.images), self.grid, self.targets, self.area, self.generator)
         context, blocks = context.to(shown.device), blocks.to(shown.device)
         found = tokens(self.encoder, shown, keep=context)
         wanted = self._targets(shown)

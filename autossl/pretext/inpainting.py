@@ -7,6 +7,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import masked_error
 from autossl.views.images import Views
 
@@ -38,7 +39,8 @@ class Inpainting(Pretext):
         self.area, self.holes = area, holes
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         target = self.views.standardise(self.views.weak(images, self.generator))
         numbers = 2 * images.ndim - 5  # shape and place of a hole
         u = torch.rand(len(images), self.holes, numbers, generator=self.generator, device=self.generator.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from autossl.nn.encoder import LINEAR, Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 CANDIDATES = 2000  # permutations among which the most different ones are chosen
@@ -53,8 +54,8 @@ class Jigsaw(Pretext):
         self.register_buffer("order", torch.from_numpy(different_orders(cells, permutations)), persistent=False)
         self.head = mlp(encoder.dim * cells, hidden, len(self.order))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = self.upright(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        x = self.upright(batch.images, self.generator)
         b, cells = len(x), self.order.shape[1]
         device = self.generator.device
         label = torch.randint(len(self.order), (b,), generator=self.generator, device=device).to(x.device)

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 REACH = 3.0  # largest frequency at which characteristic functions are compared
@@ -41,8 +42,8 @@ class LeJEPA(Pretext):
         self.weight, self.slices, self.knots, self.copies, self.out = weight, slices, knots, copies, out
         self.projector = mlp(encoder.dim, hidden, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        z = self.projector(self.encoder(self.views(images, self.generator, copies=self.copies)))
+    def loss(self, batch: Batch) -> Tensor:
+        z = self.projector(self.encoder(self.views(batch.images, self.generator, copies=self.copies)))
         drawn = torch.randn(self.out, self.slices, generator=self.generator, device=self.generator.device)
         return lejepa(z.unflatten(0, (self.copies, -1)), drawn.to(z.device), self.weight, self.knots)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.tokens import TokenDecoder, normalised, patches, taken, tokens
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -32,9 +33,9 @@ class MAE(Pretext):
         pixels = encoder.channels * encoder.image_size**2 // (self.grid[0] * self.grid[1])
         self.decoder = TokenDecoder(encoder.dim, pixels, self.grid, width=width, depth=depth)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
-        seen, masked = split(len(images), self.grid[0] * self.grid[1], self.ratio, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
+        seen, masked = split(len(batch.images), self.grid[0] * self.grid[1], self.ratio, self.generator)
         seen, masked = seen.to(target.device), masked.to(target.device)
         found = tokens(self.encoder, target, keep=seen)
         restored = self.decoder(found, seen, masked)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue, chance, halves, info_nce, kin
 from autossl.views.images import Views
 
@@ -42,10 +43,10 @@ class MoCo(Pretext):
         self.teacher = Teacher(nn.Sequential(encoder, self.projector))
         self.queue = Queue(queue, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.views(images, self.generator, copies=2).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.views(batch.images, self.generator, copies=2).chunk(2)
         query, key = self.projector(self.encoder(first)), keys(self.teacher, second, self.generator)
-        return queued_nce(query, key, self.queue, self.temperature, groups, self.population)
+        return queued_nce(query, key, self.queue, self.temperature, batch.groups, self.population)
 
     def after_step(self, progress: float) -> None:
         self.teacher.update(nn.Sequential(self.encoder, self.projector), self.teacher_rate)

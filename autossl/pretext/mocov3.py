@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import info_nce, kin
 from autossl.views.images import Views
 
@@ -40,11 +41,11 @@ class MoCoV3(Pretext):
         self.predictor = mlp(out, hidden, out, last_norm=True)
         self.teacher = Teacher(nn.Sequential(encoder, self.projector))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        views = self.views(images, self.generator, copies=2)
+    def loss(self, batch: Batch) -> Tensor:
+        views = self.views(batch.images, self.generator, copies=2)
         first, second = self.predictor(self.projector(self.encoder(views))).chunk(2)
         one, other = self.teacher(views).chunk(2)
-        excluded = kin(len(one), groups, like=one)
+        excluded = kin(len(one), batch.groups, like=one)
         return mocov3(first, other, self.temperature, excluded) + mocov3(second, one, self.temperature, excluded)
 
     def after_step(self, progress: float) -> None:

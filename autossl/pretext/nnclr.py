@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue, info_nce, kin
 from autossl.views.images import Views
 
@@ -40,16 +41,16 @@ class NNCLR(Pretext):
         self.predictor = mlp(out, hidden, out)
         self.queue = Queue(queue, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        z = self.projector(self.encoder(self.views(images, self.generator, copies=2)))
+    def loss(self, batch: Batch) -> Tensor:
+        z = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2)))
         (one, other), (first, second) = z.detach().chunk(2), self.predictor(z).chunk(2)
         support, owners = self.queue.entries(self.population)
-        barred = kin(len(one), groups, owners, like=one)
+        barred = kin(len(one), batch.groups, owners, like=one)
         excluded, barred = barred[:, : len(one)], barred[:, len(one) :]
         near, near_other = (neighbours(x, support, barred) for x in (one, other))
         loss = info_nce(near, second, second, self.temperature, excluded)
         loss = loss + info_nce(near_other, first, first, self.temperature, excluded)
-        self.queue.push(one, groups, self.population)
+        self.queue.push(one, batch.groups, self.population)
         return loss / 2
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import masked_error
 from autossl.views.images import Views
 
@@ -40,8 +41,8 @@ class Noise2Void(Pretext):
         self.whole.crop_min = 1.0
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.whole.standardise(self.whole.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.whole.standardise(self.whole.weak(batch.images, self.generator))
         b, _, h, w = target.shape
         boxes = -(-h // self.spacing), -(-w // self.spacing)
         u = torch.rand(b, *boxes, 3, generator=self.generator, device=self.generator.device).to(target.device)

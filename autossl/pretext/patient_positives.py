@@ -9,6 +9,7 @@ from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.pretext.barlow import BarlowTwins
 from autossl.pretext.base import Pretext, lend
+from autossl.pretext.batch import Batch
 from autossl.pretext.byol import BYOL
 from autossl.pretext.dcl import DCL
 from autossl.pretext.simclr import SimCLR
@@ -49,15 +50,16 @@ class PatientPositives(Pretext):
         self.pairs = (PairVolumeViews if encoder.dims == 3 else PairViews)(views)
         self.base = lend(encoder, BASES[base](encoder, self.pairs))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         self.base.generator, self.base.population = self.generator, self.population
         alone = torch.arange(len(images), device=images.device)
-        if groups is None:
+        if batch.groups is None:
             self.pairs.partner = alone
         else:
             drawn = torch.rand(len(images), generator=self.generator, device=self.generator.device).to(images.device)
-            self.pairs.partner = torch.where(drawn < self.share, partners(groups), alone)
-        loss = self.base.loss(images, groups)
+            self.pairs.partner = torch.where(drawn < self.share, partners(batch.groups), alone)
+        loss = self.base.loss(batch)
         self.accuracy = self.base.accuracy
         return loss
 

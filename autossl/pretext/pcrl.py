@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder, Features
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue, halves
 from autossl.pretext.moco import queued_nce
 from autossl.views.images import Views
@@ -54,13 +55,16 @@ class PCRL(Pretext):
         )
         self.decoder = image_decoder(encoder, width=64, skips=False, told=False)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         b = len(images)
         u = self.views.draw(images, self.generator, copies=2).chunk(2)
         drawn = torch.rand(b, TURNS + 1, generator=self.generator, device=self.generator.device).to(images.device)
         seen = self.encoder.features(self.views.apply(images, u[0]))
         other, key = self._taught(self.views.apply(images, u[1]))
-        contrast = queued_nce(self.projector(seen.pooled), key, self.queue, self.temperature, groups, self.population)
+        contrast = queued_nce(
+            self.projector(seen.pooled), key, self.queue, self.temperature, batch.groups, self.population
+        )
         code, rate = (drawn[:, :TURNS] < 0.5).float(), drawn[:, TURNS].view(-1, 1, 1, 1)
         one, two = (self.plain.apply(images, rows) for rows in u)
         target = laid(torch.cat([one, torch.lerp(two, one, rate)]), code.repeat(2, 1))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.dense import cells, dense_level, dense_map, each
 from autossl.views.images import Views
 
@@ -46,7 +47,8 @@ class PixPro(Pretext):
         self.transform = nn.Linear(out, out)
         self.teacher = Teacher(nn.ModuleList([encoder, self.projector]))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         u = self.views.draw(images, self.generator, copies=2)
         shown = self.views.apply(images, u)
         found = dense_map(self.encoder.pyramid(shown), self.level)

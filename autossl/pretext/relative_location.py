@@ -8,6 +8,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.jigsaw import fitted, normalised, one_channel, tiles
 from autossl.views.images import Views
 
@@ -35,8 +36,8 @@ class RelativeLocation(Pretext):
         self.upright = views.upright()
         self.head = mlp(2 * encoder.dim, hidden, self.cells - 1)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = self.upright(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        x = self.upright(batch.images, self.generator)
         b, n, dims = len(x), self.cells, self.encoder.dims
         device = self.generator.device
         shift = torch.rand(b, n, dims, generator=self.generator, device=device).to(x.device)

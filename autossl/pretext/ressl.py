@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Teacher, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.contrast import Queue, kin
 from autossl.views.images import Views
 
@@ -46,13 +47,14 @@ class ReSSL(Pretext):
         self.teacher = Teacher(nn.Sequential(encoder, self.projector))
         self.queue = Queue(queue, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         student = self.projector(self.encoder(self.views(images, self.generator)))
         teacher = self.teacher(self.views.standardise(self.views.weak(images, self.generator)))
         earlier, owners = self.queue.entries(self.population)
-        excluded = kin(len(images), groups, owners, like=student)
+        excluded = kin(len(images), batch.groups, owners, like=student)
         loss = ressl(student, teacher, torch.cat([teacher, earlier]), *self.temperatures, excluded)
-        self.queue.push(teacher, groups, self.population)
+        self.queue.push(teacher, batch.groups, self.population)
         return loss
 
     def after_step(self, progress: float) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 PLANES = {2: ((2, 3),), 3: ((2, 3), (2, 4), (3, 4))}  # axes between which an image or a volume is turned
@@ -33,8 +34,8 @@ class Rotation(Pretext):
         self.turns = turns(encoder.dims)
         self.head = nn.Linear(encoder.dim, len(self.turns))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = in_ball(self.unfaded(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        x = in_ball(self.unfaded(batch.images, self.generator))
         first = int(torch.randint(len(self.turns), (), generator=self.generator, device=self.generator.device))
         turned, label = turn(x, first, self.turns)
         return self.answered(self.head(self.encoder(turned)), label)

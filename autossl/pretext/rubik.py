@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import block_mask
 from autossl.pretext.jigsaw import different_orders, fitted, normalised, tiles
 from autossl.views.images import Views
@@ -58,8 +59,8 @@ class Rubik(Pretext):
         self.register_buffer("order", torch.from_numpy(different_orders(cubes, permutations)), persistent=False)
         self.head = mlp(encoder.dim * cubes, hidden, len(self.order) + 3 * cubes)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = self.upright(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        x = self.upright(batch.images, self.generator)
         drawn = self._draw(len(x), x.device)
         cubes = normalised(tiles(x, self.order[drawn.label], drawn.shift, GRID, self.gap))
         cubes = half_turned(cubes, drawn.turned.flatten(0, 1))

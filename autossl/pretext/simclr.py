@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -30,9 +31,9 @@ class SimCLR(Pretext):
         self.temperature = temperature
         self.projector = mlp(encoder.dim, hidden, out, last_norm=True)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        z = self.projector(self.encoder(self.views(images, self.generator, copies=2)))
-        return nt_xent(z, self.temperature, groups)
+    def loss(self, batch: Batch) -> Tensor:
+        z = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2)))
+        return nt_xent(z, self.temperature, batch.groups)
 
 
 def nt_xent(z: Tensor, temperature: float, groups: Tensor | None = None) -> Tensor:

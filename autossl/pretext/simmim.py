@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import LINEAR, Encoder
 from autossl.nn.heads import CONV, shuffle
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import block_mask
 from autossl.views.images import Views
 from autossl.views.intensity import along
@@ -36,10 +37,10 @@ class SimMIM(Pretext):
         self.head = CONV[encoder.dims](encoder.pyramid_channels[-1], pixels, 1)
         self.told = None if encoder.mean_pooled else nn.Linear(encoder.dim, pixels)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         size = target.shape[2:]
-        blocks = block_mask(len(images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
+        blocks = block_mask(len(batch.images), self.grid, self.ratio, self.generator, len(size)).to(target.device)
         mask = F.interpolate(blocks, size, mode="nearest")
         shown = torch.lerp(target, self.token.expand_as(target), mask)
         seen = self.encoder.features(shown)

@@ -8,6 +8,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -24,8 +25,8 @@ class SimSiam(Pretext):
         self.projector = mlp(encoder.dim, width, width, last_norm=True)
         self.predictor = mlp(width, narrow, width)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        z = self.projector(self.encoder(self.views(images, self.generator, copies=2)))
+    def loss(self, batch: Batch) -> Tensor:
+        z = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2)))
         (first, second), (one, other) = self.predictor(z).chunk(2), z.chunk(2)
         return (simsiam(first, other) + simsiam(second, one)) / 2
 

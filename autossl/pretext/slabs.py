@@ -4,12 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autossl.pretext.batch import Batch
+
 EMPTY = 0.1  # of the spread of a volume's richest slice: below it a slice shows nothing but its ground
 
 
-def known(positions: Tensor | None, images: Tensor) -> Tensor:
+def known(batch: Batch) -> Tensor:
     """Where images lie in their stacks (b,), NaN where nobody knows."""
-    return images.new_full((len(images),), torch.nan) if positions is None else positions
+    nowhere = batch.images.new_full((len(batch.images),), torch.nan)
+    return nowhere if batch.positions is None else batch.positions
 
 
 def extent(volumes: Tensor, least: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.patient_positives import partners
 from autossl.pretext.slabs import cut, extent, known, slices_of
 from autossl.views.images import Views
@@ -45,11 +46,12 @@ class SliceOrder(Pretext):
         self.head = mlp(2 * encoder.dim, hidden, 1)
         self.paired = encoder.dims == 2
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         if self.encoder.dims == 3:
             return self._of_slabs(images)
-        at = known(self.positions, images)
-        other = partners(torch.arange(len(images), device=images.device) if groups is None else groups)
+        at = known(batch)
+        other = partners(torch.arange(len(images), device=images.device) if batch.groups is None else batch.groups)
         apart = at[other] - at
         seen = self.encoder(self.views(images, self.generator))
         return self._judged(seen, seen[other], apart > 0, apart.abs() > 0)  # no distance, or NaN, is not asked about

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.slabs import cut, extent, known, slices_of
 from autossl.views.images import Views
 
@@ -44,8 +45,9 @@ class SlicePosition(Pretext):
         self.thickness, self.beta = thickness, beta
         self.head = mlp(encoder.dim, hidden, 1)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        shown, target = (images, known(self.positions, images)) if self.encoder.dims == 2 else self._slabs(images)
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
+        shown, target = (images, known(batch)) if self.encoder.dims == 2 else self._slabs(images)
         answer = self.head(self.encoder(self.views(shown, self.generator)))[:, 0].float()
         asked = target.isfinite()
         error = F.smooth_l1_loss(answer, target.nan_to_num(), beta=self.beta, reduction="none")

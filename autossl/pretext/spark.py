@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder, Features
 from autossl.nn.sparse import resized, sparse
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import block_mask, masked_error
 from autossl.pretext.dense import dense_level, map_sides
 from autossl.views.images import Views
@@ -33,10 +34,10 @@ class SparK(Pretext):
         self.tokens = nn.ParameterList([0.02 * torch.randn(1, c, 1, 1) for c in encoder.pyramid_channels])
         self.decoder = image_decoder(encoder, width=width, skips=True)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         size = (target.shape[2], target.shape[3])
-        visible = 1 - block_mask(len(images), self.grid, self.ratio, self.generator).to(target.device)
+        visible = 1 - block_mask(len(batch.images), self.grid, self.ratio, self.generator).to(target.device)
         seen = resized(visible, size)
         with sparse(self.encoder, visible):
             found = self.encoder.features(target * seen)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 STAINS = (  # Ruifrok and Johnston 2001: share of red, green and blue that each stain absorbs, as unit vectors
@@ -34,7 +35,8 @@ class StainSeparation(Pretext):
         super().__init__(encoder, views)
         self.decoder = image_decoder(encoder, width=width, skips=skips, channels=1)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         density = stain_densities(self.views.weak(images, self.generator)).clamp_min(0)
         drawn = torch.rand(len(images), generator=self.generator, device=self.generator.device).to(images.device)
         haematoxylin = (drawn < 0.5).view(-1, 1, 1, 1)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import LINEAR, Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -26,8 +27,8 @@ class SuperResolution(Pretext):
         self.scale = scale
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         restored = self.decoder(self.encoder.features(coarse(target, self.scale)), target.shape[2:])
         return F.l1_loss(restored.float(), target)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import Prototypes, mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 ITERATIONS = 3
@@ -36,8 +37,8 @@ class SwAV(Pretext):
         self.projector = mlp(encoder.dim, hidden, out)
         self.prototypes = Prototypes(out, prototypes)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        views = self.views(images, self.generator, copies=2)
+    def loss(self, batch: Batch) -> Tensor:
+        views = self.views(batch.images, self.generator, copies=2)
         first, second = self.prototypes(self.projector(self.encoder(views))).chunk(2)
         return swav(first, second, self.temperature, self.epsilon)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.inpainting import within
 from autossl.pretext.rotation import in_ball, turn, unfaded
 from autossl.pretext.simclr import nt_xent
@@ -66,8 +67,8 @@ class SwinUNETR(Pretext):
         self.projector = nn.Linear(encoder.dim, out)
         self.decoder = image_decoder(encoder, width=width, skips=skips)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = in_disc(self.unfaded(images, self.generator, copies=2))
+    def loss(self, batch: Batch) -> Tensor:
+        x = in_disc(self.unfaded(batch.images, self.generator, copies=2))
         device = self.generator.device
         first = torch.randint(len(self.turns), (2,), generator=self.generator, device=device).tolist()
         copies = [turn(view, number, self.turns) for view, number in zip(x.chunk(2), first, strict=True)]
@@ -76,7 +77,7 @@ class SwinUNETR(Pretext):
         restored = self.decoder(seen, target.shape[2:])
         losses = (
             F.l1_loss(restored.float(), target),
-            nt_xent(self.projector(seen.pooled), self.temperature, groups),
+            nt_xent(self.projector(seen.pooled), self.temperature, batch.groups),
             self.answered(self.head(seen.pooled), label),
         )
         return torch.stack([weight * loss for weight, loss in zip(self.weights, losses, strict=True)]).sum()

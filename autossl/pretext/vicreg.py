@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 
@@ -34,8 +35,8 @@ class VICReg(Pretext):
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
         self.projector = mlp(encoder.dim, width, width, width)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.projector(self.encoder(self.views(images, self.generator, copies=2))).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2))).chunk(2)
         return vicreg(first, second, self.invariance, self.variance, self.covariance)
 
 

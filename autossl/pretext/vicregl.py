@@ -9,6 +9,7 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.nn.tokens import taken
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.dense import cells, dense_level, dense_map, each
 from autossl.pretext.vicreg import vicreg
 from autossl.views.images import Views
@@ -47,7 +48,8 @@ class VICRegL(Pretext):
         self.projector = mlp(encoder.dim, width, width, width)
         self.dense_projector = mlp(sum(encoder.pyramid_channels[self.level :]), dense_width, dense_width, dense_width)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        images = batch.images
         u = self.views.draw(images, self.generator, copies=2)
         found = self.encoder.features(self.views.apply(images, u))
         first, second = self.projector(found.pooled).chunk(2)

@@ -11,6 +11,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.pretext.jigsaw import fitted
 from autossl.views.images import Views
 
@@ -56,8 +57,8 @@ class VoCo(Pretext):
         self.intensity = intensity_only(views)
         self.projector = mlp(encoder.dim, hidden, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = self.views.weak(images, self.generator)
+    def loss(self, batch: Batch) -> Tensor:
+        x = self.views.weak(batch.images, self.generator)
         b, dims = len(x), len(self.counts)
         one, other = self.intensity(x, self.generator, copies=2).chunk(2)
         cell = [side // count for side, count in zip(x.shape[2:], self.counts, strict=True)]

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext, image_decoder
+from autossl.pretext.batch import Batch
 from autossl.pretext.inpainting import within
 from autossl.views.images import Views
 
@@ -50,8 +51,8 @@ class VolumeFusion(Pretext):
         self.levels, self.boxes, self.side = levels, boxes, max(side, SMALLEST)
         self.decoder = image_decoder(encoder, width=width, skips=skips, channels=levels + 1)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        x = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        x = self.views.standardise(self.views.weak(batch.images, self.generator))
         fused, classes = self.fused(x)
         answers = self.decoder(self.encoder.features(fused), x.shape[2:]).float()
         return self.answered(answers, classes) + dice(answers, classes)

@@ -9,6 +9,7 @@ from torch import Tensor
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
 from autossl.pretext.base import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 SMALLEST = 1e-8  # variance that equal embeddings are taken to have
@@ -42,8 +43,8 @@ class WMSE(Pretext):
         self.size, self.rounds, self.shrink = ratio * out, rounds, shrink
         self.projector = mlp(encoder.dim, hidden, out)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.projector(self.encoder(self.views(images, self.generator, copies=2))).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.projector(self.encoder(self.views(batch.images, self.generator, copies=2))).chunk(2)
         drawn = torch.rand(self.rounds, len(first), generator=self.generator, device=self.generator.device)
         losses = [wmse(first, second, order, self.size, self.shrink) for order in drawn.argsort(1).to(first.device)]
         return torch.stack(losses).mean()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from autossl.model.entrants import ENTRANTS
 from autossl.nn.encoder import Encoder
+from autossl.pretext.batch import Batch
 from autossl.trials.context import PROBE, Context
 from autossl.trials.space import build
 
@@ -246,7 +247,7 @@ def view_sheet(context: Context, method: str, hyperparameters: dict[str, Any]) -
     """A few probe images, each beside what the method shows its encoder: a PNG as a data address."""
     rows = context.rows(PROBE)
     rows = np.sort(np.random.default_rng(context.seed).permutation(rows)[:SHOWN])
-    images = context.pool(rows).batch(np.arange(len(rows))).cpu()
+    images = context.pool(rows).images_at(np.arange(len(rows))).cpu()
     mean, std = (torch.tensor(v).view(-1, *[1] * context.data.dims) for v in (context.data.mean, context.data.std))
     columns = [images]
     for seen in _shown(context, method, hyperparameters, images):
@@ -271,7 +272,7 @@ def _shown(context: Context, method: str, hyperparameters: dict[str, Any], image
         encoder.__dict__["seen"] = []
         for number in range(VIEWS):
             pretext.generator = torch.Generator().manual_seed(number)
-            pretext.loss(images, None)
+            pretext.loss(Batch(images))
             if sum(len(seen) for seen in encoder.__dict__["seen"]) >= VIEWS * len(images):
                 break
     return list(encoder.__dict__["seen"])

@@ -132,8 +132,7 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     total, right = 0.0, 0.0
     for part in torch.arange(len(at)).tensor_split(max(1, min(run.accumulate, len(at) // 2))):  # norms need two images
         rows = at[part.numpy()]
-        run.method.positions = run.pool.positions_at(rows)
-        loss = run.method.loss(run.pool.batch(rows), run.pool.groups_at(rows)) * (len(rows) / len(at))
+        loss = run.method.loss(run.pool.batch(rows)) * (len(rows) / len(at))
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
         if run.method.accuracy is not None:
@@ -196,7 +195,7 @@ def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], T
     encoder.train()
     size = min(256, len(pool))
     for step in range(batches):
-        encoder(standardise(pool.batch(places(step, size, len(pool), seed=0))))
+        encoder(standardise(pool.images_at(places(step, size, len(pool), seed=0))))
     for norm, momentum in kept:
         norm.momentum = momentum
     encoder.eval()

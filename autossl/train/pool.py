@@ -2,11 +2,14 @@
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from autossl.pretext.batch import Batch
 
 VALUES = 224 * 224  # pixels or voxels of an image as large as a whole batch of them is meant for
 RESIDENT_BYTES = 4 << 30  # up to here the images are kept on an accelerator
@@ -18,7 +21,8 @@ class Pool:
     Batches are (b, c, h, w) or (b, c, d, h, w), in memory channels last.
 
     `rows` picks images; `groups` are the patients of all images, `positions` their places in a stack of slices (0 to 1,
-    NaN where unknown). On an accelerator the images are kept resident where they fit.
+    NaN where unknown), `truth` their labels, for a method that learns these. On an accelerator the images are kept
+    resident where they fit.
     """
 
     def __init__(
@@ -29,12 +33,15 @@ class Pool:
         device: torch.device,
         groups: NDArray[np.int64] | None = None,
         positions: NDArray[np.float32] | None = None,
+        truth: NDArray[Any] | None = None,
     ) -> None:
         assert len(rows) > 0, "a pool without images"
         self.images, self.rows, self.scale, self.device = images, rows, scale, device
-        self.patients = None if groups is None else groups[rows].astype(np.int64)
-        self.groups = None if self.patients is None else torch.from_numpy(self.patients).to(device)
-        self.positions = None if positions is None else torch.from_numpy(positions[rows]).to(device)
+        self.patients = None if groups is None else groups[rows]
+        self.columns = [
+            None if column is None else torch.from_numpy(column[rows]).to(device)
+            for column in (groups, positions, truth)
+        ]
         self.resident: Tensor | None = None
         if device.type != "cpu" and len(rows) * images[0].nbytes <= RESIDENT_BYTES:
             self.resident = _tensor(np.take(images, rows, axis=0)).to(device)
@@ -42,21 +49,19 @@ class Pool:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, at: NDArray[np.int64]) -> Tensor:
-        """The images at these places of the pool, (b, c, h, w) or (b, c, d, h, w) in [0, 1]."""
+    def batch(self, at: NDArray[np.int64]) -> Batch:
+        """What is at these places of the pool."""
+        place = torch.from_numpy(at).to(self.device)
+        groups, positions, truth = (None if column is None else column[place] for column in self.columns)
+        return Batch(self.images_at(at), groups, positions, truth)
+
+    def images_at(self, at: NDArray[np.int64]) -> Tensor:
+        """The images at these places alone, (b, c, h, w) or (b, c, d, h, w) in [0, 1]."""
         if self.resident is not None:
             taken = self.resident[torch.from_numpy(at).to(self.device)]
         else:
             taken = _tensor(np.take(self.images, self.rows[at], axis=0)).to(self.device, non_blocking=True)
         return (taken.float() / self.scale).movedim(-1, 1)
-
-    def groups_at(self, at: NDArray[np.int64]) -> Tensor | None:
-        """The patients of the images at these places, (b,)."""
-        return None if self.groups is None else self.groups[torch.from_numpy(at).to(self.device)]
-
-    def positions_at(self, at: NDArray[np.int64]) -> Tensor | None:
-        """Where the images at these places lie in their stacks of slices, (b,) in [0, 1], NaN where unknown."""
-        return None if self.positions is None else self.positions[torch.from_numpy(at).to(self.device)]
 
 
 def _tensor(images: NDArray[np.unsignedinteger]) -> Tensor:

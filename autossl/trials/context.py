@@ -228,7 +228,7 @@ class Context:
         pool, size = self.pool(rows), at_a_time(self.data.images, EMBED_BATCH)
         for first in range(0, len(at), size):
             taken = at[first : first + size]
-            yield taken, self.plain.standardise(pool.batch(taken))
+            yield taken, self.plain.standardise(pool.images_at(taken))
 
     def outcomes(self, seen: Seen, readout: Readout, rows: NDArray[np.int64]) -> Outcomes:
         """What a readout's answers to these images, as its encoder sees them, come to."""

@@ -21,6 +21,7 @@ import torch
 
 from autossl.pretext import METHODS
 from autossl.train.loop import Run, train
+from autossl.train.pool import Pool
 from autossl.trials.context import Context
 from autossl.trials.segments import new_run
 from studies.opened import facts, first_prior, opened
@@ -44,8 +45,7 @@ def hyperparameters(context: Context, method: str) -> dict[str, Any]:
 def ours(context: Context, method: str, seed: int) -> Run:
     """Our method before its first step; patients are left out, since lightly's losses do not know them."""
     run = new_run(context, seed, method, hyperparameters(context, method))
-    run.pool = context.pool(run.pool.rows)
-    run.pool.groups = None
+    run.pool = Pool(context.data.images, run.pool.rows, context.data.scale, context.device)
     return run
 
 

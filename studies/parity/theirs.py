@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import Pretext
+from autossl.pretext.batch import Batch
 from autossl.views.images import Views
 
 Sizes = Mapping[str, Any]  # hyperparameters of our method, by keyword
@@ -29,8 +30,8 @@ class TwoViews(Pretext):
         super().__init__(encoder, views)
         self.head, self.criterion = head, criterion
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.views(images, self.generator, copies=2).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.views(batch.images, self.generator, copies=2).chunk(2)
         return cast(Tensor, self.criterion(self.head(self.encoder(first)), self.head(self.encoder(second))))
 
 
@@ -66,8 +67,8 @@ class BYOL(Pretext):
         self.teacher = Momentum(h["teacher_rate"], *pairs)
         self.criterion = losses.NegativeCosineSimilarity()
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        views = self.views(images, self.generator, copies=2).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        views = self.views(batch.images, self.generator, copies=2).chunk(2)
         first, second = (self.predictor(self.head(self.encoder(view))) for view in views)
         one, other = (self.teacher(view) for view in views)
         return cast(Tensor, 0.5 * (self.criterion(first, other) + self.criterion(second, one)))
@@ -92,8 +93,8 @@ class DINO(Pretext):
             h["prototypes"], sharp, sharp, student_temp=h["student_temperature"], center_momentum=1 - h["centre_rate"]
         )
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        views = self.views(images, self.generator, copies=2).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        views = self.views(batch.images, self.generator, copies=2).chunk(2)
         taught = [self.teacher(view) for view in views]
         return cast(Tensor, self.criterion(taught, [self.head(self.encoder(view)) for view in views]))
 
@@ -110,9 +111,9 @@ class SwAV(Pretext):
         self.prototypes = modules.SwaVPrototypes(h["out"], h["prototypes"])
         self.criterion = losses.SwaVLoss(h["temperature"], 3, h["epsilon"])
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         self.prototypes.normalize()
-        views = self.views(images, self.generator, copies=2).chunk(2)
+        views = self.views(batch.images, self.generator, copies=2).chunk(2)
         scores = [self.prototypes(F.normalize(self.head(self.encoder(view)), dim=1)) for view in views]
         return cast(Tensor, self.criterion(scores, []))
 
@@ -130,8 +131,8 @@ class DenseCL(Pretext):
         bank = (h["queue"], h["out"])
         self.criterion, self.dense_criterion = (losses.NTXentLoss(h["temperature"], bank) for _ in range(2))
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        first, second = self.views(images, self.generator, copies=2).chunk(2)
+    def loss(self, batch: Batch) -> Tensor:
+        first, second = self.views(batch.images, self.generator, copies=2).chunk(2)
         query, cells, dense_query = _dense(first, self.encoder, self.head, self.dense_head)
         with torch.no_grad():
             key, key_cells, dense_key = _dense(second, *self.teacher.copies)
@@ -171,8 +172,8 @@ class MaskedTokens(Pretext):
             self.decoder = modules.MaskedVisionTransformerDecoderTIMM(embed.num_patches, width, depth, width // 32)
         self.head = nn.Linear(width, encoder.channels * self.patch**2)
 
-    def loss(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
-        target = self.views.standardise(self.views.weak(images, self.generator))
+    def loss(self, batch: Batch) -> Tensor:
+        target = self.views.standardise(self.views.weak(batch.images, self.generator))
         size = (len(target), self.transformer.sequence_length)
         kept, masked = utils.random_token_mask(size, self.ratio, device=target.device)
         pixels = utils.get_at_index(utils.patchify(target, self.patch), masked - 1)  # number 0 is the class token

@@ -54,6 +54,11 @@ class Truth(ABC):
 
     @property
     @abstractmethod
+    def array(self) -> NDArray[Any]:
+        """(n, ...) as a readout's loss and metrics take it; rows that are not known hold a placeholder."""
+
+    @property
+    @abstractmethod
     def about(self) -> dict[str, Any]:
         """What holds for all samples (classes, columns, units), as JSON: for data.npz and exported models."""
 

@@ -36,6 +36,10 @@ class Classes(Truth):
         return self.classes
 
     @property
+    def array(self) -> Ints:
+        return self.labels
+
+    @property
     def about(self) -> dict[str, Any]:
         return {"classes": list(self.classes)}
 
