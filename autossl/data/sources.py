@@ -30,16 +30,20 @@ FLOATS = "pixels were floats"  # how the note on them begins
 
 
 def make_source(
-    found: Found, window: str | None, missing: str | Sequence[str] | None = None, channels: int | None = None
+    found: Found,
+    window: str | None,
+    missing: str | Sequence[str] | None = None,
+    channels: int | None = None,
+    form: type[Truth] = Classes,
 ) -> Source:
     """Images or volumes that can be read one by one.
 
     `window` None chooses one for volumes that need it, `channels` None says what images have: 1 where all are grey,
     in files of whatever form, 3 where one has colours. `missing`: the words that mean "no label", but for the names
-    of class folders.
+    of class folders; `form` is that of the labels.
     """
     n = found.n
-    truth, of_labels = _truth(found, missing)
+    truth, of_labels = _truth(found, missing, form)
     groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, groups)
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
@@ -64,11 +68,11 @@ def make_source(
     return _from_items(bare, found.images, columns, window, channels)
 
 
-def _truth(found: Found, missing: str | Sequence[str] | None) -> tuple[Truth, tuple[str, ...]]:
+def _truth(found: Found, missing: str | Sequence[str] | None, form: type[Truth]) -> tuple[Truth, tuple[str, ...]]:
     """What is known of the images, and notes."""
     if found.labels is None:
-        return Classes.nothing(found.n), ()
-    return Classes.find(Cells(found.labels, found.place, found.class_names, found.class_folders, missing))
+        return form.nothing(found.n), ()
+    return form.find(Cells(found.labels, found.place, found.class_names, found.class_folders, missing))
 
 
 def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autossl.data.truth.spelling import Column
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -14,12 +16,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Cells:
-    """A column of labels as it stands in the data: n texts, and how they are to be read."""
+    """Columns of labels as they stand in the data: n texts each, in one spelling, and how they are to be read."""
 
-    values: list[str]
+    columns: Mapping[str, Column]  # by name; one that has none is called "label"
     place: str
-    names: Mapping[str, str]  # value -> the name of a class
-    folders: bool  # they are names of folders, none of which is missing
+    names: Mapping[str, str] = field(default_factory=dict)  # value -> the name of a class
+    folders: bool = False  # they are names of folders, none of which is missing
     missing: str | Sequence[str] | None = None  # the words that mean that there is none; None: the usual ones
 
 
@@ -41,6 +43,13 @@ class Truth(ABC):
     """
 
     form: ClassVar[str]
+    wanted: ClassVar[str]  # what a column of labels holds, in words
+    numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
+
+    @classmethod
+    @abstractmethod
+    def may_be(cls, column: Column) -> bool:
+        """Whether a column of a table, without its empty cells, is proposed to people who have named none."""
 
     @property
     @abstractmethod

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from autossl.data.parts import PROBE, SELECTION, TEST
 from autossl.data.truth.base import Bools, Cells, Ints, Samples, Truth
-from autossl.data.truth.naming import encode_labels, without_missing
-from autossl.data.truth.spelling import canonical
+from autossl.data.truth.naming import categorical, encode_labels, without_missing
+from autossl.data.truth.spelling import Column, canonical
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -24,8 +24,13 @@ class Classes(Truth):
     """Class indices (n,), -1 where none is known, and the names of the classes."""
 
     form: ClassVar[str] = "classes"
+    wanted: ClassVar[str] = "class labels"
     labels: Ints
     classes: tuple[str, ...]
+
+    @classmethod
+    def may_be(cls, column: Column) -> bool:
+        return categorical(column)
 
     @property
     def strata(self) -> Ints:
@@ -61,12 +66,17 @@ class Classes(Truth):
 
     @classmethod
     def find(cls, cells: Cells) -> tuple[Self, tuple[str, ...]]:
+        if len(cells.columns) > 1:
+            raise UserError(
+                f"one column of classes was wanted, found {len(cells.columns)} columns of labels in {cells.place}; "
+                "several labels per image are --task multilabel, or choose one by --label-column"
+            )
+        (values,), said = cells.columns.values(), tuple[str, ...]()
         if cells.folders:
-            values, said = cells.values, tuple[str, ...]()
             if cells.missing:
                 said = ("folders are classes, whatever their names: --missing is for the labels of tables",)
         else:
-            values, said = without_missing(cells.values, cells.missing)
+            values, said = without_missing(values, cells.missing)
         labels, classes, notes = encode_labels(values, dict(cells.names), cells.place, cells.folders)
         return cls(labels, classes), (*said, *notes)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from autossl.data.truth.base import Ints
-from autossl.data.truth.spelling import Values, canonical, look_alikes
+from autossl.data.truth.spelling import Column, canonical, look_alikes
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
@@ -20,6 +20,8 @@ MOST_CLASSES = 1000
 MOST_GRADES, FEW_OF_A_GRADE = 10, 10  # more different numbers than that, with fewer images of each: a measurement
 FEWEST_GRADES = 5  # more than that, and one of them alone: the same
 MOST_NAMED = 3  # classes that a note names
+MOST_PROPOSED = 50  # a column with more values is not proposed as a column of classes
+YES_OR_NO = frozenset({"0", "1", "true", "false", "yes", "no"})
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]\d+)?", re.ASCII)  # with a sign: 024e7871 is an identifier
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
@@ -37,7 +39,7 @@ def missing_words(given: str | Sequence[str] | None) -> frozenset[str]:
     return frozenset(word for text in words if (word := canonical(text).lower()))
 
 
-def without_missing(values: Values, given: str | Sequence[str] | None) -> tuple[Values, tuple[str, ...]]:
+def without_missing(values: Column, given: str | Sequence[str] | None) -> tuple[Column, tuple[str, ...]]:
     """The labels (n,) with "" where one is missing, and what is to be said of it: no label vanishes without a word."""
     words = missing_words(given)
     spelled = Counter(value for value in values if value and value.lower() in words)
@@ -72,7 +74,7 @@ def folder_notes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def encode_labels(
-    values: Values, names: dict[str, str], place: str, folders: bool
+    values: Column, names: dict[str, str], place: str, folders: bool
 ) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
     """Class indices (n,), -1 for "", the class names with numbers in numeric order, and notes.
 
@@ -99,7 +101,7 @@ def _order(value: str) -> tuple[int, float, str]:
 
 def _refuse_measurements(counts: Counter[str], place: str) -> tuple[str, ...]:
     """UserError for numbers that are no grades: ages, sizes. No value is shown, it may be an identifier."""
-    remedy = "regression is not served yet: bin them into classes, or name another column by --label-column"
+    remedy = "--task regression takes numbers; bin them into classes, or name another column by --label-column"
     numbers = [value for value in counts if NUMBER.fullmatch(value)]
     if fraction := next((value for value in numbers if not WHOLE.fullmatch(value)), ""):
         raise UserError(
@@ -114,8 +116,21 @@ def _refuse_measurements(counts: Counter[str], place: str) -> tuple[str, ...]:
             f"{remedy}"
         )
     if len(sizes) > MOST_GRADES:
-        return (f"each of {len(sizes)} different numbers is a class of its own: regression is not served yet",)
+        return (
+            f"each of {len(sizes)} different numbers is a class of its own: --task regression takes them as numbers",
+        )
     return ()
+
+
+def categorical(column: Column) -> bool:
+    """Whether cells, none of them empty, look like classes: a few values that come back."""
+    different = len(set(column))
+    return 2 <= different <= min(MOST_PROPOSED, len(column) // 2)
+
+
+def yes_or_no(column: Column) -> bool:
+    """Whether cells, none of them empty, say yes or no of one finding."""
+    return {canonical(value).lower() for value in column} <= YES_OR_NO
 
 
 def _counted(numbers: Collection[str]) -> bool:
@@ -134,7 +149,7 @@ def _refuse_several(counts: Collection[str], place: str) -> None:
             if any(again) if mark == "|" else all(again):
                 raise UserError(
                     f"one label per image was wanted, found several findings in one label, such as '{shown(value)}', "
-                    f"in {place}; several labels per image are not served yet: keep one, or give each finding a column"
+                    f"in {place}; several labels per image are --task multilabel, or keep one"
                 )
 
 
