@@ -34,8 +34,8 @@ def folder(root: Path, *names: str, count: int = 3) -> Path:
 def table(root: Path, columns: dict[str, list[Any]]) -> Path:
     """A CSV with an image for each row."""
     count = len(next(iter(columns.values())))
-    for at in range(count):
-        Image.fromarray(noise(12, 12)).save(root / f"{at}.png")
+    for at, image in enumerate(noise(count, 12, 12)):
+        Image.fromarray(image).save(root / f"{at}.png")
     with open(root / "list.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(
             [["image", *columns], *zip(*[[f"{at}.png" for at in range(count)], *columns.values()], strict=True)]

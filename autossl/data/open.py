@@ -15,13 +15,14 @@ from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
 from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
-from autossl.data.readers.found import LABEL, Found
+from autossl.data.readers.found import Found, Told
 from autossl.data.readers.medmnist import read_medmnist
 from autossl.data.readers.memory import read_array, read_dataset
 from autossl.data.samples.cells import read_cells
 from autossl.data.samples.lesions import read_lesions
 from autossl.data.sources import make_source
 from autossl.data.truth import Classes, Truth
+from autossl.data.truth.naming import LABEL
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
@@ -40,11 +41,24 @@ class Beside(NamedTuple):
     needed: bool = False  # no data without labels
     read: bool = True  # False: labels and splits are not looked at
     form: type[Truth] = Classes  # of the labels
+    order: str | Sequence[str] | None = None  # of grades
+    study: Truth | None = None  # in whose terms labels of new images will be told
 
     @property
     def wanted(self) -> Wanted:
         """What is asked of a table."""
-        return Wanted(self.label_column, self.patient_column, self.needed, self.read, self.form)
+        read = self.read and self.form.looked_at
+        return Wanted(self.label_column, self.patient_column, self.needed and read, read, self.form, self.usual)
+
+    @property
+    def told(self) -> Told:
+        """How labels are to be read."""
+        return Told(self.form, self.missing, self.order, self.study)
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The columns of labels that the study was made with."""
+        return () if self.study is None else tuple(self.study.about.get("columns", ()))
 
 
 def open_data(
@@ -57,6 +71,7 @@ def open_data(
     label_column: Names | None = None,
     patient_column: str | None = None,
     missing: str | Sequence[str] | None = None,
+    order: str | Sequence[str] | None = None,
     ct: bool = False,
 ) -> Source:
     """Opens labelled data for a study without decoding it; their labels are of this `form`.
@@ -68,9 +83,9 @@ def open_data(
     and datasets a sequence (n,) or (n, t), for a folder a CSV with the columns image and label. `label_column`: one
     column or several ("a,b" or a list), of a CSV or of other data that have several. `patients`: for arrays and
     datasets a sequence (n,). `missing`: the labels that mean that there is none ("none,unknown"), in place of the
-    usual words. UserError for anything that cannot be used.
+    usual words. `order`: grades that are words, the lowest first. UserError for anything that cannot be used.
     """
-    beside = Beside(labels, patients, label_column, patient_column, missing, needed=True, form=form)
+    beside = Beside(labels, patients, label_column, patient_column, missing, needed=True, form=form, order=order)
     source = _open(data, beside)
     if ct and source.window == ROBUST:
         source = _open(data, beside, CT)
@@ -90,25 +105,28 @@ def open_images(
     label_column: Names | None = None,
     patient_column: str | None = None,
     missing: str | Sequence[str] | None = None,
-    read: bool = True,
+    study: Truth | None = None,
     window: str | None = None,
     channels: int | None = None,
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
-    A single image file will do. Labels are not looked at where `read` is false. A `window` holds for all volumes here,
-    whatever their type, and `channels` for all images; None chooses.
+    A single image file will do. Labels are told in the terms of a `study`; without it they are not looked at. A
+    `window` holds for all volumes here, whatever their type, and `channels` for all images; None chooses.
     """
-    beside = Beside(labels, patients, label_column, patient_column, missing, read=read)
+    form = Classes if study is None else type(study)
+    beside = Beside(
+        labels, patients, label_column, patient_column, missing, read=study is not None, form=form, study=study
+    )
     return _open(data, beside, window, channels)
 
 
 def _open(data: Any, beside: Beside, window: str | None = None, channels: int | None = None) -> Source:
     _refuse_beside(data, beside)
     found = _picked(_find(data, beside), data, beside)
-    if not beside.read:
-        found = replace(found, labels=None, split=None)
-    source = make_source(found, window, beside.missing, channels, beside.form)
+    if not beside.wanted.read:
+        found = replace(found, labels=None, split=found.split if beside.read else None)
+    source = make_source(found, window, channels, beside.told)
     check_sizes(source)
     return source
 
@@ -122,6 +140,8 @@ def _picked(found: Found, data: Any, beside: Beside) -> Found:
     if found.labels is None:
         return found
     names = found.usual.get(beside.form.form, tuple(found.labels))
+    if beside.usual and set(beside.usual) <= set(found.labels):
+        names = beside.usual
     if beside.label_column is not None:
         names = chosen(beside.label_column, found.labels, found.place)
     return replace(found, labels={name: found.labels[name] for name in names})
@@ -189,7 +209,7 @@ def _path(path: Path, beside: Beside) -> Found:
     if disk.is_folder(path):
         if beside.labels is not None:
             return read_flat(path, _labels_table(beside.labels), beside.wanted)
-        return read_folder(path, beside.wanted) if beside.needed else _any_folder(path, beside.wanted)
+        return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
     if what := disk.what_is(path):
         raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")
     if not disk.is_file(path):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from autossl.data.parts import OFFICIAL_TEST, TRAIN, VAL
 from autossl.data.readers.archive import LAYOUT, Arrays, read_arrays
-from autossl.data.readers.found import LABEL, Found, encode_split
+from autossl.data.readers.found import Found, encode_split
+from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
 from autossl.errors.printable import shown

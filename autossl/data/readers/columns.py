@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from autossl.data.readers.found import LABEL, NO_NUMBER
+from autossl.data.readers.found import NO_NUMBER
 from autossl.data.readers.images import SUFFIXES
 from autossl.data.readers.nifti import is_volume
 from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, named
 from autossl.data.truth import Classes, Truth
-from autossl.data.truth.naming import NUMBER, yes_or_no
+from autossl.data.truth.naming import LABEL, NUMBER, yes_or_no
 from autossl.data.truth.spelling import Column
 from autossl.errors import UserError
 from autossl.errors.printable import shown

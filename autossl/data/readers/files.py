@@ -10,11 +10,11 @@ from autossl.data.parts import NO_SPLIT
 from autossl.data.readers import disk
 from autossl.data.readers.columns import Picked, Wanted, pick_columns
 from autossl.data.readers.disk import is_dicom, is_file
-from autossl.data.readers.found import LABEL, SPLITS, Found, encode_split
+from autossl.data.readers.found import SPLITS, Found, encode_split
 from autossl.data.readers.images import SUFFIXES
 from autossl.data.readers.nifti import is_volume
 from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, read_table
-from autossl.data.truth.naming import folder_notes
+from autossl.data.truth.naming import LABEL, folder_notes
 from autossl.data.truth.spelling import Column, cells, respelled
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown

@@ -1,15 +1,16 @@
-"""What a reader of one form of data hands over, and how its columns of patients, splits and slices become numbers."""
+"""What a reader of one form of data hands over, and how its columns become a truth, patients, splits and slices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints
 from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.truth import Cells, Classes, Truth
 from autossl.data.truth.spelling import Column, look_alikes
 from autossl.errors import UserError
 from autossl.errors.printable import shown
@@ -25,7 +26,6 @@ SPLITS = {
     "testing": OFFICIAL_TEST,
     "": NO_SPLIT,
 }
-LABEL = "label"  # a column of labels, also one that has no name
 NO_NUMBER = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "#n/a"})
 NO_PATIENT = NO_NUMBER | {"-1"}
 
@@ -55,6 +55,27 @@ class Found:
         images = self.images if self.files is None else self.files
         assert images is not None
         return len(images)
+
+
+class Told(NamedTuple):
+    """How columns of labels are to be read; `Cells` says what the words are."""
+
+    form: type[Truth] = Classes
+    missing: str | Sequence[str] | None = None
+    order: str | Sequence[str] | None = None
+    study: Truth | None = None
+
+
+AS_CLASSES = Told()
+
+
+def truth_of(found: Found, told: Told) -> tuple[Truth, tuple[str, ...]]:
+    """What is known of the images, and notes."""
+    if found.labels is None:
+        return told.form.nothing(found.n), ()
+    return told.form.find(
+        Cells(found.labels, found.place, found.class_names, found.class_folders, told.missing, told.order, told.study)
+    )
 
 
 def encode_patients(values: Column) -> tuple[Ints, tuple[str, ...], int]:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, label_columns, stack
-from autossl.data.readers.found import LABEL, Found
+from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
+from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
 from autossl.errors.printable import shown

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from autossl.data.readers.disk import open_file, refused
-from autossl.data.readers.found import LABEL
+from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column
 from autossl.errors import UserError
 from autossl.errors.printable import shown

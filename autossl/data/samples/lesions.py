@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfftn, rfftn
 
-from autossl.data.readers.found import LABEL, Found
+from autossl.data.readers.found import Found
+from autossl.data.truth.naming import LABEL
 
 SIZE = 24
 PATIENTS, PER_PATIENT = 240, 5

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,13 +23,14 @@ MOST_NAMED = 3  # classes that a note names
 MOST_PROPOSED = 50  # a column with more values is not proposed as a column of classes
 YES_OR_NO = frozenset({"0", "1", "true", "false", "yes", "no"})
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]\d+)?", re.ASCII)  # with a sign: 024e7871 is an identifier
+LABEL = "label"  # a column of labels, also one that has no name
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-def missing_words(given: str | Sequence[str] | None) -> frozenset[str]:
+def missing_words(given: str | Sequence[str] | None, usual: Collection[str] = MISSING) -> frozenset[str]:
     """The words that mean "no label": "none,unknown" or a list; "" for empty cells only, None for the usual words."""
     if given is None:
-        return frozenset(MISSING)
+        return frozenset(usual)
     if not isinstance(given, str | list | tuple) or not all(isinstance(word, str) for word in given):
         raise UserError(
             f"words that mean a missing label were wanted, found {type(given).__name__} as --missing; "
@@ -41,27 +42,60 @@ def missing_words(given: str | Sequence[str] | None) -> frozenset[str]:
 
 def without_missing(values: Column, given: str | Sequence[str] | None) -> tuple[Column, tuple[str, ...]]:
     """The labels (n,) with "" where one is missing, and what is to be said of it: no label vanishes without a word."""
-    words = missing_words(given)
-    spelled = Counter(value for value in values if value and value.lower() in words)
-    kept = ["" if value in spelled else value for value in values]
-    notes = []
-    if count := kept.count(""):
-        found = [f"{at:,} '{shown(word)}'" for word, at in spelled.most_common(MOST_NAMED)]
-        empty = count - spelled.total()
-        said = ", ".join(([f"{empty:,} empty"] if empty and found else []) + found)
-        notes.append(
-            f"{count:,} of {len(values):,} images have no label"
-            + (f" ({said}): --missing says which words mean that" if found else "")
-        )
+    kept, notes = without_words({LABEL: values}, given)
     if given is None:
-        notes += [
+        notes += tuple(
             f"'{shown(name)}' is a class ({count:,} images): if it means no label, give --missing {shown(name)}"
-            for name, count in sorted(Counter(kept).items())
+            for name, count in sorted(Counter(kept[LABEL]).items())
             if name.lower() in DOUBTFUL
-        ]
-    elif unused := sorted(words - {value.lower() for value in spelled}):
+        )
+    return kept[LABEL], notes
+
+
+def without_words(
+    columns: Mapping[str, Column], given: str | Sequence[str] | None, usual: Collection[str] = MISSING
+) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns with "" where a label is missing, and what is to be said of it."""
+    words = missing_words(given, usual)
+    spelled = {name: Counter(v for v in column if v and v.lower() in words) for name, column in columns.items()}
+    kept = {name: ["" if value in spelled[name] else value for value in column] for name, column in columns.items()}
+    gaps = [name for name in columns if "" in kept[name]]
+    notes = [
+        (f"column {shown(name)}: " if len(columns) > 1 else "") + _gap_note(kept[name], spelled[name])
+        for name in gaps[:MOST_NAMED]
+    ]
+    if len(gaps) > MOST_NAMED:
+        notes.append(f"{len(gaps) - MOST_NAMED} more columns have images without a label")
+    found = {value.lower() for counts in spelled.values() for value in counts}
+    if given is not None and (unused := sorted(words - found)):
         notes.append(f"no label is '{shown(unused[0])}', which --missing names")
     return kept, tuple(notes)
+
+
+def _gap_note(kept: Column, spelled: Counter[str]) -> str:
+    count = kept.count("")
+    found = [f"{at:,} '{shown(word)}'" for word, at in spelled.most_common(MOST_NAMED)]
+    empty = count - spelled.total()
+    said = ", ".join(([f"{empty:,} empty"] if empty and found else []) + found)
+    return f"{count:,} of {len(kept):,} images have no label" + (
+        f" ({said}): --missing says which words mean that" if found else ""
+    )
+
+
+def aligned(study: Sequence[str], found: Sequence[str], place: str) -> list[int]:
+    """Where the columns of a study are among those of new images: by name, or in order where these have no names.
+
+    A single column may be called otherwise. UserError where one is not there.
+    """
+    if set(study) <= set(found):
+        return [found.index(name) for name in study]
+    unnamed = list(found) == [str(at) for at in range(len(found))]
+    if len(study) == len(found) and (len(found) == 1 or unnamed):
+        return list(range(len(found)))
+    raise UserError(
+        f"the columns {', '.join(map(shown, study))}, as in the study, were wanted, found "
+        f"{', '.join(map(shown, found))} in {place}; name them by --label-column"
+    )
 
 
 def folder_notes(names: Iterable[str]) -> tuple[str, ...]:
