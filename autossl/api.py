@@ -21,7 +21,7 @@ def search(
     unlabeled: Any = None,
     labels: Any = None,
     patients: Any = None,
-    label_column: str | None = None,
+    label_column: str | list[str] | None = None,
     patient_column: str | None = None,
     missing: str | list[str] | None = None,
     max_labels: int | None = None,

@@ -22,7 +22,7 @@ def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
     """The data set with a single rung of `images` images seen; `settings` are those of `autossl.search`."""
     asked = Asked(time_limit=None, max_candidates=1, workers=1, **settings)
     asked.check()
-    source = open_data(data, task=asked.task)
+    source = open_data(data)
     config = resolve(asked, source, {"data": Path(data).name})
     folder = Folder(root)
     folder.make()

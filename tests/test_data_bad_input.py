@@ -122,10 +122,13 @@ def arrays(**more: Any) -> dict[str, Any]:
     [
         (arrays(images=noise(0, 12, 12), labels=np.zeros(0)), r"found an empty array \(0, 12, 12\) in {path}"),
         (arrays(labels=np.arange(7) % 2), r"8 entries in labels.*found 7 in {path}; align"),
-        (arrays(labels=np.ones((8, 3))), r"found 3 columns in labels of {path}; several labels per image"),
+        (
+            arrays(labels=np.ones((8, 3))),
+            r"found 3 columns of labels in {path}; several labels per image are --task multilabel",
+        ),
         (
             arrays(labels=np.linspace(0, 1, 8)),
-            r"numbers with fractions such as 0.14.* in {path}; regression is not served yet: bin them",
+            r"numbers with fractions such as 0.14.* in {path}; --task regression takes numbers; bin them",
         ),
         (arrays(images=noise(8, 3, 20, 20)), r"found \(8, 3, 20, 20\) in {path}, channels first; move"),
         (arrays(images=noise(8, 12)), r"found \(8, 12\) in {path}; reshape"),
@@ -298,7 +301,7 @@ def test_a_column_is_named_where_there_is_no_table(tmp_path: Path, option: str) 
     for name in ("set.npz", "folders"):
         with pytest.raises(UserError, match=f"found {flag} x beside {tmp_path / name}; leave it out"):
             open_data(tmp_path / name, **column)
-    for data in (noise(8, 12, 12), "sample:cells"):
+    for data in (noise(8, 12, 12), "sample:volumes"):
         with pytest.raises(UserError, match=f"found {flag} x beside"):
             open_data(data, **column)
 

@@ -34,8 +34,8 @@ def folder(root: Path, *names: str, count: int = 3) -> Path:
 def table(root: Path, columns: dict[str, list[Any]]) -> Path:
     """A CSV with an image for each row."""
     count = len(next(iter(columns.values())))
-    for at in range(count):
-        Image.fromarray(noise(12, 12)).save(root / f"{at}.png")
+    for at, image in enumerate(noise(count, 12, 12)):
+        Image.fromarray(image).save(root / f"{at}.png")
     with open(root / "list.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(
             [["image", *columns], *zip(*[[f"{at}.png" for at in range(count)], *columns.values()], strict=True)]
@@ -235,14 +235,14 @@ def test_classes_that_are_likely_one_are_named(tmp_path: Path) -> None:
         (["Effusion", "Pneumonia", "Effusion|Pneumonia", "none"] * 3, "several findings in one label, such as 'Effus"),
         (["Mass|Nodule", "Mass|Hernia"] * 4, "several findings in one label"),
         (["a", "b", "c", "a;b"] * 3, "several findings in one label, such as 'a;b', in"),
-        ([18 + at * 3 for at in range(24)], r"a different number in every row \(regression is not served yet\)"),
+        ([18 + at * 3 for at in range(24)], r"a different number in every row \(--task regression\)"),
         (
             [18 + at % 20 * 3 for at in range(40)],
-            "found 20 different numbers for 40 images in .*regression is not served",
+            "found 20 different numbers for 40 images in .*; --task regression",
         ),
-        ([18, 30, 30, 40, 40, 51, 51, 60, 60, 77], "found 6 different numbers for 10 images in .*regression is not"),
-        ([0.5, 1.25] * 4, "numbers with fractions such as 0.5 in .*regression is not served"),
-        (["0,5", "1,25"] * 4, "numbers with fractions such as 0,5 in .*regression is not served"),
+        ([18, 30, 30, 40, 40, 51, 51, 60, 60, 77], "found 6 different numbers for 10 images in .*; --task regression"),
+        ([0.5, 1.25] * 4, "numbers with fractions such as 0.5 in .*; --task regression takes"),
+        (["0,5", "1,25"] * 4, "numbers with fractions such as 0,5 in .*; --task regression takes"),
         ([f"masks/{at % 4}.png" for at in range(8)], r"names of images \(masks are for segmentation"),
     ],
 )
@@ -272,14 +272,16 @@ def test_labels_that_are_classes(labels: list[Any]) -> None:
 def test_many_numbers_as_classes_are_said_to_be_classes() -> None:
     labels = [18 + at % 20 * 3 for at in range(400)]
     source = open_data(noise(400, 12, 12), labels=labels)
-    assert source.notes == ("each of 20 different numbers is a class of its own: regression is not served yet",)
+    assert source.notes == (
+        "each of 20 different numbers is a class of its own: --task regression takes them as numbers",
+    )
 
 
 def test_one_hot_columns_are_several_findings(tmp_path: Path) -> None:
     path = table(tmp_path, {"effusion": [0, 1] * 4, "pneumonia": [1, 1, 0, 0] * 2, "nodule": [0, 0, 0, 1] * 2})
     message = (
         r"several findings, each with yes or no, \(effusion, pneumonia, nodule\) in .*; several labels per image are "
-        r"not served yet: choose one by --label-column"
+        r"--task multilabel, or choose one by --label-column"
     )
     with pytest.raises(UserError, match=message):
         open_data(path)

@@ -65,9 +65,12 @@ def test_tensors_and_columns_as_labels(labels: Any) -> None:
         ([0, 1, 0, 1, 0], "6 entries in labels, one per image, were wanted, found 5"),
         ([0, 1, 0, 1, 0, {}], "a number or a text was wanted as label, found dict in entry 5 of the given labels"),
         ([0, 1, 0, 1, 0, object()], "found object in entry 5"),
-        ([0, 1, 0, 1, 0, [1, 2]], "one label per image was wanted, found 2 in entry 5"),
+        (
+            [0, 1, 0, 1, 0, [1, 2]],
+            "as many labels for every image were wanted, found 1 and 2, the first such in entry 5",
+        ),
         (np.array([0, 1, 0, 1, 0, {}], dtype=object), "found dict in entry 5"),
-        (np.eye(6), "found 6 columns in labels"),
+        (np.eye(6), "one column of classes was wanted, found 6 columns of labels in the given array"),
     ],
 )
 def test_labels_that_are_none(labels: Any, message: str) -> None:
@@ -80,7 +83,7 @@ def test_labels_that_are_none(labels: Any, message: str) -> None:
     [
         ((noise(12, 12), {"a": 1}), "a number or a text was wanted as label, found dict in item 2 of the given Items"),
         ((noise(12, 12), object()), "found object in item 2 of the given Items"),
-        ((noise(12, 12), [0, 1]), "one label per image was wanted, found 2 in item 2"),
+        ((noise(12, 12), [0, 1]), "found 1 and 2, the first such in entry 2 of the labels of the given Items"),
         ((None, 0), "an image was wanted, found NoneType as item 2"),
         (("a.png", 0), "an image was wanted, found str as item 2"),
         ({"image": noise(12, 12), "label": 0}, "an image was wanted, found dict as item 2"),

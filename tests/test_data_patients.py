@@ -14,8 +14,8 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from autossl.data import open_data
+from autossl.data.readers.columns import named_as_ids
 from autossl.data.readers.found import alike_note, encode_patients
-from autossl.data.readers.tables import named_as_ids
 from autossl.errors import UserError
 
 

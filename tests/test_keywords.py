@@ -148,7 +148,7 @@ WELCOME = [
     Path("a.pt"), "a.pt"),
     ("methods", ["simclr", "byol"], ("simclr", "byol")), ("methods", ("simclr",), ("simclr",)), ("methods", "simclr",
     "simclr"),
-    ("label_column", "a\nb", "a\nb"), ("out", "a\x7fb\n", "a\x7fb\n"),
+    ("label_column", "a\nb", "a\nb"), ("label_column", ["age", "size"], "age,size"), ("out", "a\x7fb\n", "a\x7fb\n"),
 ]  # fmt: skip
 
 

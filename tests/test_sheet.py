@@ -66,7 +66,7 @@ def test_without_the_option_nothing_is_drawn(manifest: Path, tmp_path: Path) -> 
 
 
 def test_words_are_classes_strengths_and_operations(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = figure_of(open_data(str(manifest), task="classification"), "histology", monkeypatch)
+    figure = figure_of(open_data(str(manifest)), "histology", monkeypatch)
     words = [text.get_text() for text in figure.findobj(Text) if text.get_text()]
     assert not any(SECRET in text for text in words)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -80,7 +80,7 @@ def test_words_are_classes_strengths_and_operations(manifest: Path, monkeypatch:
 
 
 def test_pixels_are_those_of_the_images(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = open_data(str(manifest), task="classification")
+    source = open_data(str(manifest))
     axes = figure_of(source, "histology", monkeypatch).axes[0]
     known = {source.read(row).tobytes() for row in range(20)}  # never one of the official test part
     brightest = max(source.read(row).max() for row in range(20))
@@ -90,7 +90,7 @@ def test_pixels_are_those_of_the_images(manifest: Path, monkeypatch: pytest.Monk
 
 
 def test_official_test_images_are_not_read_and_damaged_ones_left_out(manifest: Path, tmp_path: Path) -> None:
-    source = open_data(str(manifest), task="classification")
+    source = open_data(str(manifest))
     asked: list[int] = []
 
     def read(row: int) -> Pixels:
@@ -113,7 +113,7 @@ def test_official_test_images_are_not_read_and_damaged_ones_left_out(manifest: P
 def test_deep_grey_images_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 4000, (4, 24, 24), dtype=np.uint16)
     np.savez(tmp_path / "deep.npz", images=images, labels=np.array([0, 1, 0, 1]))
-    source = open_data(str(tmp_path / "deep.npz"), task="classification")
+    source = open_data(str(tmp_path / "deep.npz"))
     figure = figure_of(replace(source, truth=Classes.nothing(4)), "ct", monkeypatch)
     assert len(figure.axes[0].images) == 4
     shown = figure.axes[0].images[0].get_array()
@@ -122,7 +122,7 @@ def test_deep_grey_images_without_labels(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_volumes_are_drawn_by_their_middle_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = open_data("sample:volumes", task="classification")
+    source = open_data("sample:volumes")
     axes = figure_of(source, "mr", monkeypatch).axes
     assert [len(ax.images) for ax in axes] == [SHOWN, *[SHOWN * COPIES] * len(STRENGTHS)]
     middle = [source.read(row)[12, :, :, 0] for row in range(source.n)]

@@ -17,7 +17,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--task", default="classification", show_default=True, help="What the encoder is for."),
         click.option("--unlabeled", help="More images, without labels, in any supported form."),
         click.option("--labels", help="CSV with image and label columns, for a folder of images."),
-        click.option("--label-column", help="Column of a CSV that holds the label."),
+        click.option("--label-column", help="Column of a CSV that holds the label, or several: a,b,c."),
         click.option("--patient-column", help="Column of a CSV that holds the patient id, or none."),
         click.option("--missing", help="Labels that mean none, comma between them.  [default: NA, nan, null, -1 ...]"),
         click.option("--max-labels", help="Keep so many labels; all other images count as unlabelled."),

@@ -64,14 +64,26 @@ def check_enough(source: Source, max_labels: int | None) -> None:
     least, where = math.ceil(LEAST_LABELS / (1 - TEST_SHARE)), ""
     if official.any():
         least, where = LEAST_LABELS, " outside the official test part"
-    if (found := int((source.truth.known & ~official).sum())) < least:
-        raise UserError(
-            f"at least {least} labelled images{where} were wanted, found {found} in {source.place}; label more"
-        )
+    check_max_labels(source, max_labels)
+    drawn, kind, more = source.truth.known, "labelled images", "label more"
+    if not source.truth.looked_at:
+        least, drawn, kind, more = LEAST_LABELS, np.ones(source.n, dtype=bool), "images", "give more"
+    if (found := int((drawn & ~official).sum())) < least:
+        raise UserError(f"at least {least} {kind}{where} were wanted, found {found} in {source.place}; {more}")
     if max_labels is not None and max_labels < LEAST_LABELS:
         raise UserError(
             f"at least {LEAST_LABELS} labels were wanted, found --max-labels {max_labels}; give {LEAST_LABELS} or more"
         )
+
+
+def check_max_labels(source: Source, max_labels: int | None) -> None:
+    """UserError for a number of labels that cannot be kept."""
+    if max_labels is not None and not source.truth.looked_at:
+        raise UserError(
+            f"a task with labels was wanted, found --max-labels {max_labels} where none is looked at; leave it out"
+        )
+    if max_labels is not None and max_labels < 1:
+        raise UserError(f"a number of labels above 0 was wanted, found --max-labels {max_labels}; leave it out for all")
 
 
 def check_varies(source: Source, flat: NDArray[np.bool_], readable: NDArray[np.bool_]) -> None:
@@ -96,7 +108,7 @@ def remedy(source: Source, found: "Duplicates") -> str:
         return f"{plural(shared, 'patient')} in more than one official part stay in the last: remove the official split"
     if found.images > source.n // 2:
         return f"{found.images:,} of {source.n:,} images are exact duplicates, which count once: leave out the copies"
-    more = f"label more {'images' if source.groups is None else 'patients'} of each class"
+    more = f"label more {'images' if source.groups is None else 'patients'} of each {source.truth.word}"
     return f"{more}, or remove the official split" if (source.split != NO_SPLIT).any() else more
 
 

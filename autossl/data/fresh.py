@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
 from autossl.data.given import Kind, open_given
 from autossl.data.open import open_images
+from autossl.data.readers.columns import Names
 from autossl.data.readers.images import OtherChannels, Unreadable
 from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
 from autossl.data.truth import Truth
@@ -41,7 +42,7 @@ def read_images(
     depth: str = "",
     floats: bool = False,
     labels: Any = None,
-    label_column: str | None = None,
+    label_column: Names | None = None,
     patient_column: str | None = None,
     missing: str | Sequence[str] | None = None,
 ) -> Fresh:
@@ -56,7 +57,7 @@ def read_images(
     if source is None:
         source = open_images(
             data, labels=labels, label_column=label_column, patient_column=patient_column,
-            missing=_missing(missing, known), read=known is not None, window=window, channels=channels,
+            missing=_missing(missing, known), study=known, window=window, channels=channels,
         )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
@@ -121,4 +122,8 @@ def _scaled(image: Pixels, white: int, scale: float, place: str) -> tuple[Pixels
 
 
 def _matched(source: Source, known: Truth | None) -> Truth:
-    return source.truth if known is None else known.matched(source.truth, source.place)
+    if known is None:
+        return source.truth
+    if not source.truth.known.any():
+        return type(known).nothing(source.n, known.about)
+    return known.matched(source.truth, source.place)

@@ -13,14 +13,16 @@ from autossl.data.dataset import CT, KEPT, ROBUST, Source
 from autossl.data.join import join
 from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
+from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
-from autossl.data.readers.found import Found
+from autossl.data.readers.found import Found, Told
 from autossl.data.readers.medmnist import read_medmnist
 from autossl.data.readers.memory import read_array, read_dataset
-from autossl.data.readers.tables import Wanted
 from autossl.data.samples.cells import read_cells
 from autossl.data.samples.lesions import read_lesions
 from autossl.data.sources import make_source
+from autossl.data.truth import Classes, Truth
+from autossl.data.truth.naming import LABEL
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
@@ -33,42 +35,57 @@ class Beside(NamedTuple):
 
     labels: Any = None
     patients: Any = None
-    label_column: str | None = None
+    label_column: Names | None = None
     patient_column: str | None = None
     missing: str | Sequence[str] | None = None
     needed: bool = False  # no data without labels
     read: bool = True  # False: labels and splits are not looked at
+    form: type[Truth] = Classes  # of the labels
+    order: str | Sequence[str] | None = None  # of grades
+    study: Truth | None = None  # in whose terms labels of new images will be told
 
     @property
     def wanted(self) -> Wanted:
         """What is asked of a table."""
-        return Wanted(self.label_column, self.patient_column, self.needed, self.read)
+        read = self.read and self.form.looked_at
+        return Wanted(self.label_column, self.patient_column, self.needed and read, read, self.form, self.usual)
+
+    @property
+    def told(self) -> Told:
+        """How labels are to be read."""
+        return Told(self.form, self.missing, self.order, self.study)
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The columns of labels that the study was made with."""
+        return () if self.study is None else tuple(self.study.about.get("columns", ()))
 
 
 def open_data(
     data: Any,
     *,
-    task: str = "classification",
+    form: type[Truth] = Classes,
     unlabeled: Any = None,
     labels: Any = None,
     patients: Any = None,
-    label_column: str | None = None,
+    label_column: Names | None = None,
     patient_column: str | None = None,
     missing: str | Sequence[str] | None = None,
+    order: str | Sequence[str] | None = None,
     ct: bool = False,
 ) -> Source:
-    """Opens labelled data for a study without decoding it.
+    """Opens labelled data for a study without decoding it; their labels are of this `form`.
 
     `data`: a path (an .npz in MedMNIST layout, a folder of class folders, a CSV manifest; files are images or NIfTI),
-    "sample:cells", "sample:volumes", "medmnist:NAME", an array (n, h, w[, c]) or (n, d, h, w[, c]) with `labels`
-    (n,), or a map-style torch dataset of (image, label). `ct`: signed or fractional values of volumes are Hounsfield
-    units, also where no air in them tells so. `unlabeled`: the same forms; its images join without labels. `labels`:
-    for arrays and datasets a sequence (n,), for a folder a CSV with the columns image and label. `patients`: for
-    arrays and datasets a sequence (n,). `missing`: the labels that mean that there is none ("none,unknown"), in place
-    of the usual words. UserError for anything that cannot be used.
+    "sample:cells", "sample:volumes", "medmnist:NAME", an array (n, h, w[, c]) or (n, d, h, w[, c]) with `labels`, or a
+    map-style torch dataset of (image, label). `ct`: signed or fractional values of volumes are Hounsfield units, also
+    where no air in them tells so. `unlabeled`: the same forms; its images join without labels. `labels`: for arrays
+    and datasets a sequence (n,) or (n, t), for a folder a CSV with the columns image and label. `label_column`: one
+    column or several ("a,b" or a list), of a CSV or of other data that have several. `patients`: for arrays and
+    datasets a sequence (n,). `missing`: the labels that mean that there is none ("none,unknown"), in place of the
+    usual words. `order`: grades that are words, the lowest first. UserError for anything that cannot be used.
     """
-    assert task == "classification", f"no data is opened for {task}"
-    beside = Beside(labels, patients, label_column, patient_column, missing, needed=True)
+    beside = Beside(labels, patients, label_column, patient_column, missing, needed=True, form=form, order=order)
     source = _open(data, beside)
     if ct and source.window == ROBUST:
         source = _open(data, beside, CT)
@@ -85,30 +102,49 @@ def open_images(
     *,
     labels: Any = None,
     patients: Any = None,
-    label_column: str | None = None,
+    label_column: Names | None = None,
     patient_column: str | None = None,
     missing: str | Sequence[str] | None = None,
-    read: bool = True,
+    study: Truth | None = None,
     window: str | None = None,
     channels: int | None = None,
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
-    A single image file will do. Labels are not looked at where `read` is false. A `window` holds for all volumes here,
-    whatever their type, and `channels` for all images; None chooses.
+    A single image file will do. Labels are told in the terms of a `study`; without it they are not looked at. A
+    `window` holds for all volumes here, whatever their type, and `channels` for all images; None chooses.
     """
-    beside = Beside(labels, patients, label_column, patient_column, missing, read=read)
+    form = Classes if study is None else type(study)
+    beside = Beside(
+        labels, patients, label_column, patient_column, missing, read=study is not None, form=form, study=study
+    )
     return _open(data, beside, window, channels)
 
 
 def _open(data: Any, beside: Beside, window: str | None = None, channels: int | None = None) -> Source:
     _refuse_beside(data, beside)
-    found = _find(data, beside)
-    if not beside.read:
-        found = replace(found, labels=None, split=None)
-    source = make_source(found, window, beside.missing, channels)
+    found = _picked(_find(data, beside), data, beside)
+    if not beside.wanted.read:
+        found = replace(found, labels=None, split=found.split if beside.read else None)
+    source = make_source(found, window, channels, beside.told)
     check_sizes(source)
     return source
+
+
+def _picked(found: Found, data: Any, beside: Beside) -> Found:
+    """The columns of labels that are meant, where a reader hands over more; those of tables are picked already."""
+    if _is_table(data, beside.labels):
+        return found
+    if beside.label_column is not None and (found.labels is None or tuple(found.labels) == (LABEL,)):
+        raise _no_table("--label-column", beside.label_column, found.place)
+    if found.labels is None:
+        return found
+    names = found.usual.get(beside.form.form, tuple(found.labels))
+    if beside.usual and set(beside.usual) <= set(found.labels):
+        names = beside.usual
+    if beside.label_column is not None:
+        names = chosen(beside.label_column, found.labels, found.place)
+    return replace(found, labels={name: found.labels[name] for name in names})
 
 
 def _find(data: Any, beside: Beside) -> Found:
@@ -143,20 +179,23 @@ def _is_table(data: Any, labels: Any) -> bool:
 
 
 def _refuse_beside(data: Any, beside: Beside) -> None:
-    """UserError for what would be passed over in silence: columns without a table, patients beside a path."""
+    """UserError for what would be passed over in silence: a column without a table, patients beside a path."""
     there = isinstance(data, str | os.PathLike)
     place = os.fspath(data) if there else f"the given {type(data).__name__}"
-    for option, column in (("--label-column", beside.label_column), ("--patient-column", beside.patient_column)):
-        if column is not None and not _is_table(data, beside.labels):
-            raise UserError(
-                f"a CSV was wanted, of which {option} names a column, found {option} {column} beside {place}; "
-                "leave it out, or give a CSV manifest"
-            )
+    if beside.patient_column is not None and not _is_table(data, beside.labels):
+        raise _no_table("--patient-column", beside.patient_column, place)
     if beside.patients is not None and there:
         raise UserError(
             f"patients= beside an array or a data set was wanted, found it beside {place}; leave it out: patient ids "
             "are the column patient of a CSV, or the array patients of an .npz"
         )
+
+
+def _no_table(option: str, column: Names, place: str) -> UserError:
+    return UserError(
+        f"a CSV was wanted, of which {option} names a column, found {option} {column} beside {place}; "
+        "leave it out, or give a CSV manifest"
+    )
 
 
 def _sample(name: str) -> Found:
@@ -170,7 +209,7 @@ def _path(path: Path, beside: Beside) -> Found:
     if disk.is_folder(path):
         if beside.labels is not None:
             return read_flat(path, _labels_table(beside.labels), beside.wanted)
-        return read_folder(path, beside.wanted) if beside.needed else _any_folder(path, beside.wanted)
+        return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
     if what := disk.what_is(path):
         raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")
     if not disk.is_file(path):

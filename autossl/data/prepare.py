@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from autossl.data.checks import (
     Duplicates,
     by,
+    check_max_labels,
     check_varies,
     duplicate_notes,
     find_duplicates,
@@ -48,8 +49,7 @@ def prepare(
     The same source and settings give the same `Data`, and an interrupted decoding leaves nothing behind.
     `image_size` None is `default_image_size`; `progress` gets (images done, images). UserError for bad data.
     """
-    if max_labels is not None and max_labels < 1:
-        raise UserError(f"a number of labels above 0 was wanted, found --max-labels {max_labels}; leave it out for all")
+    check_max_labels(source, max_labels)
     stored = store(source, folder, image_size or default_image_size(source), progress)
     check_varies(source, stored.flat, stored.readable)
     found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
@@ -57,7 +57,17 @@ def prepare(
     groups = merge(own.astype(np.int64), found.set_of)
     truth = _usable(source, stored, found)
     unit = "images" if source.groups is None else "patients"
-    parts = split(truth.strata, groups, source.split, len(truth.names), max_labels, seed, unit)
+    parts = split(
+        truth.strata,
+        groups,
+        source.split,
+        len(truth.names),
+        max_labels,
+        seed,
+        unit,
+        (truth.word, truth.words),
+        truth.looked_at,
+    )
     part = np.where(stored.readable, parts.part, DROPPED).astype(np.int8)
     data = _assemble(source, stored, found, replace(parts, part=part), truth.only(parts.strata >= 0), groups)
     _write(data, folder)
@@ -134,7 +144,8 @@ def _file_notes(source: Source, stored: Stored) -> list[str]:
 def _split_notes(source: Source) -> list[str]:
     parts, tested = set(source.split.tolist()) - {NO_SPLIT}, (source.split == OFFICIAL_TEST).any()
     unit = "image" if source.groups is None else "patient"
-    notes = [] if tested or not parts else [f"there is no official test part: it was drawn by {unit} from the others"]
+    drawn = parts and not tested and source.truth.looked_at
+    notes = [f"there is no official test part: it was drawn by {unit} from the others"] if drawn else []
     if source.groups is None:
         how = "whether a patient is in two parts cannot be checked" if tested else "parts were divided by image"
         return [*notes, f"no patient ids: {how}, so scores may be optimistic"]
@@ -153,8 +164,10 @@ def _stack_notes(data: Data) -> list[str]:
 
 
 def _few_notes(data: Data) -> tuple[str, ...]:
+    if not data.truth.looked_at:
+        return ()
     counts = {PARTS[part]: _groups(data, part) for part in (PROBE, TEST)}
-    return few_patients(counts, "patient" if data.has_patients else "image")
+    return few_patients(counts, "patient" if data.has_patients else "image", data.truth.word)
 
 
 def _groups(data: Data, part: int) -> dict[str, int]:

@@ -18,10 +18,9 @@ from autossl.data.readers import nifti
 from autossl.data.readers.arrays import content_key
 from autossl.data.readers.disk import is_dicom
 from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
-from autossl.data.readers.found import Found, alike_note, encode_patients, encode_slices
+from autossl.data.readers.found import AS_CLASSES, Found, Told, alike_note, encode_patients, encode_slices, truth_of
 from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
-from autossl.data.truth import Cells, Classes, Truth
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -29,17 +28,14 @@ Columns = tuple[NDArray[Any], ...]
 FLOATS = "pixels were floats"  # how the note on them begins
 
 
-def make_source(
-    found: Found, window: str | None, missing: str | Sequence[str] | None = None, channels: int | None = None
-) -> Source:
+def make_source(found: Found, window: str | None, channels: int | None = None, told: Told = AS_CLASSES) -> Source:
     """Images or volumes that can be read one by one.
 
     `window` None chooses one for volumes that need it, `channels` None says what images have: 1 where all are grey,
-    in files of whatever form, 3 where one has colours. `missing`: the words that mean "no label", but for the names
-    of class folders.
+    in files of whatever form, 3 where one has colours. `told` says how labels are to be read.
     """
     n = found.n
-    truth, of_labels = _truth(found, missing)
+    truth, of_labels = truth_of(found, told)
     groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, groups)
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
@@ -62,13 +58,6 @@ def make_source(
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, columns, window, channels)
     return _from_items(bare, found.images, columns, window, channels)
-
-
-def _truth(found: Found, missing: str | Sequence[str] | None) -> tuple[Truth, tuple[str, ...]]:
-    """What is known of the images, and notes."""
-    if found.labels is None:
-        return Classes.nothing(found.n), ()
-    return Classes.find(Cells(found.labels, found.place, found.class_names, found.class_folders, missing))
 
 
 def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:

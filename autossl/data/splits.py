@@ -25,28 +25,38 @@ class Split:
 
 
 def split(
-    labels: Ints, groups: Ints, official: NDArray[np.int8], classes: int, max_labels: int | None, seed: int, unit: str
+    labels: Ints,
+    groups: Ints,
+    official: NDArray[np.int8],
+    classes: int,
+    max_labels: int | None,
+    seed: int,
+    unit: str,
+    words: tuple[str, str] = ("class", "classes"),
+    tested: bool = True,
 ) -> Split:
     """Parts for n images: whole groups, official test images always in the test part.
 
     `labels` (n,) are strata such as classes, -1 for none, `groups` (n,), `official` (n,) as in `Source.split`; `unit`
-    is the word for a group ("patients" or "images"). A class with four groups or more is in every part that is drawn
+    is the word for a group ("patients" or "images"), `words` those for strata. Where nothing is `tested` there is no
+    test part, and official test images are left out. A class with four groups or more is in every part that is drawn
     here; of three the probe part has two, for its labels choose the encoder, of two one, and the test part the other.
     """
     random = np.random.default_rng(seed)
-    test, left = _test_rows(labels, groups, official, classes, random)
+    test, left = _test_rows(np.where(tested, labels, -1), groups, official, classes, random)
     tied = np.isin(groups, groups[test | (official == OFFICIAL_TEST)])
     free, notes = ~tied, []
     if silent := int((tied & ~test & ~left).sum()):
-        notes.append(f"{silent} images without a label belong to the test part and are left out")
+        which = "without a label belong to the test part" if tested else "belong to the official test part"
+        notes.append(f"{silent} images {which} and are left out")
     if max_labels is not None:
-        labels, note = withhold(labels, groups, free, classes, max_labels, unit, random)
+        labels, note = withhold(labels, groups, free, classes, max_labels, unit, random, words[1])
         notes.append(note)
-    selected, moved, words = _selection_rows(labels, groups, official, free, classes, random, unit)
+    selected, moved, said = _selection_rows(labels, groups, official, free, classes, random, unit, words[0])
     part = np.full(len(labels), DROPPED, dtype=np.int8)
     part[free] = PROBE
     part[selected], part[moved], part[test] = SELECTION, DROPPED, TEST
-    return Split(part, labels, (*notes, *words), int(left.sum() + moved.sum()))
+    return Split(part, labels, (*notes, *said), int(left.sum() + moved.sum()))
 
 
 def _test_rows(
@@ -68,12 +78,13 @@ def _selection_rows(
     classes: int,
     random: np.random.Generator,
     unit: str,
+    word: str,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[str]]:
     """(n,) selection images, (n,) training images whose group is among them officially, and notes."""
     none = np.zeros(len(labels), dtype=bool)
     val = free & (official == VAL) & (labels >= 0)
     if val.any():
-        held = groups_per_class(labels[val], groups[val], classes)
+        held = groups_per_class(labels[val], groups[val], classes)[_there(labels, classes)]
         if held.min() >= ENOUGH_TO_SELECT:
             tied = free & np.isin(groups, groups[val])
             train = tied & (official == TRAIN)
@@ -84,9 +95,14 @@ def _selection_rows(
     selected[rows] = draw(labels[rows], groups[rows], classes, share, random, staying=2, sharing=False)
     if not val.any() and not (free & (official == VAL)).any():
         return selected, none, []
-    fewest = int(groups_per_class(labels[val], groups[val], classes).min())
+    fewest = int(groups_per_class(labels[val], groups[val], classes)[_there(labels, classes)].min())
     note = (
-        f"the official validation part has as few as {fewest} labelled {unit} of a class ({ENOUGH_TO_SELECT} are "
+        f"the official validation part has as few as {fewest} labelled {unit} of a {word} ({ENOUGH_TO_SELECT} are "
         "needed): training and validation parts were pooled and split anew"
     )
     return selected, none, [note]
+
+
+def _there(labels: Ints, classes: int) -> NDArray[np.bool_]:
+    """(classes,) which strata hold anything: a finding that never comes alone may be nobody's rarest."""
+    return np.asarray(np.bincount(labels[labels >= 0], minlength=classes) > 0)

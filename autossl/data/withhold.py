@@ -27,6 +27,7 @@ def withhold(
     wanted: int,
     unit: str,
     random: np.random.Generator,
+    words: str = "classes",
 ) -> Kept:
     """Keep about `wanted` of the labels of the `free` images (n,), all labels of a group or none.
 
@@ -43,7 +44,7 @@ def withhold(
     least = draw.need()
     if draw.total() > wanted or wanted < least:
         raise UserError(
-            f"at least {LEAST} labelled {unit} of each of {classes} classes were wanted, found --max-labels {wanted} "
+            f"at least {LEAST} labelled {unit} of each of {classes} {words} were wanted, found --max-labels {wanted} "
             f"where these hold {max(draw.total(), least)} labels; give --max-labels {max(draw.total(), least)} or more"
         )
     draw.proportionally()

@@ -181,6 +181,10 @@ def _names(value: Any) -> str | tuple[str, ...]:
     return tuple(_text(name) for name in value)
 
 
+def _columns(value: Any) -> str:
+    return _text(",".join(map(_text, value)) if isinstance(value, tuple | list) else value)
+
+
 def _words(value: Any) -> str:
     """Words with commas between them; none at all mean something too."""
     if isinstance(value, tuple | list):
@@ -210,6 +214,7 @@ TEXT = Kind("a text", "give one", _text)
 PATH = Kind("a path", "give the path of a file or folder", _path)
 NAMES = Kind("names with a comma between them or a list of names", "give for example simclr,vicreg", _names)
 WORDS = Kind("words with a comma between them or a list of words", "give for example none,unknown", _words)
+COLUMNS = Kind("a column, or several with a comma between them or as a list", "give for example age,size", _columns)
 DEVICE = Kind("a device", "give auto, cpu or cuda", _device)
 DURATION = Kind("a time limit", "give for example 45m, 8h, a number of seconds or none", _duration)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
+from autossl.data.truth import Classes
 from autossl.errors import MachineStopped, UserError
 from autossl.errors.keywords import TEXT, path_in
 from autossl.errors.machine import absent_folders, remove_empty, writable
@@ -28,7 +29,7 @@ def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = N
 def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
     """The data as they are asked for, not decoded."""
     source = open_data(
-        path_in(data, "the data"), task=asked.task, unlabeled=path_in(unlabeled, "--unlabeled"),
+        path_in(data, "the data"), form=Classes, unlabeled=path_in(unlabeled, "--unlabeled"),
         labels=path_in(labels, "--labels"), patients=patients,
         label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
         ct=asked.modality == CT,
@@ -66,7 +67,7 @@ def look_again(folder: Folder, config: dict[str, Any]) -> Source:
                 f"it is asked for; run autossl search {value} --out {folder.root} again"
             )
     return open_data(
-        given["data"], task=config["task"], unlabeled=given["unlabeled"], labels=given["labels"],
+        given["data"], form=Classes, unlabeled=given["unlabeled"], labels=given["labels"],
         label_column=config.get("label_column"), patient_column=config.get("patient_column"),
         missing=config.get("missing"),
         ct=config["modality"] == CT,

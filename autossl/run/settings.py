@@ -13,7 +13,7 @@ import torch
 
 from autossl.data import CT, Source, default_image_size, positions
 from autossl.errors import UserError
-from autossl.errors.keywords import DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
+from autossl.errors.keywords import COLUMNS, DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
 from autossl.nn.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.nn.weights import file_of, load_weights, sha256
 from autossl.pretext import METHODS
@@ -35,7 +35,7 @@ MOST_WORKERS = 1024
 COUNT = optional(whole(1, wanted="a positive whole number", remedy="give 1 or more"))
 KINDS = {  # what each keyword of a search takes, in Python and on the command line
     "task": TEXT,
-    "label_column": optional(TEXT),
+    "label_column": optional(COLUMNS),
     "patient_column": optional(TEXT),
     "missing": optional(WORDS),
     "max_labels": COUNT,

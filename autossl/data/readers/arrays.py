@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from autossl.data.parts import OFFICIAL_TEST, TRAIN, VAL
 from autossl.data.readers.archive import LAYOUT, Arrays, read_arrays
 from autossl.data.readers.found import Found, encode_split
-from autossl.data.truth.spelling import Values, cells
+from autossl.data.truth.naming import LABEL
+from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
 MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
+MOST_COLUMNS = 1000  # of labels
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
 COLUMNS = ("labels", "patients", "groups", "slices")
 PLAIN = ("images", *COLUMNS, "split")
@@ -38,15 +40,19 @@ def read_npz(path: Path) -> Found:
         found = f"the arrays {', '.join(map(shown, names))}" if names else "no array"
         raise UserError(f"{LAYOUT} was wanted, found {found} in {place}; save the arrays under these names")
     images = stack(arrays["images"], place)
-    patients = "groups" if "groups" in arrays else "patients"
-    split = column(arrays.get("split"), len(images), "split", place)
+    n = len(images)
+
+    def given(key: str) -> Column | None:
+        return column(arrays[key], n, key, place) if key in arrays else None
+
+    split = given("split")
     return Found(
         path.stem,
         place,
         images,
-        labels=column(arrays.get("labels"), len(images), "labels", place),
-        patients=column(arrays.get(patients), len(images), patients, place),
-        slices=column(arrays.get("slices"), len(images), "slices", place),
+        labels=label_columns(arrays.get("labels"), n, "labels", place),
+        patients=given("groups") or given("patients"),
+        slices=given("slices"),
         split=None if split is None else encode_split(split, place),
     )
 
@@ -85,7 +91,7 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
         path.stem,
         place,
         np.concatenate(parts),
-        labels=_columns(arrays, official, sizes, ("labels",), place),
+        labels=_all_labels(arrays, official, sizes, place),
         patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
         slices=_columns(arrays, official, sizes, ("slices",), place),
         split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
@@ -94,31 +100,69 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
 
 def _columns(
     arrays: Arrays, official: list[tuple[str, int]], sizes: list[int], keys: tuple[str, ...], place: str
-) -> Values | None:
+) -> Column | None:
     """One column over all splits; empty cells for a split that lacks it."""
-    found: Values = []
+    found: Column = []
     for (name, _), size in zip(official, sizes, strict=True):
         key = next((f"{name}_{key}" for key in keys if f"{name}_{key}" in arrays), "")
-        found += (column(arrays[key], size, key, place) or []) if key else [""] * size
+        found += column(arrays[key], size, key, place) if key else [""] * size
     return found if any(found) else None
 
 
-def column(values: NDArray[Any] | None, n: int, key: str, place: str) -> Values | None:
-    """One cell for each of n images; UserError for another number of them, or for cells that are no text or number."""
+def _all_labels(
+    arrays: Arrays, official: list[tuple[str, int]], sizes: list[int], place: str
+) -> dict[str, Column] | None:
+    """The columns of labels over all splits; empty cells for a split that has none."""
+    parts = [
+        label_columns(arrays.get(f"{name}_labels"), size, f"{name}_labels", place)
+        for (name, _), size in zip(official, sizes, strict=True)
+    ]
+    names = [tuple(part) for part in parts if part is not None]
+    if len(set(names)) > 1:
+        raise UserError(
+            f"as many columns of labels in every part were wanted, found {' and '.join(str(len(n)) for n in names)} in "
+            f"{place}; save them alike"
+        )
+    found = {
+        name: [cell for part, size in zip(parts, sizes, strict=True) for cell in (part[name] if part else [""] * size)]
+        for name in (names[0] if names else ())
+    }
+    return found if any(map(any, found.values())) else None
+
+
+def label_columns(values: NDArray[Any] | None, n: int, key: str, place: str) -> dict[str, Column] | None:
+    """Labels (n,) as the column "label", (n, t) as the columns "0" to "t - 1"; UserError for anything else."""
     if values is None:
         return None
+    if values.ndim != 2 or values.shape[1] <= 1:
+        return {LABEL: column(values, n, key, place)}
+    if len(values) != n:
+        raise _misaligned(len(values), n, key, place)
+    if values.shape[1] > MOST_COLUMNS:
+        raise UserError(
+            f"at most {MOST_COLUMNS} columns of labels were wanted, found {values.shape[1]} in {key} of {place}; "
+            "choose some"
+        )
+    return {str(at): column(values[:, at], n, key, place) for at in range(values.shape[1])}
+
+
+def column(values: NDArray[Any], n: int, key: str, place: str) -> Column:
+    """One cell for each of n images; UserError for another number of them, or for cells that are no text or number."""
     if values.ndim == 2 and values.shape[1] > 1:
         raise UserError(
-            f"one label per image was wanted, found {values.shape[1]} columns in {key} of {place}; "
-            "several labels per image are not served yet: choose one column"
+            f"one entry per image was wanted, found {values.shape[1]} columns in {key} of {place}; choose one column"
         )
     if values.size != n:
-        raise UserError(f"{n} entries in {key}, one per image, were wanted, found {values.size} in {place}; align them")
+        raise _misaligned(values.size, n, key, place)
     if values.dtype.kind not in "biufUS":
         raise UserError(
             f"text or numbers were wanted in {key}, found {shown(str(values.dtype))} in {place}; save them as text"
         )
     return cells(values.reshape(-1), f"{key} of {place}")
+
+
+def _misaligned(found: int, n: int, key: str, place: str) -> UserError:
+    return UserError(f"{n} entries in {key}, one per image, were wanted, found {found} in {place}; align them")
 
 
 def stack(images: NDArray[Any], place: str) -> NDArray[Any]:

@@ -8,13 +8,14 @@ import numpy as np
 
 from autossl.data.parts import NO_SPLIT
 from autossl.data.readers import disk
+from autossl.data.readers.columns import Picked, Wanted, pick_columns
 from autossl.data.readers.disk import is_dicom, is_file
 from autossl.data.readers.found import SPLITS, Found, encode_split
 from autossl.data.readers.images import SUFFIXES
 from autossl.data.readers.nifti import is_volume
-from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Picked, Table, Wanted, pick_columns, read_table
-from autossl.data.truth.naming import folder_notes
-from autossl.data.truth.spelling import Values, cells, respelled
+from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, read_table
+from autossl.data.truth.naming import LABEL, folder_notes
+from autossl.data.truth.spelling import Column, cells, respelled
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown
 
@@ -48,7 +49,7 @@ def read_folder(root: Path, wanted: Wanted) -> Found:
         root.resolve().name,
         str(root),
         files=files,
-        labels=labels,
+        labels={LABEL: labels},
         split=np.array(split, dtype=np.int8),
         class_folders=True,
         root=root,
@@ -152,7 +153,7 @@ def _label_files(found: Found, files: list[Path], root: Path, table: Path, wante
 
 def _rows(columns: Table, picked: Picked, table: Path) -> dict[str, int]:
     """The row of each name; UserError for one name with two labels or patients."""
-    used = [columns[name] for name in (picked.label, picked.patient) if name is not None]
+    used = [columns[name] for name in (*picked.labels, picked.patient) if name is not None]
     row_of: dict[str, int] = {}
     for row, image in enumerate(columns[IMAGE]):
         name = image.removeprefix("./")
@@ -199,23 +200,26 @@ def read_manifest(path: Path, wanted: Wanted) -> Found:
 def _with_columns(found: Found, columns: Table, picked: Picked, rows: Sequence[int], place: str) -> Found:
     """The images with these rows of the table; empty cells where a row is -1."""
 
-    def raw(name: str | None) -> Values | None:
+    def raw(name: str | None) -> Column | None:
         return None if name not in columns else [columns[name][row] if row >= 0 else "" for row in rows]
 
-    notes = list(picked.notes)
-    kept: dict[str, Values | None] = {}
-    for key, name, said in (("labels", picked.label, "labels"), ("patients", picked.patient, "patient ids")):
-        kept[key] = None if (text := raw(name)) is None else cells(text, place)
-        if text is not None and respelled(text, kept[key] or []):
+    def read(name: str, said: str) -> Column:
+        kept = cells(text := raw(name) or [], place)
+        if respelled(text, kept):
             notes.append(f"{said} that are one number in two spellings, as 3 and 3.0 are, count as one")
+        return kept
+
+    notes = list(picked.notes)
+    labels = {name: read(name, "labels") for name in picked.labels}
+    patients = None if picked.patient is None else read(picked.patient, "patient ids")
     split, slices = raw(SPLIT), raw(SLICE)
     return replace(
         found,
-        labels=kept["labels"],
-        patients=kept["patients"],
+        labels=labels or None,
+        patients=patients,
         slices=None if slices is None else cells(slices, place),
         split=None if split is None else encode_split(cells(split, place), place),
-        notes=(*found.notes, *notes),
+        notes=(*found.notes, *dict.fromkeys(notes)),
     )
 
 

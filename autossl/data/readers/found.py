@@ -1,16 +1,17 @@
-"""What a reader of one form of data hands over, and how its columns of patients, splits and slices become numbers."""
+"""What a reader of one form of data hands over, and how its columns become a truth, patients, splits and slices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints
 from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
-from autossl.data.truth.spelling import Values, look_alikes
+from autossl.data.truth import Cells, Classes, Truth
+from autossl.data.truth.spelling import Column, look_alikes
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
@@ -37,13 +38,14 @@ class Found:
     place: str
     images: NDArray[Any] | list[NDArray[Any]] | None = None  # numbers (n, [d,] h, w, c), or n of ([d,] h, w, c)
     files: list[Path] | None = None  # n image files, where there are no images
-    labels: Values | None = None
-    patients: Values | None = None
-    slices: Values | None = None  # where along a patient's stack of slices an image lies
+    labels: dict[str, Column] | None = None  # by the name of their column; one that has none is called "label"
+    patients: Column | None = None
+    slices: Column | None = None  # where along a patient's stack of slices an image lies
     split: NDArray[np.int8] | None = None
     class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
     class_folders: bool = False  # labels are names of folders, none of which is missing
     root: Path | None = None
+    usual: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # form of label -> its columns, if none is named
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()
 
@@ -55,7 +57,28 @@ class Found:
         return len(images)
 
 
-def encode_patients(values: Values) -> tuple[Ints, tuple[str, ...], int]:
+class Told(NamedTuple):
+    """How columns of labels are to be read; `Cells` says what the words are."""
+
+    form: type[Truth] = Classes
+    missing: str | Sequence[str] | None = None
+    order: str | Sequence[str] | None = None
+    study: Truth | None = None
+
+
+AS_CLASSES = Told()
+
+
+def truth_of(found: Found, told: Told) -> tuple[Truth, tuple[str, ...]]:
+    """What is known of the images, and notes."""
+    if found.labels is None:
+        return told.form.nothing(found.n), ()
+    return told.form.find(
+        Cells(found.labels, found.place, found.class_names, found.class_folders, told.missing, told.order, told.study)
+    )
+
+
+def encode_patients(values: Column) -> tuple[Ints, tuple[str, ...], int]:
     """Patient indices (n,), the identifiers by index, and how many images have none (each its own patient then)."""
     index: dict[str, int] = {}
     identifiers: list[str] = []
@@ -84,7 +107,7 @@ def alike_note(identifiers: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def encode_split(values: Values, place: str) -> NDArray[np.int8]:
+def encode_split(values: Column, place: str) -> NDArray[np.int8]:
     """Official splits (n,) from words (train, val, valid, validation, test) or from 0, 1, 2."""
     numbers = {"0": TRAIN, "1": VAL, "2": OFFICIAL_TEST, "-1": NO_SPLIT}
     known = SPLITS | (numbers if not {"train", "test"} & {value.lower() for value in values} else {})
@@ -97,7 +120,7 @@ def encode_split(values: Values, place: str) -> NDArray[np.int8]:
     return np.array([known[value.lower()] for value in values], dtype=np.int8)
 
 
-def encode_slices(values: Values) -> NDArray[np.float64] | None:
+def encode_slices(values: Column) -> NDArray[np.float64] | None:
     """Numbers (n,) along a stack of slices, NaN where there is none; None for a column that holds anything else."""
     try:
         found = np.array([np.nan if value.lower() in NO_NUMBER else float(value) for value in values])

@@ -20,9 +20,8 @@ def read_medmnist(name: str) -> Found:
             "run pip install 'autossl-imaging[medmnist]', or give the path of the .npz"
         ) from None
     info = package.INFO
-    served = sorted(known for known, about in info.items() if about["task"] != "multi-label, binary-class")
-    if name not in served:
-        raise UserError(f"one of {', '.join(served)} was wanted, found medmnist:{name} as data; use one of these")
+    if name not in info:
+        raise UserError(f"one of {', '.join(sorted(info))} was wanted, found medmnist:{name} as data; use one of these")
     try:
         # the package reports every failed download as RuntimeError, and a missing folder as another
         members = getattr(package, info[name]["python_class"])(split="train", download=True)
@@ -33,4 +32,7 @@ def read_medmnist(name: str) -> Found:
         ) from None
     found = read_npz(Path(members.root) / f"{name}.npz")
     names = {str(value): str(text) for value, text in info[name]["label"].items()}
-    return replace(found, class_names=names, place=f"medmnist:{name}")
+    found = replace(found, place=f"medmnist:{name}")
+    if found.labels is not None and len(found.labels) > 1:  # a column for each finding
+        return replace(found, labels={names.get(key, key): column for key, column in found.labels.items()})
+    return replace(found, class_names=names)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, stack
+from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, label_columns, stack
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
-from autossl.data.truth.spelling import Values, cells
+from autossl.data.truth.naming import LABEL
+from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
@@ -19,55 +20,89 @@ GAPS = ("NoneType", "NAType", "NaTType")  # of pandas, which is not imported for
 
 
 def read_array(images: NDArray[Any], labels: Any, patients: Any) -> Found:
-    """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) and patients (n,)."""
+    """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) or (n, t) and patients (n,)."""
     place = "the given array"
     stacked = stack(np.asarray(images), place)
     n = len(stacked)
-    return Found("array", place, stacked, labels=_given(labels, n, "labels"), patients=_given(patients, n, "patients"))
+    return Found("array", place, stacked, labels=_labels(labels, n), patients=_patients(patients, n))
 
 
-def _given(values: Any, n: int, what: str) -> Values | None:
-    """Labels or patients as a column; lists and table columns may hold text and gaps."""
+def _patients(values: Any, n: int) -> Column | None:
+    return None if values is None else _column(_array(values, n, "patients"), n, "patients")
+
+
+def _labels(values: Any, n: int) -> dict[str, Column] | None:
+    """Labels as columns: those of a table by its names, those of anything else by their numbers."""
     if values is None:
         return None
-    place = f"the given {what}"
+    if hasattr(values, "columns") and hasattr(values, "items"):  # as tables of pandas have
+        named = [(str(name), column) for name, column in values.items()]
+        if len(named) > 1:
+            return {name: _column(_array(column, n, "labels"), n, "labels") for name, column in named}
+        values = named[0][1] if named else ()
+    values = _array(values, n, "labels")
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return label_columns(values, n, "labels", "the given labels")
+    return _side_by_side([_row(value, f"entry {at} of the given labels") for at, value in enumerate(values)], n)
+
+
+def _array(values: Any, n: int, what: str) -> Any:
+    """A sequence as an array where it is one; lists and table columns may hold text and gaps."""
     if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
         raise UserError(
             f"a sequence of {n} {what}, one per image, was wanted, found {type(values).__name__} as {what}=; "
             "give a list or an array"
         )
     if isinstance(values, np.ma.MaskedArray):
-        values = values.tolist()  # None where masked
-    if hasattr(values, "__array__"):
-        values = as_array(values, place)
-        if values.dtype != object:
-            return column(values, n, what, place)
+        return values.tolist()  # None where masked
+    return as_array(values, f"the given {what}") if hasattr(values, "__array__") else values
+
+
+def _column(values: Any, n: int, what: str) -> Column:
+    place = f"the given {what}"
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return column(values, n, what, place)
     listed = [_scalar(value, f"entry {row} of {place}") for row, value in enumerate(values)]
     if len(listed) != n:
         raise UserError(f"{n} entries in {what}, one per image, were wanted, found {len(listed)}; align them")
     return cells(listed, place)
 
 
+def _side_by_side(rows: list[list[Any]], n: int, place: str = "the given labels") -> dict[str, Column]:
+    """Columns of n rows that are of one length; an image without a label has an empty one."""
+    if len(rows) != n:
+        raise UserError(f"{n} entries in labels, one per image, were wanted, found {len(rows)}; align them")
+    lengths = sorted({len(row) for row in rows if row})
+    if len(lengths) > 1:
+        at = next(at for at, row in enumerate(rows) if len(row) not in (0, lengths[0]))
+        raise UserError(
+            f"as many labels for every image were wanted, found {lengths[0]} and {len(rows[at])}, the first such in "
+            f"entry {at} of {place}; give each finding a place of its own"
+        )
+    t = lengths[0] if lengths else 1
+    whole = [row or [None] * t for row in rows]
+    return {LABEL if t == 1 else str(at): cells([row[at] for row in whole], place) for at in range(t)}
+
+
 def read_dataset(dataset: Any, labels: Any, patients: Any) -> Found:
-    """A map-style torch dataset of (image, label) or of images; it is decoded into memory, once."""
+    """A map-style torch dataset of (image, label or vector of labels) or of images; it is decoded into memory, once."""
     name = type(dataset).__name__
     place = f"the given {name}"
     arrays: list[NDArray[Any]] = []
-    found: list[Any] = []
+    found: list[list[Any]] = []
     for row in range(_length(dataset, place)):
         item, at = _get(dataset, row, place), f"item {row} of {place}"
         pair = isinstance(item, tuple | list)
         if pair and not item:
             raise UserError(f"(image, label) was wanted, found an empty {type(item).__name__} as {at}; leave it out")
         arrays.append(_item(item[0] if pair else item, at))
-        found.append(_scalar(item[1], at) if pair and len(item) > 1 and labels is None else None)
+        found.append(_row(item[1], at) if pair and len(item) > 1 and labels is None else [])
     if not arrays:
         raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
     n = len(arrays)
-    given = cells(found, f"the labels of {place}") if labels is None else _given(labels, n, "labels")
-    return Found(
-        name, place, arrays, labels=given if given and any(given) else None, patients=_given(patients, n, "patients")
-    )
+    given = _side_by_side(found, n, f"the labels of {place}") if labels is None else _labels(labels, n)
+    some = given is not None and any(map(any, given.values()))
+    return Found(name, place, arrays, labels=given if some else None, patients=_patients(patients, n))
 
 
 def _length(dataset: Any, place: str) -> int:
@@ -132,16 +167,28 @@ def as_array(thing: Any, place: str) -> NDArray[Any]:
         ) from fault
 
 
+def _row(value: Any, place: str) -> list[Any]:
+    """The labels of one image: a number, a text or a vector of these; none at all where it is None."""
+    if value is None or isinstance(value, str | bytes | int | float):
+        return [] if value is None else [value]
+    array = as_array(value, place)
+    if array.size < 2:
+        return [_scalar(value, place)]
+    if array.ndim > 1:
+        raise UserError(
+            f"a label or a vector of labels was wanted, found an array {array.shape} in {place}; masks are for "
+            "segmentation, which is not served yet"
+        )
+    return [_scalar(part, place) for part in (array if array.dtype == object else array.tolist())]
+
+
 def _scalar(value: Any, place: str) -> Any:
     """One label: a number, a text, None; of an array its one value."""
     if value is None or isinstance(value, str | bytes | int | float):
         return value
     array = as_array(value, place)
     if array.size != 1:
-        raise UserError(
-            f"one label per image was wanted, found {array.size} in {place}; "
-            "several labels per image are not served yet: choose one"
-        )
+        raise UserError(f"one number or text was wanted, found {array.size} in {place}; give one")
     single = array.reshape(-1)[0]
     if type(single).__name__ in GAPS:
         return None

@@ -48,7 +48,7 @@ def read_cells() -> Found:
         "sample:cells",
         "sample:cells",
         images,
-        labels=[KINDS[label] for label in labels],
+        labels={"kind": [KINDS[label] for label in labels]},
         patients=[f"synthetic {patient}" for patient in patients],
         notes=("sample:cells is synthetic: generated images of made-up patients, for trying things out only",),
     )

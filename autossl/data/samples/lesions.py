@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfftn, rfftn
 
 from autossl.data.readers.found import Found
+from autossl.data.truth.naming import LABEL
 
 SIZE = 24
 PATIENTS, PER_PATIENT = 240, 5
@@ -32,7 +33,7 @@ def read_lesions() -> Found:
         "sample:volumes",
         "sample:volumes",
         volumes[..., None],
-        labels=[KINDS[label] for label in labels],
+        labels={LABEL: [KINDS[label] for label in labels]},
         patients=[f"synthetic {patient}" for patient in patients],
         notes=("sample:volumes is synthetic: generated volumes of made-up patients, for trying things out only",),
     )

@@ -2,7 +2,11 @@
 
 from autossl.data.truth.base import Cells, Samples, Truth
 from autossl.data.truth.classes import Classes
+from autossl.data.truth.grades import Grades
+from autossl.data.truth.labels import Labels
+from autossl.data.truth.nothing import Nothing
+from autossl.data.truth.values import Values
 
-FORMS: dict[str, type[Truth]] = {"classes": Classes}
+FORMS: dict[str, type[Truth]] = {form.form: form for form in (Classes, Grades, Values, Labels, Nothing)}
 
-__all__ = ["FORMS", "Cells", "Classes", "Samples", "Truth"]
+__all__ = ["FORMS", "Cells", "Classes", "Grades", "Labels", "Nothing", "Samples", "Truth", "Values"]

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autossl.data.truth.spelling import Column
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -14,13 +16,15 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Cells:
-    """A column of labels as it stands in the data: n texts, and how they are to be read."""
+    """Columns of labels as they stand in the data: n texts each, in one spelling, and how they are to be read."""
 
-    values: list[str]
+    columns: Mapping[str, Column]  # by name; one that has none is called "label"
     place: str
-    names: Mapping[str, str]  # value -> the name of a class
-    folders: bool  # they are names of folders, none of which is missing
+    names: Mapping[str, str] = field(default_factory=dict)  # value -> the name of a class
+    folders: bool = False  # they are names of folders, none of which is missing
     missing: str | Sequence[str] | None = None  # the words that mean that there is none; None: the usual ones
+    order: str | Sequence[str] | None = None  # of grades that are words, ascending
+    study: "Truth | None" = None  # in whose terms these labels of new images will be told
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,16 @@ class Truth(ABC):
     """
 
     form: ClassVar[str]
+    word: ClassVar[str]  # for a stratum: class, grade, range, label
+    words: ClassVar[str]  # for several
+    wanted: ClassVar[str]  # what a column of labels holds, in words
+    looked_at: ClassVar[bool] = True  # False: labels are not read, and nothing is tested
+    numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
+
+    @classmethod
+    @abstractmethod
+    def may_be(cls, column: Column) -> bool:
+        """Whether a column of a table, without its empty cells, is proposed to people who have named none."""
 
     @property
     @abstractmethod
@@ -127,13 +141,13 @@ class Truth(ABC):
         return len(self.strata)
 
     def counts(self, rows: Any = slice(None)) -> dict[str, int]:
-        """How many of these samples are known, by stratum."""
+        """How many of these samples are known, by what strata are called."""
         strata = self.strata[rows]
         found = np.bincount(strata[strata >= 0], minlength=len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=True)}
 
     def groups_per_stratum(self, rows: Any, groups: Ints) -> dict[str, int]:
-        """How many groups (n,) hold one of these samples, by stratum."""
+        """How many groups (n,) hold one of these samples, by what strata are called."""
         strata, inside = self.strata[rows], groups[rows]
         return {name: len(np.unique(inside[strata == at])) for at, name in enumerate(self.names)}
 

@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from autossl.data.truth.base import Ints
-from autossl.data.truth.spelling import Values, canonical, look_alikes
+from autossl.data.truth.spelling import Column, canonical, look_alikes
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
@@ -20,14 +20,17 @@ MOST_CLASSES = 1000
 MOST_GRADES, FEW_OF_A_GRADE = 10, 10  # more different numbers than that, with fewer images of each: a measurement
 FEWEST_GRADES = 5  # more than that, and one of them alone: the same
 MOST_NAMED = 3  # classes that a note names
+MOST_PROPOSED = 50  # a column with more values is not proposed as a column of classes
+YES_OR_NO = frozenset({"0", "1", "true", "false", "yes", "no"})
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]\d+)?", re.ASCII)  # with a sign: 024e7871 is an identifier
+LABEL = "label"  # a column of labels, also one that has no name
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-def missing_words(given: str | Sequence[str] | None) -> frozenset[str]:
+def missing_words(given: str | Sequence[str] | None, usual: Collection[str] = MISSING) -> frozenset[str]:
     """The words that mean "no label": "none,unknown" or a list; "" for empty cells only, None for the usual words."""
     if given is None:
-        return frozenset(MISSING)
+        return frozenset(usual)
     if not isinstance(given, str | list | tuple) or not all(isinstance(word, str) for word in given):
         raise UserError(
             f"words that mean a missing label were wanted, found {type(given).__name__} as --missing; "
@@ -37,29 +40,62 @@ def missing_words(given: str | Sequence[str] | None) -> frozenset[str]:
     return frozenset(word for text in words if (word := canonical(text).lower()))
 
 
-def without_missing(values: Values, given: str | Sequence[str] | None) -> tuple[Values, tuple[str, ...]]:
+def without_missing(values: Column, given: str | Sequence[str] | None) -> tuple[Column, tuple[str, ...]]:
     """The labels (n,) with "" where one is missing, and what is to be said of it: no label vanishes without a word."""
-    words = missing_words(given)
-    spelled = Counter(value for value in values if value and value.lower() in words)
-    kept = ["" if value in spelled else value for value in values]
-    notes = []
-    if count := kept.count(""):
-        found = [f"{at:,} '{shown(word)}'" for word, at in spelled.most_common(MOST_NAMED)]
-        empty = count - spelled.total()
-        said = ", ".join(([f"{empty:,} empty"] if empty and found else []) + found)
-        notes.append(
-            f"{count:,} of {len(values):,} images have no label"
-            + (f" ({said}): --missing says which words mean that" if found else "")
-        )
+    kept, notes = without_words({LABEL: values}, given)
     if given is None:
-        notes += [
+        notes += tuple(
             f"'{shown(name)}' is a class ({count:,} images): if it means no label, give --missing {shown(name)}"
-            for name, count in sorted(Counter(kept).items())
+            for name, count in sorted(Counter(kept[LABEL]).items())
             if name.lower() in DOUBTFUL
-        ]
-    elif unused := sorted(words - {value.lower() for value in spelled}):
+        )
+    return kept[LABEL], notes
+
+
+def without_words(
+    columns: Mapping[str, Column], given: str | Sequence[str] | None, usual: Collection[str] = MISSING
+) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns with "" where a label is missing, and what is to be said of it."""
+    words = missing_words(given, usual)
+    spelled = {name: Counter(v for v in column if v and v.lower() in words) for name, column in columns.items()}
+    kept = {name: ["" if value in spelled[name] else value for value in column] for name, column in columns.items()}
+    gaps = [name for name in columns if "" in kept[name]]
+    notes = [
+        (f"column {shown(name)}: " if len(columns) > 1 else "") + _gap_note(kept[name], spelled[name])
+        for name in gaps[:MOST_NAMED]
+    ]
+    if len(gaps) > MOST_NAMED:
+        notes.append(f"{len(gaps) - MOST_NAMED} more columns have images without a label")
+    found = {value.lower() for counts in spelled.values() for value in counts}
+    if given is not None and (unused := sorted(words - found)):
         notes.append(f"no label is '{shown(unused[0])}', which --missing names")
     return kept, tuple(notes)
+
+
+def _gap_note(kept: Column, spelled: Counter[str]) -> str:
+    count = kept.count("")
+    found = [f"{at:,} '{shown(word)}'" for word, at in spelled.most_common(MOST_NAMED)]
+    empty = count - spelled.total()
+    said = ", ".join(([f"{empty:,} empty"] if empty and found else []) + found)
+    return f"{count:,} of {len(kept):,} images have no label" + (
+        f" ({said}): --missing says which words mean that" if found else ""
+    )
+
+
+def aligned(study: Sequence[str], found: Sequence[str], place: str) -> list[int]:
+    """Where the columns of a study are among those of new images: by name, or in order where these have no names.
+
+    A single column may be called otherwise. UserError where one is not there.
+    """
+    if set(study) <= set(found):
+        return [found.index(name) for name in study]
+    unnamed = list(found) == [str(at) for at in range(len(found))]
+    if len(study) == len(found) and (len(found) == 1 or unnamed):
+        return list(range(len(found)))
+    raise UserError(
+        f"the columns {', '.join(map(shown, study))}, as in the study, were wanted, found "
+        f"{', '.join(map(shown, found))} in {place}; name them by --label-column"
+    )
 
 
 def folder_notes(names: Iterable[str]) -> tuple[str, ...]:
@@ -72,7 +108,7 @@ def folder_notes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def encode_labels(
-    values: Values, names: dict[str, str], place: str, folders: bool
+    values: Column, names: dict[str, str], place: str, folders: bool
 ) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
     """Class indices (n,), -1 for "", the class names with numbers in numeric order, and notes.
 
@@ -99,7 +135,7 @@ def _order(value: str) -> tuple[int, float, str]:
 
 def _refuse_measurements(counts: Counter[str], place: str) -> tuple[str, ...]:
     """UserError for numbers that are no grades: ages, sizes. No value is shown, it may be an identifier."""
-    remedy = "regression is not served yet: bin them into classes, or name another column by --label-column"
+    remedy = "--task regression takes numbers; bin them into classes, or name another column by --label-column"
     numbers = [value for value in counts if NUMBER.fullmatch(value)]
     if fraction := next((value for value in numbers if not WHOLE.fullmatch(value)), ""):
         raise UserError(
@@ -114,8 +150,21 @@ def _refuse_measurements(counts: Counter[str], place: str) -> tuple[str, ...]:
             f"{remedy}"
         )
     if len(sizes) > MOST_GRADES:
-        return (f"each of {len(sizes)} different numbers is a class of its own: regression is not served yet",)
+        return (
+            f"each of {len(sizes)} different numbers is a class of its own: --task regression takes them as numbers",
+        )
     return ()
+
+
+def categorical(column: Column) -> bool:
+    """Whether cells, none of them empty, look like classes: a few values that come back."""
+    different = len(set(column))
+    return 2 <= different <= min(MOST_PROPOSED, len(column) // 2)
+
+
+def yes_or_no(column: Column) -> bool:
+    """Whether cells, none of them empty, say yes or no of one finding."""
+    return {canonical(value).lower() for value in column} <= YES_OR_NO
 
 
 def _counted(numbers: Collection[str]) -> bool:
@@ -134,7 +183,7 @@ def _refuse_several(counts: Collection[str], place: str) -> None:
             if any(again) if mark == "|" else all(again):
                 raise UserError(
                     f"one label per image was wanted, found several findings in one label, such as '{shown(value)}', "
-                    f"in {place}; several labels per image are not served yet: keep one, or give each finding a column"
+                    f"in {place}; several labels per image are --task multilabel, or keep one"
                 )
 
 

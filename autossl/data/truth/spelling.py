@@ -14,10 +14,10 @@ from autossl.errors import UserError
 WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # what pandas makes of 3 where a column has a gap
 POWER = re.compile(r"-?\d(\.\d+)?[eE]\+\d{1,2}", re.ASCII)  # what R makes of 100000
 
-Values = list[str]  # one cell per image; empty ones have no label or no patient
+Column = list[str]  # one cell per image; empty ones have no label or no patient
 
 
-def cells(values: NDArray[Any] | Sequence[Any], place: str) -> Values:
+def cells(values: NDArray[Any] | Sequence[Any], place: str) -> Column:
     """A column as text in one spelling; None and NaN become empty. UserError for bytes that are no text."""
     listed = values.tolist() if isinstance(values, np.ndarray) else values
     return [_cell(value, row, place) for row, value in enumerate(listed)]
@@ -55,7 +55,7 @@ def canonical(text: str) -> str:
     return text
 
 
-def respelled(raw: Sequence[str], values: Values) -> bool:
+def respelled(raw: Sequence[str], values: Column) -> bool:
     """Whether cells that differ as text are one in `values`."""
     return len({text.strip() for text in raw}) > len(set(values))
 

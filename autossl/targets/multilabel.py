@@ -1,0 +1,82 @@
+"""Several findings per image, each there, not there or unknown: ridge in the search, logistic probes at the end."""
+
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.truth import Labels, Truth
+from autossl.nn.encoder import Encoder
+from autossl.proxies import Outcomes, logistic
+from autossl.targets.base import Judged, Score
+from autossl.targets.columns import ridge_score, ridge_transfer
+from autossl.targets.readouts import NEVER, Labeller
+from autossl.targets.seen import Seen
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+CLOSE = 1e-4  # nats a sample; a label's penalty is chosen on two folds and fitted loosely, for there may be many
+
+
+@final
+class MultiLabel(Judged):
+    """Findings (n, t) of 0 and 1, -1 where unknown; metrics are means over the findings."""
+
+    task: ClassVar = "multilabel"
+    form: ClassVar = Labels
+    metrics: ClassVar = ("multilabel_auroc", "average_precision")
+    shown: ClassVar = {"ap": "ridge_labels_ap", "rankme": "rankme", "participation": "participation"}
+    headings: ClassVar = {"ap": "AP", "rankme": "RankMe"}
+    probe_words: ClassVar = "a logistic probe for each label"
+
+    def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
+        """Ridge for each finding, predicted in folds of whole patients."""
+        return ridge_score(seen.pooled, _marks(truth), groups, self.task, self.metric, self.shown)
+
+    def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> Floats:
+        """Scores (m, t) by the same ridge probes."""
+        return ridge_transfer(seen.pooled, _marks(truth), groups, new.pooled, self.task)
+
+    def readout(self, encoder: Encoder, truth: Truth) -> Labeller:
+        """A logit for each finding, its loss balanced within each."""
+        made = Labeller(encoder.dim, len(self.about["columns"]))
+        made.balance(truth.array)
+        return made
+
+    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Labeller:
+        """Logistic regression for each finding, balanced, on the samples in which it is known.
+
+        One that is never there, or always, is answered alike for all.
+        """
+        z = seen.pooled
+        mean, spread = z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64) + 1e-6
+        weights, intercepts = [], []
+        for column in _marks(truth).T:
+            known = np.isfinite(column)
+            y = column[known].astype(np.int64)
+            if len(np.unique(y)) < 2:
+                weights.append(np.zeros(z.shape[1]))
+                intercepts.append(-NEVER if y.any() else NEVER)
+                continue
+            rows, owner = ((z[known] - mean) / spread).astype(np.float32), None if groups is None else groups[known]
+            fit = logistic(rows, y, owner, classes=2, folds=2, tolerance=CLOSE)
+            weights.append((fit.weights[:, 1] - fit.weights[:, 0]) / spread)
+            intercepts.append(fit.intercept[1] - fit.intercept[0] - mean @ weights[-1])
+        made = Labeller.of(np.stack(weights, axis=1), np.array(intercepts))
+        made.balance(truth.array)
+        return made
+
+    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+        """Findings and their logits."""
+        return Outcomes.of(_marks(truth), np.asarray(raw, dtype=np.float32))
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """Three fits of 50 steps for each finding."""
+        return 1.0 + 3 * 50 * 4.0 * labels * dim * 2 * len(self.about.get("columns", ())) / 20e9
+
+
+def _marks(truth: Truth) -> NDArray[np.float64]:
+    """(n, t), NaN where unknown."""
+    assert isinstance(truth, Labels)
+    assert truth.known.all(), "findings that are not known, or were withheld"
+    return np.where(truth.marks < 0, np.nan, truth.marks).astype(np.float64)
