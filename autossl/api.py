@@ -24,6 +24,7 @@ def search(
     label_column: str | list[str] | None = None,
     patient_column: str | None = None,
     missing: str | list[str] | None = None,
+    order: str | list[str] | None = None,
     max_labels: int | None = None,
     metric: str = "auto",
     adaptation: str = "auto",
@@ -50,7 +51,9 @@ def search(
     `data` is a path (MedMNIST-layout .npz, folder of class folders, CSV manifest), "sample:cells", "medmnist:NAME",
     an array (n, h, w[, c]) with `labels` (n,), or a torch Dataset of (image, label); both take `patients` (n,), the
     patient ids that keep the images of one patient in one part. `unlabeled` adds images without labels. `missing`
-    ("none,unknown") names the labels that mean that there is none. `time_limit` ("45m", "8h", seconds, or None with
+    ("none,unknown") names the labels that mean that there is none, `order` grades that are words, ascending. `task` is
+    classification, regression (numbers), ordinal (grades) or multilabel (several findings, 0 or 1, or a|b); labels of
+    several columns are (n, t), or `label_column="a,b,c"`. `time_limit` ("45m", "8h", seconds, or None with
     `max_candidates`) is hard and counts from this call.
     `weights` (safetensors or a torch state dict) are a baseline, and candidates start from them; from random weights
     with `start="random"`. Untrained encoder and supervised training always start from random ones.
@@ -62,7 +65,8 @@ def search(
     failed (the study can be resumed).
     """
     given: dict[str, Any] = dict(
-        task=task, label_column=label_column, patient_column=patient_column, missing=missing, max_labels=max_labels,
+        task=task, label_column=label_column, patient_column=patient_column, missing=missing, order=order,
+        max_labels=max_labels,
         metric=metric, adaptation=adaptation, weights=weights, start=start, time_limit=time_limit,
         max_candidates=max_candidates, space=space, methods=methods, backbone=backbone, image_size=image_size,
         modality=modality, out=out, storage=storage, workers=workers, executor=executor, device=device,

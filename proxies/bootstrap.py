@@ -25,6 +25,7 @@ def bootstrap(
     draws: int = 1000,
     seed: int = 0,
     folds: NDArray[np.int64] | None = None,
+    patients: int | None = None,
 ) -> dict[str, Array]:
     """Draws patients with replacement and returns every metric of each draw, {metric: (draws,)}.
 
@@ -33,17 +34,18 @@ def bootstrap(
     on the seed and the number of patients alone (numbered in sorted order of their ids), so differences of two calls
     with the same y and groups are paired. Classes that a draw lacks are dropped from it, as in the metric itself; a
     draw in which a metric is undefined is NaN. `folds` (n,) are those that the scores were predicted in, see `score`.
+    With `patients` groups number that many from 0, of whom some may have no sample here, and all are drawn.
     With few patients intervals come out too narrow, see `interval`. Memory
     per thread: 8 * 64 * patients bytes, for spearman 16 * 64 * n more. Efron 1979; for clusters Field and Welsh 2007.
     """
-    if on_device(scores):
+    if on_device(scores) and patients is None:
         found = device().bootstrap(y, scores, groups, metrics=metrics, draws=draws, seed=seed, folds=folds)
         return cast(dict[str, Array], found)
     unknown = sorted(set(metrics) - METRICS.keys())
     if unknown or draws < 1:
         raise ValueError(f"metrics must be among {', '.join(METRICS)} and draws positive, found {unknown}, {draws}.")
-    owner = group_index(groups, len(np.asarray(y)))
-    patients = int(owner.max()) + 1
+    owner = group_index(groups, len(np.asarray(y))) if patients is None else np.asarray(groups, np.int64)
+    patients = patients or int(owner.max()) + 1
     prepared = {metric: METRICS[metric].prepare(y, scores, owner, patients, folds) for metric in metrics}
     values = {metric: np.empty(draws) for metric in metrics}
 

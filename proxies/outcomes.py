@@ -1,6 +1,6 @@
 """What a model's predictions came to, sample by sample: all that metrics and their patient bootstrap need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.bootstrap import bootstrap
+from autossl.proxies.checks import group_index
 from autossl.proxies.measures import METRICS, score
-from autossl.proxies.statistics import Difference, interval, paired
+from autossl.proxies.statistics import Difference, interval, standard_error
 
 Ints = NDArray[np.int64]
 
@@ -18,8 +19,9 @@ Ints = NDArray[np.int64]
 class Outcomes:
     """Rows of n samples, never pixels: `columns` (k, ...) and the sample (k,) that owns each row.
 
-    The metrics of METRICS read y (k,) or (k, t), scores (k, c) or (k, t), and fold (k,) where the scores were predicted
-    fold by fold, see `score`. k = n where each sample has one row; detections and cells have several, or none.
+    The metrics of METRICS read y (k,) or (k, t) where NaN is unknown, scores (k, c) or (k, t), and fold (k,) where the
+    scores were predicted fold by fold, see `score`. k = n where each sample has one row; detections and cells have
+    several, or none.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -58,8 +60,8 @@ class Outcomes:
         return cls(held, owner, n)
 
     def value(self, metric: str) -> float:
-        """A metric of METRICS, in its own units and direction."""
-        return score(metric, self.columns["y"], self.columns["scores"], self.columns.get("fold"))
+        """A metric of METRICS, in its own units and direction; of columns with gaps the mean over the columns."""
+        return float(np.mean([score(metric, y, scores, fold) for y, scores, _, fold in self._whole()]))
 
     def worth(self, metric: str) -> float:
         """The same, its sign turned where lower is better."""
@@ -68,10 +70,18 @@ class Outcomes:
     def drawn(
         self, metrics: Sequence[str], groups: Ints | None = None, *, draws: int = 1000
     ) -> dict[str, NDArray[np.float64]]:
-        """Each metric in draws of patients `groups` (n,), {metric: (draws,)}; without groups samples are drawn."""
-        owners = self.owner if groups is None else groups[self.owner]
-        y, scores = self.columns["y"], self.columns["scores"]
-        return bootstrap(y, scores, owners, metrics=metrics, draws=draws, folds=self.columns.get("fold"))
+        """Each metric in draws of patients `groups` (n,), {metric: (draws,)}; without groups samples are drawn.
+
+        The draws are of all patients, also of those whose samples own no row, and the same for every column.
+        """
+        patient = group_index(groups, self.n)
+        each = [
+            bootstrap(
+                y, scores, patient[owner], metrics=metrics, draws=draws, folds=fold, patients=int(patient.max()) + 1
+            )
+            for y, scores, owner, fold in self._whole()
+        ]  # fmt: skip
+        return {metric: np.mean([found[metric] for found in each], axis=0) for metric in metrics}
 
     def intervals(
         self, metrics: Sequence[str], groups: Ints | None = None, *, draws: int = 1000
@@ -82,7 +92,8 @@ class Outcomes:
     def minus(self, other: "Outcomes", metric: str, groups: Ints | None = None, *, draws: int = 1000) -> Difference:
         """A metric of these less that of others of the same samples, paired by patients `groups` (n,).
 
-        In the metric's units: `Metric.worth` says which way is better. ValueError where the samples are not the same.
+        In the metric's units: `Metric.worth` says which way is better. ValueError where the samples are not the same,
+        or were predicted in other folds.
         """
         same = self.n == other.n and np.array_equal(self.owner, other.owner)
         if not same or not np.array_equal(self.columns["y"], other.columns["y"], equal_nan=_floats(self.columns["y"])):
@@ -90,11 +101,21 @@ class Outcomes:
         own, others = (found.columns.get("fold") for found in (self, other))
         if own is not None and others is not None and not np.array_equal(own, others):
             raise ValueError("outcomes that were predicted in the same folds are compared, found others.")
-        owners = self.owner if groups is None else groups[self.owner]
-        return paired(
-            self.columns["y"], self.columns["scores"], other.columns["scores"], owners, metric, draws=draws,
-            folds=self.columns.get("fold"),
-        )  # fmt: skip
+        first, second = (found.drawn((metric,), groups, draws=draws)[metric] for found in (self, other))
+        gaps = first - second
+        return Difference(self.value(metric) - other.value(metric), *interval(gaps), standard_error(gaps))
+
+    def _whole(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Ints, Ints | None]]:
+        """Truth, scores, owners and folds without gaps: all columns at once, or one after the other where there are."""
+        y, scores, fold = self.columns["y"], self.columns["scores"], self.columns.get("fold")
+        unknown = ~np.isfinite(y) if _floats(y) else np.zeros(y.shape, bool)
+        if not unknown.any():
+            yield y, scores, self.owner, fold
+            return
+        for at in range(y.shape[1]):
+            known = ~unknown[:, at]
+            column = slice(at, at + 1)
+            yield y[known, column], scores[known, column], self.owner[known], None if fold is None else fold[known]
 
 
 def _floats(values: NDArray[Any]) -> bool:

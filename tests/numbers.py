@@ -24,7 +24,19 @@ FIXTURE = Path(__file__).parent / "fixtures" / "numbers.json"
 SETTINGS = {
     "time_limit": None, "max_candidates": 4, "workers": 1, "seed": 3, "device": "cpu"
 }  # fmt: skip
-TIMES = ("second", "lease", "heartbeat", "started", "checkpoint", "worker", "sha", "fingerprint", "versions", "time")
+TIMES = (
+    "second",
+    "lease",
+    "headway",
+    "heartbeat",
+    "started",
+    "checkpoint",
+    "worker",
+    "sha",
+    "fingerprint",
+    "versions",
+    "time",
+)
 PARTS = ("plan", "supervised", "final", "result")  # of state.json
 
 

@@ -14,14 +14,17 @@ OF_RUNNING = frozenset(
 def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command every keyword of `autossl.search` as an option."""
     options = [
-        click.option("--task", default="classification", show_default=True, help="What the encoder is for."),
+        click.option(
+            "--task", default="classification", show_default=True, help="What the encoder is for; see list targets."
+        ),
         click.option("--unlabeled", help="More images, without labels, in any supported form."),
         click.option("--labels", help="CSV with image and label columns, for a folder of images."),
         click.option("--label-column", help="Column of a CSV that holds the label, or several: a,b,c."),
         click.option("--patient-column", help="Column of a CSV that holds the patient id, or none."),
         click.option("--missing", help="Labels that mean none, comma between them.  [default: NA, nan, null, -1 ...]"),
+        click.option("--order", help="Grades that are words, from the lowest to the highest: none,mild,severe."),
         click.option("--max-labels", help="Keep so many labels; all other images count as unlabelled."),
-        click.option("--metric", default="auto", show_default=True, help="balanced_accuracy or macro_auroc."),
+        click.option("--metric", default="auto", show_default=True, help="What is maximised; see list targets."),
         click.option("--adaptation", default="auto", show_default=True, help="frozen, finetune or auto."),
         click.option("--weights", help="Your own weights for the backbone: a baseline, and where candidates start."),
         click.option(

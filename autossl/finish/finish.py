@@ -26,7 +26,7 @@ from autossl.nn.encoder import Encoder
 from autossl.proxies import Difference, Outcomes
 from autossl.record.entries import Entry
 from autossl.targets import Readout
-from autossl.trials.context import SELECTION, Context
+from autossl.trials.context import PROBE, SELECTION, Context
 from autossl.trials.segments import leave_nothing
 
 __all__ = ["NOT_YET", "Finish", "clearly_fell", "none_scored", "still_needed"]
@@ -186,6 +186,9 @@ class Finish:
         entrants = [Entrant("winner", encoder), Entrant("untrained", baselines.untrained(context))]
         if context.config.get("weights"):
             entrants.append(Entrant("weights", baselines.given(context)))
+        labelled = context.rows(PROBE, SELECTION, labelled=True)
+        if (constant := context.judged.constant(encoder, context.truth(labelled))) is not None:
+            entrants.append(Entrant("constant", encoder, constant))
         if supervised is not None:
             entrants.append(Entrant("supervised", supervised.encoder, supervised.head))
             entrants.append(Entrant("supervised, frozen", supervised.encoder))

@@ -154,7 +154,7 @@ def _repeat(found: Found) -> str:
     config = _without_folders(found.config)
     words = ["autossl", "search", str(config.get("data", "DATA"))]
     words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
-    for key in ("task", "label_column", "patient_column", "missing", "max_labels", *DEFAULTS, *SET):
+    for key in ("task", "label_column", "patient_column", "missing", "order", "max_labels", *DEFAULTS, *SET):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
     methods = [*config.get("methods", ()), *config.get("left_out", ())]

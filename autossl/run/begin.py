@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
-from autossl.data.truth import Classes
 from autossl.errors import MachineStopped, UserError
 from autossl.errors.keywords import TEXT, path_in
 from autossl.errors.machine import absent_folders, remove_empty, writable
@@ -16,6 +15,7 @@ from autossl.nn.weights import keep_weights
 from autossl.record.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
 from autossl.record.links import refuse_links
 from autossl.run.settings import Asked, compare, default_out, resolve
+from autossl.targets import target_class
 
 COMMENT = "The settings of this AutoSSL study, resolved."
 
@@ -29,9 +29,10 @@ def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = N
 def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
     """The data as they are asked for, not decoded."""
     source = open_data(
-        path_in(data, "the data"), form=Classes, unlabeled=path_in(unlabeled, "--unlabeled"),
+        path_in(data, "the data"), form=target_class(asked.task).form, unlabeled=path_in(unlabeled, "--unlabeled"),
         labels=path_in(labels, "--labels"), patients=patients,
         label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
+        order=asked.order,
         ct=asked.modality == CT,
     )  # fmt: skip
     _check_names(source)
@@ -67,9 +68,9 @@ def look_again(folder: Folder, config: dict[str, Any]) -> Source:
                 f"it is asked for; run autossl search {value} --out {folder.root} again"
             )
     return open_data(
-        given["data"], form=Classes, unlabeled=given["unlabeled"], labels=given["labels"],
+        given["data"], form=target_class(config["task"]).form, unlabeled=given["unlabeled"], labels=given["labels"],
         label_column=config.get("label_column"), patient_column=config.get("patient_column"),
-        missing=config.get("missing"),
+        missing=config.get("missing"), order=config.get("order"),
         ct=config["modality"] == CT,
     )  # fmt: skip
 

@@ -38,6 +38,7 @@ KINDS = {  # what each keyword of a search takes, in Python and on the command l
     "label_column": optional(COLUMNS),
     "patient_column": optional(TEXT),
     "missing": optional(WORDS),
+    "order": optional(WORDS),
     "max_labels": COUNT,
     "metric": TEXT,
     "adaptation": one_of("auto", "frozen", "finetune"),
@@ -69,6 +70,7 @@ class Asked:
     label_column: str | None = None
     patient_column: str | None = None
     missing: str | None = None
+    order: str | None = None
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str = "auto"

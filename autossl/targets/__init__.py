@@ -3,10 +3,13 @@
 from autossl.errors import UserError
 from autossl.targets.base import Judged, Score, Target
 from autossl.targets.classification import Classification
+from autossl.targets.multilabel import MultiLabel
+from autossl.targets.ordinal import Ordinal
 from autossl.targets.readouts import Readout
+from autossl.targets.regression import Regression
 from autossl.targets.seen import Seen
 
-TARGETS: dict[str, type[Target]] = {target.task: target for target in (Classification,)}
+TARGETS: dict[str, type[Target]] = {target.task: target for target in (Classification, Regression, Ordinal, MultiLabel)}
 
 
 def target_class(task: str) -> type[Target]:

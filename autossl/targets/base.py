@@ -88,6 +88,10 @@ class Judged(Target):
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """What raw answers (n, ...) come to against the truth of n images."""
 
+    def constant(self, encoder: Encoder, truth: Truth) -> Readout | None:
+        """The best answer that looks at no image; None where every constant scores the same."""
+        return None
+
     def detectable(self, truth: Truth, groups: Ints | None) -> float | None:
         """The smallest difference in the study's metric that these labels can show; None where that is not known."""
         return None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.proxies import Evidence, Outcomes, collapse, judging_folds, read, ridge, standard_error, standardise
+from autossl.proxies import Evidence, Outcomes, collapse, judging_folds, read, ridge, standard_error
 from autossl.targets.base import Score
 
 Floats = NDArray[np.float32]
@@ -30,7 +30,8 @@ def ridge_score(
         known = np.isfinite(y[:, at]).all(1)
         owner = None if groups is None else groups[known]
         evidence = Evidence(z[known], y[known, at], owner, task=task, grid=False)
-        found.append({key: value.value for key, value in read(evidence, scores=tuple(shown.values()), draws=2).items()})
+        panel = read(evidence, scores=tuple(shown.values()), draws=2)
+        found.append({name: reading.value for name, reading in panel.readings.items()})
         scores[known, at], folds[known] = evidence.probe.scores, evidence.folds
     outcomes = Outcomes.of(y, scores, folds if whole else None)
     proxies = {key: float(np.nanmean([part[row] for part in found])) for key, row in shown.items()}
@@ -59,6 +60,3 @@ def ridge_transfer(z: Floats, y: NDArray[Any], groups: Ints | None, new: Floats,
     """Answers (m, t) to new embeddings (m, d) by the probe of `ridge_score`, fitted on all of (z, y)."""
     weights, intercept = ridge_weights(z, y, groups, task)
     return (new.astype(np.float64) @ weights + intercept).astype(np.float32)
-
-
-__all__ = ["ridge_score", "ridge_transfer", "ridge_weights", "standardise"]

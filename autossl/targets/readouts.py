@@ -83,7 +83,95 @@ class Classifier(Readout):
         return F.cross_entropy(raw, truth, weight=self.class_weights)
 
 
-READOUTS: dict[str, type[Readout]] = {"Classifier": Classifier}
+@final
+class Regressor(Readout):
+    """A linear layer for numbers, trained by Huber's loss (1964) on standardised ones; answers are in their units."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, dim: int, columns: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, columns)
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("spread", torch.ones(columns))
+
+    @classmethod
+    def of(cls, weights: NDArray[Any], intercept: NDArray[Any], values: NDArray[Any]) -> Self:
+        """The one with these weights (d, t) and intercepts (t,) in the units of the values (n, t), NaN for unknown."""
+        with torch.random.fork_rng(devices=[]):
+            made = cls(*weights.shape)
+        made.standardise(values)
+        mean, spread = made.mean.numpy(), made.spread.numpy()
+        with torch.no_grad():
+            made.linear.weight.copy_(torch.from_numpy((weights / spread).T.astype(np.float32)))
+            made.linear.bias.copy_(torch.from_numpy(((intercept - mean) / spread).astype(np.float32)))
+        return made
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"dim": self.linear.in_features, "columns": self.linear.out_features}
+
+    def standardise(self, values: NDArray[Any]) -> None:
+        """Take mean and spread from these values (n, t), NaN for unknown."""
+        self.mean.copy_(torch.from_numpy(np.nanmean(values, axis=0).astype(np.float32)))
+        spread = np.nanstd(values, axis=0)
+        self.spread.copy_(torch.from_numpy(np.where(spread > 0, spread, 1).astype(np.float32)))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Values (b, t) in their units."""
+        return cast(Tensor, self.linear(seen)) * self.spread + self.mean
+
+    def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
+        known = torch.isfinite(truth)
+        wanted = torch.where(known, (truth - self.mean) / self.spread, torch.zeros_like(raw)).to(raw.dtype)
+        each = F.huber_loss((raw - self.mean) / self.spread, wanted, reduction="none")
+        return (each * known).sum() / known.sum().clamp(min=1)
+
+
+@final
+class Labeller(Readout):
+    """A linear layer with a logit for each of several labels, trained by cross-entropy balanced within each label."""
+
+    there: Tensor
+
+    def __init__(self, dim: int, labels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, labels)
+        self.register_buffer("there", torch.full((labels,), 0.5), persistent=False)
+
+    @classmethod
+    def of(cls, weights: NDArray[Any], intercept: NDArray[Any]) -> Self:
+        """The one with these weights (d, t) and intercepts (t,)."""
+        with torch.random.fork_rng(devices=[]):
+            made = cls(*weights.shape)
+        with torch.no_grad():
+            made.linear.weight.copy_(torch.from_numpy(weights.T.astype(np.float32)))
+            made.linear.bias.copy_(torch.from_numpy(intercept.astype(np.float32)))
+        return made
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"dim": self.linear.in_features, "labels": self.linear.out_features}
+
+    def balance(self, marks: NDArray[Any]) -> None:
+        """Weigh there and not there alike, by how often each of the marks (n, t) is 1 where it is known (0 or 1)."""
+        known = marks >= 0
+        there = ((marks == 1).sum(0) + 0.5) / (known.sum(0) + 1)
+        self.there.copy_(torch.from_numpy(there.astype(np.float32)))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Logits (b, t)."""
+        return cast(Tensor, self.linear(seen))
+
+    def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
+        known, wanted = truth >= 0, (truth == 1).to(raw.dtype)
+        weight = torch.where(truth == 1, 0.5 / self.there, 0.5 / (1 - self.there)) * known
+        each = F.binary_cross_entropy_with_logits(raw, wanted, reduction="none")
+        return (each * weight).sum() / known.sum().clamp(min=1)
+
+
+READOUTS: dict[str, type[Readout]] = {row.__name__: row for row in (Classifier, Regressor, Labeller)}
 
 
 def made_again(name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Readout:
