@@ -142,6 +142,12 @@ class Study:
         """Embeddings (n, d) of images in any supported form: `Model.embed` of the best encoder."""
         return self.encoder().embed(data)
 
+    def predict(self, data: Any) -> dict[str, list[Any]]:
+        """A table of the adapted model's answers, see `Model.predict`. UserError before there is one."""
+        if not self.folder.model.is_dir():
+            raise UserError(f"a finished study was wanted, but {self.folder.root} has no model yet; see autossl status")
+        return load_model(self.folder.model).predict(data)
+
     def export(self, path: str | Path, candidate: str = "best") -> Path:
         """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
 

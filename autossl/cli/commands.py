@@ -8,18 +8,23 @@ from typing import Any
 
 import click
 
+from autossl.cli.answers import embed, predict
 from autossl.cli.exits import Edge
 from autossl.cli.options import OF_RUNNING, search_options
 from autossl.errors import UserError
 from autossl.errors.keywords import path_of
 from autossl.errors.printable import one_line
-from autossl.record.folder import check_output, replace_file
+from autossl.record.folder import check_output
 
 
 @click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="autossl-imaging", prog_name="autossl")
 def main() -> None:
     """Find the self-supervised pretext task whose encoder serves your images and your target best."""
+
+
+main.add_command(embed)
+main.add_command(predict)
 
 
 @main.command()
@@ -203,24 +208,6 @@ def evaluate(
     if "warning" in found:
         _say(f"warning: {found['warning']}", err=True)
     click.echo(json.dumps(found, indent=1))
-
-
-@main.command()
-@click.argument("encoder", type=click.Path())
-@click.argument("data")
-@click.option("-o", "--output", required=True, type=click.Path(), help="A .npy file for the embeddings (n, d).")
-def embed(encoder: str, data: str, output: str) -> None:
-    """Write embeddings of DATA by ENCODER, a study or an exported encoder."""
-    import numpy as np
-
-    from autossl.model.load import load
-
-    if not Path(path_of(output, "--output")).is_dir():  # which is refused below
-        output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
-    check_output(Path(output), "--output")
-    z = load(encoder).embed(data)
-    replace_file(Path(output), lambda file: np.save(file, z))
-    _say(f"{len(z)} embeddings of width {z.shape[1]} in {output}")
 
 
 @main.command()

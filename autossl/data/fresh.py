@@ -27,6 +27,7 @@ class Fresh:
     groups: Ints | None  # (n,) patient index
     patients: tuple[str, ...]  # identifiers by patient index; for leak checks, never to be written
     notes: tuple[str, ...]
+    names: tuple[str, ...]  # of files, as an error on the terminal names them, else the places in order
     digests: NDArray[np.uint8]  # (n, 16) of each image before it is resized, as the study's store keeps them
 
 
@@ -62,11 +63,12 @@ def read_images(
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
+    names = tuple(source.naming(row) for row in range(source.n))
     images, digests, clipped = _decoded(source, image_size, channels, scale)
     notes = source.notes
     if clipped:
         notes += (f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped",)
-    return Fresh(images, _matched(source, known), source.groups, source.patients, notes, digests)
+    return Fresh(images, _matched(source, known), source.groups, source.patients, notes, names, digests)
 
 
 def _decoded(

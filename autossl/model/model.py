@@ -16,6 +16,7 @@ from autossl.errors import UserError
 from autossl.errors.keywords import path_in
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
+from autossl.targets import Judged, target_class
 from autossl.targets.readouts import Readout
 from autossl.train.pool import at_a_time
 
@@ -99,6 +100,18 @@ class Model(nn.Module):
         self._check_readout()
         return self.answers_stored(self._told(data), batch)
 
+    def predict(self, data: Any, batch: int = 512) -> dict[str, list[Any]]:
+        """A table of answers for what `embed` takes: the column image, then those of the target, n cells each.
+
+        UserError without a readout.
+        """
+        self._check_readout()
+        assert self.meaning is not None
+        target = target_class(self.meaning.task)(self.meaning.about)
+        assert isinstance(target, Judged)
+        found = self._read(data)
+        return {"image": list(found.names), **target.answer(self.answers_stored(found.images, batch))}
+
     def logits(self, data: Any, batch: int = 512) -> Floats:
         """Class scores (n, classes) of a classifier for what `embed` takes; UserError for another model."""
         if self.readout is not None and not self.classes:
@@ -126,10 +139,13 @@ class Model(nn.Module):
         return ((x - mean) / std).to(device)
 
     def _told(self, data: Any) -> Stored:
+        return self._read(data).images
+
+    def _read(self, data: Any) -> Fresh:
         found = self.read(data)
         for note in found.notes:
             log.warning("%s", note)
-        return found.images
+        return found
 
     def _check_readout(self) -> None:
         if self.readout is None:

@@ -88,6 +88,10 @@ class Judged(Target):
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """What raw answers (n, ...) come to against the truth of n images."""
 
+    @abstractmethod
+    def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
+        """Raw answers (n, ...) as columns of a table that people read, n cells each."""
+
     def constant(self, encoder: Encoder, truth: Truth) -> Readout | None:
         """The best answer that looks at no image; None where every constant scores the same."""
         return None

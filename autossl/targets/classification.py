@@ -105,6 +105,12 @@ class Classification(Judged):
         """Labels and class scores."""
         return Outcomes.of(_labels(truth), np.asarray(raw, dtype=np.float32))
 
+    def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
+        """The class, and the share of each class (softmax; not calibrated)."""
+        names, shares = self.about["classes"], _shares(raw)
+        told = {f"share {name}": np.round(column, 4).tolist() for name, column in zip(names, shares.T, strict=True)}
+        return {"class": [names[at] for at in shares.argmax(1)], **told}
+
     def detectable(self, truth: Truth, groups: Ints | None) -> float | None:
         """In balanced accuracy, whatever the metric: that of the area is no larger."""
         return detectable_difference(_labels(truth), groups)
@@ -118,6 +124,12 @@ class Classification(Judged):
         """Logistic regressions, about seven fits of 100 steps, of many labels 50."""
         flop = 7 * (100 if labels < MANY else 50) * 4.0 * labels * dim * self.classes
         return 1.0 + flop / 20e9
+
+
+def _shares(raw: NDArray[Any]) -> NDArray[np.float64]:
+    """Logits (n, c) as shares that sum to 1."""
+    powers = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _labels(truth: Truth) -> Ints:

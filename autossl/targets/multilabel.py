@@ -70,6 +70,11 @@ class MultiLabel(Judged):
         """Findings and their logits."""
         return Outcomes.of(_marks(truth), np.asarray(raw, dtype=np.float32))
 
+    def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
+        """How likely each finding is (balanced, not calibrated)."""
+        likely = 1 / (1 + np.exp(-np.clip(raw.astype(np.float64), -50, 50)))
+        return dict(zip(self.about["columns"], np.round(likely.T, 4).tolist(), strict=True))
+
     def probe_seconds(self, labels: int, dim: int) -> float:
         """Three fits of 50 steps for each finding."""
         return 1.0 + 3 * 50 * 4.0 * labels * dim * 2 * len(self.about.get("columns", ())) / 20e9

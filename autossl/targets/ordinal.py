@@ -50,6 +50,12 @@ class Ordinal(Judged):
         """Ridge regression, its penalty chosen on folds of whole patients."""
         return Regressor.of(*ridge_weights(seen.pooled, _grades(truth), groups, self.task), _grades(truth))
 
+    def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
+        """The nearest grade, and the place on the scale, whose lowest grade is 0."""
+        names, place = self.about["grades"], raw.reshape(-1)
+        nearest = np.clip(np.rint(place), 0, len(names) - 1).astype(int)
+        return {"grade": [names[at] for at in nearest], "place": np.round(place, 3).tolist()}
+
     def constant(self, encoder: Encoder, truth: Truth) -> Regressor:
         """The middle grade (the median)."""
         grades = _grades(truth)

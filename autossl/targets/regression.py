@@ -49,6 +49,10 @@ class Regression(Judged):
         """Ridge regression, each column's penalty chosen on folds of whole patients."""
         return Regressor.of(*ridge_weights(seen.pooled, _values(truth), groups, self.task), _values(truth))
 
+    def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
+        """The value of each column."""
+        return dict(zip(self.about["columns"], raw.T.tolist(), strict=True))
+
     def constant(self, encoder: Encoder, truth: Truth) -> Regressor:
         """The mean of each column."""
         values = _values(truth)

@@ -1,0 +1,52 @@
+"""The commands that ask a trained network: embed and predict."""
+
+from pathlib import Path
+
+import click
+
+from autossl.errors.keywords import path_of
+from autossl.errors.printable import one_line
+from autossl.record.folder import check_output, replace_file
+
+
+@click.command()
+@click.argument("encoder", type=click.Path())
+@click.argument("data")
+@click.option("-o", "--output", required=True, type=click.Path(), help="A .npy file for the embeddings (n, d).")
+def embed(encoder: str, data: str, output: str) -> None:
+    """Write embeddings of DATA by ENCODER, a study or an exported encoder."""
+    import numpy as np
+
+    from autossl.model.load import load
+
+    if not Path(path_of(output, "--output")).is_dir():  # which is refused below
+        output = output if output.endswith(".npy") else f"{output}.npy"  # as np.save names it
+    check_output(Path(output), "--output")
+    z = load(encoder).embed(data)
+    replace_file(Path(output), lambda file: np.save(file, z))
+    click.echo(one_line(f"{len(z)} embeddings of width {z.shape[1]} in {output}"))
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("data")
+@click.option("-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image.")
+def predict(model: str, data: str, output: str) -> None:
+    """Write what MODEL, a finished study or an exported model, says of DATA."""
+    import csv
+    import io
+
+    from autossl.model.load import load
+    from autossl.record.folder import Folder
+
+    check_output(Path(path_of(output, "--output")), "--output", ".csv")
+    inside = Folder(Path(path_of(model, "the folder of a model"))).model
+    table = load(inside if inside.is_dir() else model).predict(data)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(map(one_line, table))
+    writer.writerows(
+        [one_line(cell) if isinstance(cell, str) else cell for cell in row] for row in zip(*table.values(), strict=True)
+    )
+    replace_file(Path(output), lambda file: file.write(text.getvalue().encode()))
+    click.echo(one_line(f"{len(table['image'])} images in {output}"))
