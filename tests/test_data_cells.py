@@ -6,7 +6,21 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.data import Source, open_data
-from autossl.data.samples.cells import KINDS, PATIENTS, PER_PATIENT, generate
+from autossl.data.open import Beside, _picked
+from autossl.data.readers.found import Found, truth_of
+from autossl.data.samples.cells import (
+    FINDINGS,
+    KINDS,
+    NUMBERS,
+    PATIENTS,
+    PER_PATIENT,
+    _Slide,
+    generate,
+    read_cells,
+    smear,
+)
+from autossl.data.truth import FORMS, Labels, Truth, Values
+from autossl.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +66,61 @@ def test_pixels_alone_do_not_tell_the_kinds(cells: Source) -> None:
     model = KNeighborsClassifier(11, metric="cosine").fit(x[known], cells.truth.strata[known])
     score = balanced_accuracy_score(cells.truth.strata[~known], model.predict(x[~known]))
     assert 0.3 < score < 0.6
+
+
+def test_what_is_measured_draws_nothing_from_the_generator() -> None:
+    """The state after one slide, and the brightness of its images, are those of the code that measured nothing."""
+    random = np.random.default_rng([0, 7])
+    kind = random.choice(len(KINDS), size=5)
+    slide = _Slide(random)
+    images = slide.photograph(kind)
+    assert random.bit_generator.state["state"]["state"] == 79149050660922648167243023620850146602
+    np.testing.assert_allclose(images.mean((1, 2, 3)), [186.174, 188.758, 186.613, 181.54, 184.606], atol=0.01)
+    assert set(slide.drawn) == {*NUMBERS, "maturity", *FINDINGS}
+
+
+def test_what_is_drawn_is_what_is_measured(cells: Source) -> None:
+    images, kinds, patients, drawn = smear(patients=20)
+    again = smear(patients=20)[3]
+    assert all((column == again[name]).all() for name, column in drawn.items())
+    assert ((drawn["nuclear_area"] > 20) & (drawn["nuclear_area"] < 32 * 32)).all()
+    assert all(len(set(drawn["stain_age"][patients == patient])) == 1 for patient in range(20))
+    assert set(drawn["maturity"]) == {1, 2, 3, 4, 5}
+    assert (drawn["maturity"][np.isin(kinds, [2, 3])] == 1).all()
+    np.testing.assert_array_equal(drawn["lobed"], drawn["maturity"] >= 3)
+    dark = (images.mean(3) < 110).sum((1, 2))
+    assert np.corrcoef(dark, drawn["nuclear_area"])[0, 1] > 0.35  # nuclei are what is dark
+    old = np.corrcoef(images.reshape(len(images), -1).min(1), drawn["stain_age"])[0, 1]
+    assert old > 0.3  # a faded stain leaves nothing black
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return read_cells()
+
+
+def told(found: Found, form: str, column: str | None = None) -> Truth:
+    beside = Beside(form=FORMS[form], label_column=column)
+    return truth_of(_picked(found, "sample:cells", beside), beside.told)[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_finds_its_labels(found: Found, form: str) -> None:
+    truth = told(found, form)
+    assert truth.known.all() == (form != "nothing")
+    assert any("synthetic" in note for note in found.notes)
+    if isinstance(truth, Values | Labels):
+        assert truth.called == {"values": NUMBERS, "labels": FINDINGS}[form]
+    if form != "nothing":
+        assert min(truth.counts().values()) >= 30
+
+
+def test_columns_may_be_chosen(found: Found) -> None:
+    truth = told(found, "values", "nuclear_area")
+    assert isinstance(truth, Values)
+    assert truth.called == ("nuclear_area",)
+    assert told(found, "classes", "maturity").names == ("1", "2", "3", "4", "5")
+    with pytest.raises(
+        UserError, match=r"'age' of --label-column was wanted, found the columns kind, nuclear_area, st"
+    ):
+        told(found, "values", "age")

@@ -264,3 +264,17 @@ def test_merging_joins_what_shares_a_set_and_nothing_else(seed: int) -> None:
 def test_groups_per_class_counts_patients_not_images() -> None:
     labels, groups = np.array([0, 0, 0, 1, -1]), np.array([4, 4, 7, 7, 9])
     assert groups_per_class(labels, groups, 3).tolist() == [2, 1, 0]
+
+
+def test_soft_strata_do_not_stand_in_the_way_of_parts() -> None:
+    """Four patients of whom each has every range: of no range could a patient be spared where two stay."""
+    labels, groups = np.tile(np.arange(5), 4), np.repeat(np.arange(4), 5)
+    for seed in range(5):
+        soft = split(*without_split(labels, groups), 5, None, seed, "patients", soft=True)
+        assert {PROBE, SELECTION, TEST} == set(soft.part.tolist())
+        assert one_part_per_group(soft, groups)
+    many = without_split(np.arange(40) % 5, np.arange(40))
+    few = split(*many, 5, 6, 0, "images", ("range", "ranges"), soft=True)
+    assert (few.strata[few.part != TEST] >= 0).sum() == 6
+    with pytest.raises(UserError, match="at least 2 labelled images of each of 5 ranges were wanted"):
+        split(*many, 5, 6, 0, "images", ("range", "ranges"))

@@ -67,6 +67,7 @@ def prepare(
         unit,
         (truth.word, truth.words),
         truth.looked_at,
+        truth.soft,
     )
     part = np.where(stored.readable, parts.part, DROPPED).astype(np.int8)
     data = _assemble(source, stored, found, replace(parts, part=part), truth.only(parts.strata >= 0), groups)
@@ -164,7 +165,7 @@ def _stack_notes(data: Data) -> list[str]:
 
 
 def _few_notes(data: Data) -> tuple[str, ...]:
-    if not data.truth.looked_at:
+    if not data.truth.looked_at or data.truth.numbers:  # a range of numbers is not judged by itself
         return ()
     counts = {PARTS[part]: _groups(data, part) for part in (PROBE, TEST)}
     return few_patients(counts, "patient" if data.has_patients else "image", data.truth.word)

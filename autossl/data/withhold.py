@@ -40,11 +40,12 @@ def withhold(
             labels, f"max_labels={wanted} withholds nothing: {int(there.sum())} labels are outside the test part"
         )
     table, group = class_table(np.where(there, labels, -1), groups, classes)
+    of_each = f" of each of {classes} {words}" if classes > 1 else ""
     draw = _Draw(table, wanted, random)
     least = draw.need()
     if draw.total() > wanted or wanted < least:
         raise UserError(
-            f"at least {LEAST} labelled {unit} of each of {classes} {words} were wanted, found --max-labels {wanted} "
+            f"at least {LEAST} labelled {unit}{of_each} were wanted, found --max-labels {wanted} "
             f"where these hold {max(draw.total(), least)} labels; give --max-labels {max(draw.total(), least)} or more"
         )
     draw.proportionally()

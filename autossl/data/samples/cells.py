@@ -2,7 +2,8 @@
 
 Light is absorbed by two stains after Beer and Lambert. Kinds differ in the lobes of the nucleus, its chromatin,
 granules, size, nucleus-to-cytoplasm ratio and basophilia, with overlapping ranges; stain, light, focus and
-magnification differ by patient and slide, so that colour alone tells little.
+magnification differ by patient and slide, so that colour alone tells little. What is drawn is known: areas, the age of
+the stain, lobes, granules and the like are labels for other tasks.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from autossl.data.readers.found import Found
+from autossl.data.truth.spelling import cells
 
 SIZE = 32
 PATIENTS, PER_PATIENT = 120, 25
@@ -38,17 +40,27 @@ AZURE = np.array([0.80, 0.95, 0.28])  # absorbance of red, green, blue per unit 
 EOSIN = np.array([0.10, 0.85, 0.50])
 HAEMOGLOBIN = np.array([0.10, 0.48, 0.46])
 
+# what is drawn, as columns of labels by their form; "maturity" counts the lobes of the nucleus
+NUMBERS, GRADES = ("nuclear_area", "stain_age"), ("maturity",)  # square pixels, days
+FINDINGS = ("granules", "lobed", "basophilia", "large_nucleus")
+USUAL = {"classes": ("kind",), "values": NUMBERS, "grades": GRADES, "labels": FINDINGS}
+ORDINARY_AGE, FADING = 90.0, 0.01  # days of a slide of ordinary azure; the share of it that fades a day
+GRANULAR, MANY_LOBES, BASOPHILIC, LARGE = 0.1, 3, 0.28, 0.5  # absorbance a cell, lobes, absorbance, share of the cell
+
 Field = NDArray[np.floating]
+Drawn = dict[str, NDArray[np.float64]]  # by column: (n,)
 
 
 def read_cells() -> Found:
-    """The sample as any other data: labels and patient ids, no official split."""
-    images, labels, patients = generate()
+    """The sample as any other data: columns of labels and patient ids, no official split."""
+    images, kinds, patients, drawn = smear()
+    columns = {name: cells(column.tolist(), "sample:cells") for name, column in drawn.items()}
     return Found(
         "sample:cells",
         "sample:cells",
         images,
-        labels={"kind": [KINDS[label] for label in labels]},
+        labels={"kind": [KINDS[kind] for kind in kinds], **columns},
+        usual=USUAL,
         patients=[f"synthetic {patient}" for patient in patients],
         notes=("sample:cells is synthetic: generated images of made-up patients, for trying things out only",),
     )
@@ -58,28 +70,42 @@ def generate(
     patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Images (n, 32, 32, 3), kinds (n,) and patients (n,), n = patients * per_patient; the same for the same seed."""
-    images, kinds = [], []
+    images, kinds, owners, _ = smear(patients, per_patient, seed)
+    return images, kinds, owners
+
+
+def smear(
+    patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], Drawn]:
+    """As `generate`, and what was drawn: the columns of NUMBERS, GRADES and FINDINGS."""
+    images, kinds, drawn = [], [], []
     for patient in range(patients):
         random = np.random.default_rng([seed, patient])
         kind = random.choice(len(KINDS), size=per_patient, p=random.dirichlet(np.array(MIX) * 12))
-        images.append(_Slide(random).photograph(kind))
+        slide = _Slide(random)
+        images.append(slide.photograph(kind))
         kinds.append(kind)
-    return np.concatenate(images), np.concatenate(kinds).astype(np.int64), np.repeat(np.arange(patients), per_patient)
+        drawn.append(slide.drawn)
+    columns = {name: np.concatenate([of_slide[name] for of_slide in drawn]) for name in (*NUMBERS, *GRADES, *FINDINGS)}
+    owners = np.repeat(np.arange(patients), per_patient)
+    return np.concatenate(images), np.concatenate(kinds).astype(np.int64), owners, columns
 
 
 @dataclass(frozen=True)
 class _Nuclei:
-    """Soft masks (b, 32, 32) of nucleus and cell."""
+    """Soft masks (b, 32, 32) of nucleus and cell, and the lobes (b,) of nuclei."""
 
     nucleus: Field
     cell: Field
+    lobes: Field
 
 
 class _Slide:
-    """One patient's smear: its stain, light and magnification."""
+    """One patient's smear: its stain, light and magnification, and what was drawn on it."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self.random = random
+        self.drawn: Drawn = {}
         self.azure = AZURE * random.lognormal(0, 0.10, 3) * random.lognormal(0, 0.22)
         self.eosin = EOSIN * random.lognormal(0, 0.12, 3) * random.lognormal(0, 0.30)
         self.blood = HAEMOGLOBIN * random.lognormal(0, 0.12, 3) * random.lognormal(0, 0.20)
@@ -110,10 +136,27 @@ class _Slide:
         )
         azure = masks.nucleus * np.clip(chromatin, 0.2, None) * _of(NUCLEUS_AZURE, kind) * self._vary(kind, 0.12)
         texture = 1 + 0.18 * self._noise(len(kind), 1.2)
-        azure = azure + plasm * texture * _of(PLASM_AZURE, kind) * self._vary(kind, 0.35) + grain * share
+        blue = self._vary(kind, 0.35)
+        azure = azure + plasm * texture * _of(PLASM_AZURE, kind) * blue + grain * share
         eosin = plasm * texture * _of(PLASM_EOSIN, kind) * self._vary(kind, 0.35) + grain * (1 - share)
         eosin = eosin + 0.18 * masks.nucleus
+        self.drawn = self._measured(masks, grain, (_of(PLASM_AZURE, kind) * blue)[:, 0, 0])
         return np.asarray(azure[..., None] * self.azure + eosin[..., None] * self.eosin)
+
+    def _measured(self, masks: _Nuclei, grain: Field, plasm_azure: Field) -> Drawn:
+        """What a look at the cells (b,) would tell; nothing is drawn from the generator."""
+        nucleus, cell = (mask.sum((1, 2), dtype=np.float64) for mask in (masks.nucleus, masks.cell))
+        strength = float((self.azure / AZURE).mean())
+        found = {
+            "nuclear_area": np.round(nucleus, 2),
+            "stain_age": np.full(len(cell), round(ORDINARY_AGE - np.log(strength) / FADING, 1)),
+            "maturity": masks.lobes,
+            "granules": grain.sum((1, 2), dtype=np.float64) / cell > GRANULAR,
+            "lobed": masks.lobes >= MANY_LOBES,
+            "basophilia": plasm_azure > BASOPHILIC,
+            "large_nucleus": nucleus / cell > LARGE,
+        }
+        return {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
 
     def _shapes(self, kind: NDArray[np.int64]) -> _Nuclei:
         b = len(kind)
@@ -125,7 +168,7 @@ class _Slide:
         lobes = np.where(_of(LOBE_SPREAD, kind) < 0.3, 1, lobes)
         shift = self.random.normal(0, 0.16, (2, b, 1, 1)) * (radius - core)
         nucleus = self._lobes(x - shift[0], y - shift[1], core, lobes, _of(LOBE_SPREAD, kind) * self._vary(kind, 0.15))
-        return _Nuclei(nucleus * cell, cell)
+        return _Nuclei(nucleus * cell, cell, lobes[:, 0, 0])
 
     def _lobes(self, x: Field, y: Field, core: Field, lobes: Field, spread: Field) -> Field:
         """Discs of equal area in all, along an arc of random curvature and direction, melted together."""

@@ -48,6 +48,7 @@ class Truth(ABC):
     word: ClassVar[str]  # for a stratum: class, grade, range, label
     words: ClassVar[str]  # for several
     wanted: ClassVar[str]  # what a column of labels holds, in words
+    soft: ClassVar[bool] = False  # a part may lack a stratum where patients are too few for all of them
     looked_at: ClassVar[bool] = True  # False: labels are not read, and nothing is tested
     numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
 

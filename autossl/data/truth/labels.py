@@ -32,6 +32,7 @@ class Labels(Truth):
     word: ClassVar[str] = "label"
     words: ClassVar[str] = "labels"
     wanted: ClassVar[str] = "findings"
+    soft: ClassVar[bool] = True
     marks: Marks
     called: tuple[str, ...]
     rarest: tuple[int, ...]  # columns, the rarest finding first

@@ -33,6 +33,7 @@ class Values(Truth):
     word: ClassVar[str] = "range"
     words: ClassVar[str] = "ranges"
     wanted: ClassVar[str] = "numbers"
+    soft: ClassVar[bool] = True
     numbers: ClassVar[bool] = True
     values: Floats
     called: tuple[str, ...]
