@@ -134,6 +134,16 @@ def test_volumes_are_drawn_by_their_middle_slices(monkeypatch: pytest.MonkeyPatc
         assert likeness == pytest.approx(1, abs=1e-5)
 
 
+def test_volumes_of_unequal_sides_are_resized_as_a_search_does(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).integers(0, 255, (24, 30, 40, 20), np.uint8)
+    np.savez(tmp_path / "set.npz", images=volumes, labels=np.arange(24) % 2)
+    done = CliRunner().invoke(
+        main, ["inspect", str(tmp_path / "set.npz"), "--views", "--modality", "mr", "--out", str(tmp_path / "v.png")]
+    )
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "v.png").is_file()
+
+
 def test_what_cannot_be_done_is_said_in_a_sentence(manifest: Path, tmp_path: Path) -> None:
     for options, word in ((["--modality", "smell"], "smell"), (["--out", str(tmp_path / "no" / "x.png")], "--out")):
         result = CliRunner().invoke(main, ["inspect", str(manifest), "--views", *options])

@@ -53,7 +53,7 @@ def held(source: Source) -> Iterator[Row]:
     if bad := int((source.sizes[:, 0] == 0).sum()):
         yield "unreadable", f"{bad} by their headers"
     yield "labelled", source.truth.described()
-    yield "classes", ", ".join(f"{name} {count}" for name, count in source.truth.counts().items())
+    yield source.truth.words, ", ".join(f"{name} {count}" for name, count in source.truth.counts().items())
     yield "patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"
     yield from _slices(source)
     parts = [(name, int((source.split == code).sum())) for code, name in SPLITS.items()]
@@ -108,7 +108,7 @@ def _table(record: dict[str, Any]) -> Iterator[str]:
         short = name if len(name) <= NAME else f"{name[: NAME - 3]}..."
         yield f"{short:{wide}}  " + "  ".join(f"{part['class_groups'][name]:9,}" for part in parts.values())
     if len(classes) > MOST_CLASSES:
-        yield f"and {len(classes) - MOST_CLASSES} more classes"
+        yield f"and {len(classes) - MOST_CLASSES} more {record.get('words', 'classes')}"
     yield f"{'labels':{wide}}  " + "  ".join(f"{part['labels']:9,}" for part in parts.values())
     yield f"{'images':{wide}}  " + "  ".join(f"{part['images']:9,}" for part in parts.values())
 

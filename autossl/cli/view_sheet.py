@@ -15,7 +15,8 @@ from torch import Tensor
 from autossl.data import Source, default_image_size
 from autossl.data.dataset import Pixels
 from autossl.data.parts import OFFICIAL_TEST
-from autossl.data.readers.images import Unreadable, fit
+from autossl.data.readers.images import Unreadable
+from autossl.data.store import brought_to
 from autossl.errors import UserError
 from autossl.views.images import Views
 from autossl.views.intensity import along
@@ -70,7 +71,7 @@ def _images(source: Source, rng: np.random.Generator) -> tuple[list[int], Tensor
     size, rows, found = default_image_size(source), [], []
     for row in _in_turn(source, rng):
         try:
-            found.append(fit(source.read(row), size))
+            found.append(brought_to(size, source, row, source.read(row)))
         except (Unreadable, UserError):
             continue
         rows.append(row)

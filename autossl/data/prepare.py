@@ -206,6 +206,8 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
         "mean": list(data.mean),
         "std": list(data.std),
         "classes": list(data.truth.names),
+        "word": data.truth.word,
+        "words": data.truth.words,
         "patients": len({name for name in source.patients if name}) if data.has_patients else None,
         "parts": {PARTS[part]: _part_record(data, part) for part in (PROBE, SELECTION, TEST)},
         "flaws": {

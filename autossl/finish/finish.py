@@ -27,6 +27,7 @@ from autossl.proxies import Difference, Outcomes
 from autossl.record.entries import Entry
 from autossl.targets import Readout
 from autossl.trials.context import PROBE, SELECTION, Context
+from autossl.trials.plan import Plan
 from autossl.trials.segments import leave_nothing
 
 __all__ = ["NOT_YET", "Finish", "clearly_fell", "none_scored", "still_needed"]
@@ -38,6 +39,13 @@ NOT_YET: dict[str, None] = dict.fromkeys(
     ("supervised", "finalists", "final", "granted", "scored", "testing", "adapted", "tested")
 )
 SEARCH_SECONDS = 8.0  # below this the supervised baseline is one default run
+
+
+def settings_tried(plan: Plan, seconds: float | None) -> int:
+    """How many settings the supervised baseline compares: as many as were planned, one where there is hardly time."""
+    if seconds is not None and seconds < SEARCH_SECONDS:
+        return 1
+    return min(plan.supervised_runs, len(baselines.SEARCHED))
 
 
 def clearly_fell(gap: Difference) -> bool:
@@ -86,8 +94,7 @@ class Finish:
                 return None
         self.say("training on the labels alone, the baseline")
         terms = steps.terms("supervised", steps.checkpoint("supervised"))
-        trials = 1 if terms.seconds is not None and terms.seconds < SEARCH_SECONDS else len(baselines.SEARCHED)
-        found = baselines.supervised(context, terms, trials)
+        found = baselines.supervised(context, terms, settings_tried(context.plan, terms.seconds))
         if found is not None:
             facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
             self._export(found.encoder, folder, {"supervised": facts}, found.head)

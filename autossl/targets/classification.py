@@ -118,7 +118,7 @@ class Classification(Judged):
     def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:
         """Classes with too few patients."""
         held = truth.groups_per_stratum(slice(None), groups)
-        return few_tested({name: count for name, count in held.items() if count or absent}, unit, where)
+        return few_tested({name: count for name, count in held.items() if count or absent}, unit, where, truth.word)
 
     def probe_seconds(self, labels: int, dim: int) -> float:
         """Logistic regressions, about seven fits of 100 steps, of many labels 50."""

@@ -68,7 +68,7 @@ class Ordinal(Judged):
     def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:
         """Grades of which the test part has too few patients, where fewer than two have enough."""
         held = truth.groups_per_stratum(slice(None), groups)
-        told = few_tested(held, unit, where)
+        told = few_tested(held, unit, where, truth.word)
         return told if sum(not few_tested({name: count}, unit, where) for name, count in held.items()) < 2 else ""
 
 
