@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from autossl.proxies.bootstrap import bootstrap
 from autossl.proxies.checks import group_index
 from autossl.proxies.measures import METRICS, score
+from autossl.proxies.metrics import mean_of_defined
 from autossl.proxies.statistics import Difference, interval, standard_error
 
 Ints = NDArray[np.int64]
@@ -61,7 +62,8 @@ class Outcomes:
 
     def value(self, metric: str) -> float:
         """A metric of METRICS, in its own units and direction; of columns with gaps the mean over the columns."""
-        return float(np.mean([score(metric, y, scores, fold) for y, scores, _, fold in self._whole()]))
+        each = [score(metric, y, scores, fold) for y, scores, _, fold in self._whole()]
+        return float(mean_of_defined(np.array(each)))
 
     def worth(self, metric: str) -> float:
         """The same, its sign turned where lower is better."""
@@ -81,7 +83,7 @@ class Outcomes:
             )
             for y, scores, owner, fold in self._whole()
         ]  # fmt: skip
-        return {metric: np.mean([found[metric] for found in each], axis=0) for metric in metrics}
+        return {metric: mean_of_defined(np.stack([found[metric] for found in each], axis=1)) for metric in metrics}
 
     def intervals(
         self, metrics: Sequence[str], groups: Ints | None = None, *, draws: int = 1000
@@ -105,6 +107,13 @@ class Outcomes:
         gaps = first - second
         return Difference(self.value(metric) - other.value(metric), *interval(gaps), standard_error(gaps))
 
+    def column(self, at: int) -> "Outcomes":
+        """Those of one column (of y and scores (k, t)) alone, as long as they are known."""
+        y, scores, fold = self.columns["y"], self.columns["scores"], self.columns.get("fold")
+        known, own = np.isfinite(y[:, at]), slice(at, at + 1)
+        folded = {} if fold is None else {"fold": fold[known]}
+        return Outcomes({"y": y[known, own], "scores": scores[known, own], **folded}, self.owner[known], self.n)
+
     def _whole(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Ints, Ints | None]]:
         """Truth, scores, owners and folds without gaps: all columns at once, or one after the other where there are."""
         y, scores, fold = self.columns["y"], self.columns["scores"], self.columns.get("fold")
@@ -112,10 +121,8 @@ class Outcomes:
         if not unknown.any():
             yield y, scores, self.owner, fold
             return
-        for at in range(y.shape[1]):
-            known = ~unknown[:, at]
-            column = slice(at, at + 1)
-            yield y[known, column], scores[known, column], self.owner[known], None if fold is None else fold[known]
+        for part in map(self.column, range(y.shape[1])):
+            yield part.columns["y"], part.columns["scores"], part.owner, part.columns.get("fold")
 
 
 def _floats(values: NDArray[Any]) -> bool:

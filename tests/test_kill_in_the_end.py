@@ -122,7 +122,13 @@ def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
     ]
     exported += [f"{name}/readout.safetensors" for name in ("model", "baselines/supervised")]
     own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
-    parts = ["artifacts/c0000-r0.npz", "artifacts/test.npz", "checkpoints/c0000-r0.pt", "study.journal"]
+    parts = [
+        "artifacts/c0000-r0.npz",
+        "artifacts/test.npz",
+        "artifacts/answers.npz",
+        "checkpoints/c0000-r0.pt",
+        "study.journal",
+    ]
     cache = ["cache/data.npz", "cache/images.npy", "cache/images.npz"]
     assert files(ended) == sorted([*exported, *own, *parts, *cache])
 

@@ -208,6 +208,7 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
         "classes": list(data.truth.names),
         "word": data.truth.word,
         "words": data.truth.words,
+        "columns": list(data.truth.about.get("columns", ())),
         "patients": len({name for name in source.patients if name}) if data.has_patients else None,
         "parts": {PARTS[part]: _part_record(data, part) for part in (PROBE, SELECTION, TEST)},
         "flaws": {

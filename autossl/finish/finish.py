@@ -149,6 +149,7 @@ class Finish:
         adapted = self._adapted(encoder, test.outcome.heads["winner"])
         if adapted.tuned:
             test.add(Entrant(TUNED, adapted.encoder, adapted.head))
+        test.told(TUNED if adapted.tuned else "winner")
         if self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
             test.curve(entrants, lambda: self.steps.left("label curve") == 0)

@@ -1,6 +1,7 @@
 """The one test of a study: each use of the test part is counted before it happens, each result kept after it."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -100,6 +101,8 @@ class Test:
     def _take(self) -> None:
         with np.load(self.path, allow_pickle=False) as stored:
             arrays = dict(stored)
+        if "told" not in arrays:  # of a test that an earlier version began: it is done again
+            return
         told = json.loads(str(arrays.pop("told")))
         self.outcome.facts = told["facts"]
         for name, made in told["heads"].items():
@@ -109,8 +112,29 @@ class Test:
             self.outcome.heads[name] = made_again(made["readout"], made["arguments"], state)
             self.outcome.outcomes[name] = Outcomes.loaded(own)
 
+    def told(self, name: str) -> None:
+        """Keep what one network answered, for figures, and its metrics by column where answers have several."""
+        target, outcomes = self.context.judged, self.outcome.outcomes[name]
+        path = self.context.folder.artifacts / "answers.npz"
+        arrays = {"entrant": np.array(name), **outcomes.arrays()}
+        replace_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        if len(target.parts) > 1:
+            self.outcome.facts["columns"] = [
+                {
+                    "name": part,
+                    "known": len(own.owner),
+                    **{metric: _known(own.value(metric)) for metric in target.reported},
+                }
+                for part, own in ((part, outcomes.column(at)) for at, part in enumerate(target.parts))
+            ]
+
     def _keep(self, embedding: NDArray[np.float32]) -> None:
         """Keep the winner's test embedding for the report's map."""
         labels = self.context.data.truth.strata[self.context.rows(TEST, labelled=True)]
         path = self.context.folder.artifacts / "test.npz"
         replace_file(path, lambda file: np.savez(file, winner=embedding.astype(np.float16), labels=labels))
+
+
+def _known(value: float) -> float | None:
+    """A value, or None where it is not defined, which JSON cannot say."""
+    return round(value, 5) if math.isfinite(value) else None

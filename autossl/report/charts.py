@@ -74,7 +74,7 @@ def intervals(name: str, found: Sequence[Interval], xlabel: str, zero: bool = Fa
         ax.set_yticks(range(len(found)), [one.name for one in found])
         ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel)
         ax.locator_params(axis="x", nbins=6)
-        return _svg(figure, name)
+        return svg_of(figure, name)
 
 
 def scores(rows: Sequence[dict[str, Any]], winner: int | None) -> str:
@@ -100,7 +100,7 @@ def scores(rows: Sequence[dict[str, Any]], winner: int | None) -> str:
         ax.set_yticks(range(len(methods)), methods)
         ax.set(ylim=(len(methods) - 0.5, -0.7), xlabel="aligned score ± standard error")
         _paradigms(ax, {r["paradigm"] for r in candidates})
-        return _svg(figure, "scores")
+        return svg_of(figure, "scores")
 
 
 def ladder(curves: Sequence[tuple[str, Sequence[float]]], rungs: Sequence[int]) -> str:
@@ -113,7 +113,7 @@ def ladder(curves: Sequence[tuple[str, Sequence[float]]], rungs: Sequence[int]) 
         ax.set_xticks(range(len(rungs)), [f"rung {i}\n{images:,} images" for i, images in enumerate(rungs)])
         ax.set(xlim=(-0.3, len(rungs) - 0.7), ylabel="aligned score")
         _paradigms(ax, {paradigm for paradigm, _ in curves})
-        return _svg(figure, "ladder")
+        return svg_of(figure, "ladder")
 
 
 def losses(curves: Sequence[tuple[str, str, NDArray[np.floating]]]) -> str:
@@ -132,7 +132,7 @@ def losses(curves: Sequence[tuple[str, str, NDArray[np.floating]]]) -> str:
         for ax in panels[len(curves) :]:
             ax.set_axis_off()
         figure.supxlabel("images seen", fontsize=9)
-        return _svg(figure, "losses")
+        return svg_of(figure, "losses")
 
 
 def _thinned(curve: NDArray[np.float64], most: int = 120) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ def label_curve(points: Sequence[dict[str, Any]], names: dict[str, str], metric:
         ax.minorticks_off()
         ax.set(xlabel="labels that the probe was fitted on", ylabel=f"{metric} on the test part")
         ax.legend(loc="lower right", fontsize=8.5)
-        return _svg(figure, "label-curve")
+        return svg_of(figure, "label-curve")
 
 
 def embedding_map(z: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str]) -> str:
@@ -180,7 +180,7 @@ def embedding_map(z: NDArray[np.floating], labels: NDArray[np.int64], classes: S
         for side in ("left", "bottom"):
             ax.spines[side].set_visible(False)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8.5, markerscale=1.6)
-        return _svg(figure, "map")
+        return svg_of(figure, "map")
 
 
 def _map(z: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -209,7 +209,7 @@ def _paradigms(ax: Axes, present: set[str]) -> None:
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), fontsize=8.5, borderpad=0)
 
 
-def _svg(figure: Figure, name: str) -> str:
+def svg_of(figure: Figure, name: str) -> str:
     """Inline SVG: no header, no addresses, ids of its own, the page's text colour and font."""
     out = io.StringIO()
     FigureCanvasSVG(figure)

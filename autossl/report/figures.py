@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES
+from autossl.proxies import Outcomes
 from autossl.record.journal import entries
-from autossl.report import charts
+from autossl.report import answers, charts
 from autossl.report.facts import Found
 from autossl.report.verdict import metric_name
 from autossl.trials.context import open_context
@@ -35,6 +36,7 @@ def figures(found: Found) -> dict[str, Drawn]:
         "scores": _score_figure,
         "ladder": _ladder_figure,
         "losses": _loss_figure,
+        "answers": _answer_figure,
         "labels": _label_figure,
         "map": _map_figure,
         "views": _view_figure,
@@ -134,6 +136,15 @@ def _whole(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = {point["name"] for point in points}
     at = {n: {p["name"] for p in points if p["labels"] == n} for n in {p["labels"] for p in points}}
     return [point for point in points if at[point["labels"]] == names]
+
+
+def _answer_figure(found: Found) -> Drawn:
+    path = found.folder.artifacts / "answers.npz"
+    if not found.target.figure or not path.is_file():
+        return Drawn()
+    with np.load(path, allow_pickle=False) as stored:
+        outcomes = Outcomes.loaded({name: stored[name] for name in stored if name != "entrant"})
+    return Drawn(answers.values(outcomes, found.data.get("columns", ())))
 
 
 def _map_figure(found: Found) -> Drawn:

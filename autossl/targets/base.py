@@ -45,6 +45,7 @@ class Target(ABC):
     metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first
     told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
+    figure: ClassVar[str] = ""  # what the report draws of answers: "values", or nothing of its own
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
 
     def __init__(self, about: Mapping[str, Any], metric: str = "auto") -> None:
@@ -110,6 +111,11 @@ class Judged(Target):
     def probe_seconds(self, labels: int, dim: int) -> float:
         """About what a probe on so many labels and its intervals cost on a common processor."""
         return 1.0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of columns that are told one by one as well, where answers have several."""
+        return ()
 
     @property
     def reported(self) -> tuple[str, ...]:

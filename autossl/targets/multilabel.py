@@ -70,6 +70,10 @@ class MultiLabel(Judged):
         """Findings and their logits."""
         return Outcomes.of(_marks(truth), np.asarray(raw, dtype=np.float32))
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.about["columns"])
+
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """How likely each finding is (balanced, not calibrated)."""
         likely = 1 / (1 + np.exp(-np.clip(raw.astype(np.float64), -50, 50)))

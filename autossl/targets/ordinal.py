@@ -30,6 +30,7 @@ class Ordinal(Judged):
         "knn": "knn_kappa", "spearman": "ridge_spearman", "rankme": "rankme", "participation": "participation"
     }  # fmt: skip
     headings: ClassVar = {"knn": "k-NN", "spearman": "ρ", "rankme": "RankMe"}
+    figure: ClassVar = "values"
     probe_words: ClassVar = "ridge regression on the grades"
 
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:

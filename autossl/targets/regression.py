@@ -29,6 +29,7 @@ class Regression(Judged):
         "knn": "knn_r2", "spearman": "ridge_spearman", "rankme": "rankme", "participation": "participation"
     }  # fmt: skip
     headings: ClassVar = {"knn": "k-NN", "spearman": "ρ", "rankme": "RankMe"}
+    figure: ClassVar = "values"
     probe_words: ClassVar = "ridge regression"
 
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
@@ -48,6 +49,10 @@ class Regression(Judged):
     def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Regressor:
         """Ridge regression, each column's penalty chosen on folds of whole patients."""
         return Regressor.of(*ridge_weights(seen.pooled, _values(truth), groups, self.task), _values(truth))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.about["columns"])
 
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """The value of each column."""
