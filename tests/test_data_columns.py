@@ -52,6 +52,7 @@ def test_labels_of_an_archive_with_a_second_axis(tmp_path: Path, kind: Any) -> N
     np.savez(tmp_path / "set.npz", images=noise(2, 12, 12), labels=labels)
     said = ("False", "True") if kind == np.bool_ else ("0", "1")
     found = columns_of(tmp_path / "set.npz")
+    assert found is not None
     assert found == {str(at): [said[int(value)] for value in labels[:, at]] for at in range(3)}
     assert columns_of(tmp_path / "set.npz", label_column="2,0") == {"2": found["2"], "0": found["0"]}
 
@@ -66,6 +67,7 @@ def test_the_layout_of_chestmnist(tmp_path: Path) -> None:
     found = columns_of(tmp_path / "chest.npz")
     assert found is not None
     whole = np.concatenate(list(parts.values()))
+    assert found is not None
     assert found == {str(at): [str(value) for value in whole[:, at]] for at in range(14)}
     with pytest.raises(UserError, match=r"found 14 columns of labels in .*chest.npz; several labels"):
         open_data(tmp_path / "chest.npz")

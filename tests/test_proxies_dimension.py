@@ -87,7 +87,8 @@ def test_the_growth_of_the_tree_is_fitted_as_said() -> None:
     rng = np.random.default_rng([5, 200])
     orders = [rng.permutation(200) for _ in range(8)]
     heights = [
-        np.mean([np.log(minimum_spanning_tree(cdist(rows[o[:s]], rows[o[:s]])).sum()) for o in orders]) for s in sizes
+        float(np.mean([float(np.log(minimum_spanning_tree(cdist(rows[o[:s]], rows[o[:s]])).sum())) for o in orders]))
+        for s in sizes
     ]
     slope = np.polyfit(np.log(sizes), heights, 1)[0]
     assert mst_dimension(z, seed=5) == pytest.approx(1 / (1 - slope), rel=1e-5)

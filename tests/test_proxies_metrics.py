@@ -167,7 +167,7 @@ def test_a_mean_over_samples_is_drawn_by_patient() -> None:
     values[::7] = np.nan
     drawn = bootstrap_mean(values, groups, draws=70, seed=4)
     picks = np.random.default_rng([4, 64]).integers(0, 9, (6, 9), dtype=np.int32)
-    expected = [np.nanmean(np.concatenate([values[groups == p] for p in picked])) for picked in picks]
+    expected = [float(np.nanmean(np.concatenate([values[groups == p] for p in picked]))) for picked in picks]
     np.testing.assert_allclose(drawn[64:], expected)
     assert np.isnan(bootstrap_mean([np.nan, np.nan], draws=2)).all()
     with pytest.raises(ValueError, match="values must be a vector"):

@@ -101,7 +101,7 @@ def test_lidar_of_images_that_coincide_is_zero() -> None:
 def test_alignment_follows_its_definition(n: int, q: int, d: int, seed: int, power: float, dtype: type) -> None:
     z = views(n, q, d, seed, dtype=dtype)
     z[0, 0] = 0  # a row without direction
-    gaps = [np.linalg.norm(a - b) ** power for image in unit(z) for a, b in combinations(image, 2)]
+    gaps = [float(np.linalg.norm(a - b)) ** power for image in unit(z) for a, b in combinations(image, 2)]
     assert alignment(z, power) == pytest.approx(np.mean(gaps), rel=1e-4, abs=1e-6)
     assert 0 <= alignment(z, power) <= 2**power + 1e-4
 

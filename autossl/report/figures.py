@@ -60,7 +60,7 @@ def _test_figure(study: Found) -> Drawn:
         return Drawn(missing=f"No intervals are drawn: {few}.")
     metric = test["metric"]
     dots = [
-        charts.Interval(NAMES.get(name, name), found[metric], *_ends(found, metric), colour=_colour(name))
+        charts.Interval(str(NAMES.get(name, name)), found[metric], *_ends(found, metric), colour=_colour(name))
         for name, found in test["entrants"].items()
     ]
     return Drawn(charts.intervals("test", dots, f"{metric_name(test)} on the test part, 95 % interval"))

@@ -109,7 +109,7 @@ class Truth(ABC):
         """What cells of the data say, and what is to be said of it; UserError where they are no such labels."""
 
     @abstractmethod
-    def matched(self, other: Self, place: str) -> Self:
+    def matched(self, other: "Truth", place: str) -> Self:
         """`other`, of new images at `place`, in the terms of this truth; UserError for what it does not know."""
 
     @abstractmethod

@@ -63,7 +63,8 @@ class Indexed(Truth):
     def nothing(cls, n: int, about: Mapping[str, Any] | None = None) -> Self:
         return cls(np.full(n, -1, dtype=np.int64), tuple((about or {}).get(cls.key, ())))
 
-    def matched(self, other: Self, place: str) -> Self:
+    def matched(self, other: Truth, place: str) -> Self:
+        assert isinstance(other, type(self)), "another form"
         index = {canonical(name): at for at, name in enumerate(self.classes)}
         index |= {name: at for at, name in enumerate(self.classes)}
         strange = [name for name in other.classes if name not in index]

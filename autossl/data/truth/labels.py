@@ -109,7 +109,8 @@ class Labels(Truth):
         rarest = np.argsort((marks == 1).sum(0), kind="stable")
         return cls(marks, names, tuple(rarest.tolist())), notes
 
-    def matched(self, other: Self, place: str) -> Self:
+    def matched(self, other: Truth, place: str) -> Self:
+        assert isinstance(other, type(self)), "another form"
         strange = [name for name in other.called if name not in self.called]
         if strange and set(self.called) <= set(other.called):
             there = other.marks[:, [other.called.index(name) for name in strange]] == 1

@@ -83,7 +83,8 @@ class Nothing(Truth):
     def find(cls, cells: Cells) -> tuple[Self, tuple[str, ...]]:
         return cls(len(next(iter(cells.columns.values())))), ()
 
-    def matched(self, other: Self, place: str) -> Self:
+    def matched(self, other: Truth, place: str) -> Self:
+        assert isinstance(other, type(self)), "another form"
         return other
 
     def check(self, samples: Samples) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from autossl.data.parts import PROBE, SELECTION, TEST
 from autossl.data.truth.base import Bools, Cells, Ints, Samples, Truth
+from autossl.data.truth.figures import FIGURE, numbers
 from autossl.data.truth.naming import LABEL, aligned
-from autossl.data.truth.numbers import FIGURE, numbers
 from autossl.data.truth.ranges import Floats, Ranges
 from autossl.data.truth.spelling import Column
 from autossl.errors import UserError
@@ -107,7 +107,8 @@ class Values(Truth):
         values, notes = numbers(cells)
         return cls(values, tuple(cells.columns), Ranges.cut(values)), notes
 
-    def matched(self, other: Self, place: str) -> Self:
+    def matched(self, other: Truth, place: str) -> Self:
+        assert isinstance(other, type(self)), "another form"
         return self._with(other.values[:, aligned(self.called, other.called, place)])
 
     def check(self, samples: Samples) -> None:

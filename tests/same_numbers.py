@@ -1,8 +1,8 @@
 """The numbers of two small studies, kept so that a change that should change nothing can show it.
 
-`python -m tests.numbers` runs them (some two minutes) and says what differs, to the last digit, from
-tests/fixtures/numbers.json, which holds for one kind of machine. With --write it writes that file anew; a commit that
-does so says why.
+`python -m tests.same_numbers` runs them (some two minutes) and says what differs, to the last digit, from
+tests/fixtures/same_numbers.json, which holds for one kind of machine. With --write it writes that file anew; a
+commit that does so says why.
 """
 
 import json
@@ -20,7 +20,7 @@ import autossl
 from autossl.study import Study
 from tests.pretext_toys import blobs
 
-FIXTURE = Path(__file__).parent / "fixtures" / "numbers.json"
+FIXTURE = Path(__file__).parent / "fixtures" / "same_numbers.json"
 SETTINGS = {
     "time_limit": None, "max_candidates": 4, "workers": 1, "seed": 3, "device": "cpu"
 }  # fmt: skip
