@@ -1,6 +1,11 @@
 """Settings that every test shares."""
 
+import os
 from pathlib import Path
+
+# before NumPy is imported, and for processes that tests start: threads of small products only wait for each other, and
+# with two workers on two cores that took more than half of some tests' time
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

@@ -27,6 +27,7 @@ class Setting(NamedTuple):
     steps: int = 60
     lr: float = 2e-3
     own: dict[str, Any] = {}  # noqa: RUF012
+    batch: int = 64
 
 
 # letters: one object, upright, in a changing place and light; waves: the hidden part follows from the visible one;
@@ -61,12 +62,20 @@ SETTINGS = {
     "densecl": Setting("letters", "xray", steps=30),
     "pixpro": Setting("waves", "steady", steps=30, lr=4e-3, own={"teacher_rate": 0.05}),
     "vicregl": Setting("letters", "xray", steps=24),
-    "mae": Setting("waves", "steady", steps=80, own={"depth": 1}),
-    "ibot": Setting("letters", "xray", steps=80, lr=1e-3, own={"teacher_rate": 0.05}),
-    "ijepa": Setting("waves", "steady", steps=24, lr=4e-3, own={"teacher_rate": 0.05}),
+    "mae": Setting("waves", "steady", steps=50, lr=4e-3, own={"depth": 1, "width": 48}),
+    "ibot": Setting(
+        "letters",
+        "xray",
+        steps=40,
+        own={"teacher_rate": 0.05, "hidden": 128, "bottleneck": 32, "prototypes": 64},
+        batch=32,
+    ),
+    "ijepa": Setting(
+        "waves", "steady", steps=24, lr=4e-3, own={"teacher_rate": 0.05, "width": 32, "depth": 1}, batch=32
+    ),
     "spark": Setting("waves", "steady", steps=60, lr=6e-3),
     "patient_positives": Setting("letters", "xray", steps=24),
-    "relative_location": Setting("letters", "xray", steps=110, lr=4e-3),
+    "relative_location": Setting("letters", "xray", steps=110, lr=4e-3, batch=32),
     "glcl": Setting("letters", "xray", steps=16),
     "noise2void": Setting("waves", "steady", steps=20),
     "stain_separation": Setting("stains", "steady", steps=20),
@@ -115,7 +124,7 @@ def trained(name: str, seed: int) -> tuple[float, list[float]]:
     shown = views.standardise(images.mean(1, keepdim=True).expand_as(images))  # a colour would tell the class
     before = score(encoder, shown, y)
     channels_last(method, 2)
-    losses = train(method.train(), images, steps=setting.steps, batch=64, lr=setting.lr, seed=seed)
+    losses = train(method.train(), images, steps=setting.steps, batch=setting.batch, lr=setting.lr, seed=seed)
     return score(encoder, shown, y) - before, losses
 
 

@@ -1,5 +1,6 @@
 """The choice between a probe on the frozen encoder and fine-tuning, measured on real images of a small study."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,20 @@ import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
 from autossl.finish import adapt as adaptation
+from autossl.finish import baselines
 from autossl.finish.adapt import adapt
 from autossl.finish.baselines import untrained
 from autossl.targets import Readout, Seen
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_runs_on_labels() -> Iterator[None]:
+    """A fifth of the usual passes: still enough for a fine-tune that is worth its choice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "LABEL_PASSES", 8)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def textures() -> tuple[np.ndarray, np.ndarray]:
     along = row * np.cos(angle)[:, None, None] + column * np.sin(angle)[:, None, None]
     x = 127 + 50 * np.sin(along + rng.uniform(0, 6, (240, 1, 1))) + rng.normal(0, 50, (240, 16, 16))
     return np.clip(x, 0, 255).astype(np.uint8), y
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_runs_on_labels() -> Iterator[None]:
+    """What training on labels reaches is not looked at here; 40 passes were most of these studies' time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "LABEL_PASSES", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
