@@ -13,6 +13,8 @@ from autossl.views.presets import modalities, preset
 from tests.pretext_toys import fitting
 
 SPACE = read_space()
+# images; 24 orders take longer than the rest, and the losses of others are noisy for how fast they fall
+LONGER = {"jigsaw": 3200, "hybrid": 960, "patient_positives": 960, "voco": 960, "wmse": 960}
 PRIORS = [(name, index) for name, table in SPACE.items() for index in range(len(table.priors))]
 
 
@@ -62,10 +64,10 @@ def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int, channels:
 @pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 2 in cls.dims])  # waves have no depth
 def test_same_seed_same_loss_and_it_falls(name: str) -> None:
     first, second = make_run(name, 0), make_run(name, 0)
-    assert next(train(first, [3200 if name == "jigsaw" else 960]))  # 24 orders take longer than the rest
-    assert next(train(second, [320]))
+    assert next(train(first, [LONGER.get(name, 640)]))
+    assert next(train(second, [160]))
     losses = [loss for _, loss in first.losses]
-    assert losses[:10] == [loss for _, loss in second.losses]
+    assert losses[:5] == [loss for _, loss in second.losses]
     assert np.mean(losses[-8:]) < np.mean(losses[:4])
 
 
