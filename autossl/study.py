@@ -21,6 +21,8 @@ from autossl.record.journal import entries, read_study
 from autossl.report import leaderboard
 from autossl.report.page import write_report
 from autossl.report.verdict import noisy, remarks
+from autossl.run.jobs import no_model
+from autossl.targets import target_class
 from autossl.trials.scheduler import CUT_OFF, best
 
 
@@ -97,6 +99,11 @@ class Study:
         return noisy(parts["probe"]["labels"], len(scored)) if parts else ""
 
     @property
+    def scored(self) -> str:
+        """What the scores of the leaderboard are."""
+        return target_class(str(self.config.get("task", "classification"))).scored
+
+    @property
     def best(self) -> Candidate | None:
         """The candidate that won, or leads so far by (rung, score); None before the first score."""
         rows = {row["candidate"]: row for row in self.leaderboard() if row["paradigm"] != "baseline"}
@@ -145,7 +152,7 @@ class Study:
     def predict(self, data: Any) -> dict[str, list[Any]]:
         """A table of the adapted model's answers, see `Model.predict`. UserError before there is one."""
         if not self.folder.model.is_dir():
-            raise UserError(f"a finished study was wanted, but {self.folder.root} has no model yet; see autossl status")
+            raise no_model(self.folder)
         return load_model(self.folder.model).predict(data)
 
     def export(self, path: str | Path, candidate: str = "best") -> Path:
@@ -161,21 +168,23 @@ class Study:
         one_of(*places).take("--candidate", candidate)
         source, target = places[candidate], Path(path_of(path, "the path to export to"))
         if not source.is_dir():
-            raise UserError(self._why_none(candidate))
+            raise self._why_none(candidate)
         check_folder(target, "the path to export to")
         with machine_faults():
             shutil.copytree(source, target, dirs_exist_ok=True)
         return target
 
-    def _why_none(self, candidate: str) -> str:
+    def _why_none(self, candidate: str) -> UserError:
         """Why an encoder that is asked for is not there, and what to do."""
         root, state = self.folder.root, self._state()
+        if self.result and "test" not in self.result:
+            return no_model(self.folder)
         if state.get("finished"):
-            return (
+            return UserError(
                 f"the network trained on the labels alone was wanted, found that it did not fit into the time of "
                 f"{root}; autossl resume {root} --time-limit +1h trains it"
             )
-        return (
+        return UserError(
             f"a finished study was wanted, found {root} unfinished (stage: {state.get('stage', 'starting')}), without "
             f"the {'encoder' if candidate == 'best' else 'network'} that --candidate {candidate} names; wait for its "
             f"end, end it early by autossl stop {root}, or go on with it by autossl resume {root}"

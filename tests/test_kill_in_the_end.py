@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 import autossl
 from autossl.finish import baselines
 from autossl.finish.finish import NOT_YET, Finish
+from autossl.finish.steps import Steps
 from autossl.record.folder import Folder, read_json, write_json
 from autossl.report.page import write_report
 from autossl.run.jobs import evaluate
@@ -91,7 +92,7 @@ def finish(folder: Folder, stage: str = "", step: int = 0, change: Callable[[Con
 
     context = open_context(folder)
     change(context)
-    Finish(context, lambda: 0.0, say, tick).run()
+    Finish(Steps(context, lambda: 0.0, say, tick)).run()
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from autossl.data import PROBE, SELECTION, TEST
 from autossl.errors import NoCandidate, UserError
 from autossl.finish import baselines
 from autossl.finish.finish import Finish
+from autossl.finish.steps import Steps
 from autossl.record.folder import Folder, read_json, read_toml, write_json, write_toml
 from autossl.report.page import write_report
 from autossl.run import begin
@@ -328,7 +329,7 @@ def test_a_stop_ends_each_step_and_the_best_so_far_is_tested_and_exported(
         if during in said[-1]:
             folder.stop.touch()
 
-    Finish(open_context(folder), lambda: 0.0, said.append, tick).run()
+    Finish(Steps(open_context(folder), lambda: 0.0, said.append, tick)).run()
     assert any(during in step for step in steps)
     stopped = Study(folder.root)
     assert stopped.result is not None

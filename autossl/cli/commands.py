@@ -126,7 +126,7 @@ def leaderboard(run: str, form: str | None) -> None:
     elif form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        Console().print(as_table(rows, note=study.caution))
+        Console().print(as_table(rows, note=study.caution, scored=study.scored))
 
 
 @main.command()

@@ -7,24 +7,20 @@ After a kill each training goes on from its checkpoint; the seconds that its ste
 """
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from autossl.finish import baselines
 from autossl.finish.adapt import Adapted, adapt
-from autossl.finish.anneal import encoder_of, hyperparameters_of, train_on
 from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
 from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant
-from autossl.model import export
+from autossl.finish.winner import train_winner
+from autossl.finish.written import described, read_again, write
 from autossl.model.entrants import TUNED
-from autossl.model.load import load
-from autossl.model.model import Meaning, Model
+from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
-from autossl.proxies import Difference, Outcomes
-from autossl.record.entries import Entry
+from autossl.proxies import Difference
 from autossl.targets import Readout
 from autossl.trials.context import PROBE, SELECTION, Context
 from autossl.trials.plan import Plan
@@ -65,18 +61,17 @@ def still_needed(context: Context) -> float | None:
 
 
 class Finish:
-    """Ends a study; `now` is its clock. Each step is written down, so that a resumed study goes on after it."""
+    """Ends a study with labels. Each step is written down, so that a resumed study goes on after it."""
 
-    def __init__(
-        self, context: Context, now: Callable[[], float], say: Callable[[str], None], tick: Callable[[], None]
-    ) -> None:
-        self.context, self.steps, self.say = context, Steps(context, now, say, tick), say
+    def __init__(self, steps: Steps) -> None:
+        self.context, self.steps, self.say = steps.context, steps, steps.say
 
     def run(self) -> None:
         """All steps in order."""
         supervised = self._supervised()
         best = select(self.steps)
-        encoder, final = self._final_training(best)
+        before = {"selection_before": best.selection[0]}
+        encoder, final = train_winner(self.steps, best.entry, before, self._judged)
         if not self.context.state("tested"):
             self._evaluate(best, encoder, final, supervised)
         leave_nothing(self.context)
@@ -86,7 +81,7 @@ class Finish:
         context, steps, folder = self.context, self.steps, self.context.folder.root / "baselines" / "supervised"
         done = context.state("supervised")
         if done is not None:
-            encoder, model = self._exported(folder)
+            encoder, model = read_again(context, folder)
             return baselines.Trained(encoder, _readout(model), **done)
         if not steps.begun("supervised"):
             steps.forget("supervised")  # of a baseline that was killed before the study was extended
@@ -97,38 +92,17 @@ class Finish:
         found = baselines.supervised(context, terms, settings_tried(context.plan, terms.seconds))
         if found is not None:
             facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
-            self._export(found.encoder, folder, {"supervised": facts}, found.head)
+            write(context, found.encoder, folder, {"supervised": facts}, found.head)
             context.remember(supervised=facts)
             if found.selection is not None:
                 context.study.set_user_attr("baseline supervised, selection part", round(found.selection, 4))
         steps.forget("supervised")
         return found
 
-    def _final_training(self, best: Finalist) -> tuple[Encoder, dict[str, Any]]:
-        """Train the winner on with a falling rate; keep that unless its selection score clearly fell."""
-        context, steps, entry = self.context, self.steps, best.entry
-        done = context.state("final")
-        if done is not None:
-            return self._exported(context.folder.encoder)[0], done
-        encoder = encoder_of(context, entry, steps.late)
-        self._export(encoder, context.folder.encoder, {"stage": "before the final training"})
-        path = steps.checkpoint(f"final-{best.name}")
-        why = "a stop was asked for" if steps.stopped else "no time"
-        final: dict[str, Any] = {"kept": False, "why": why, "selection_before": best.selection[0]}
-        if path.is_file() or steps.left("final training") != 0:
-            before = selection_outcomes(context, encoder)
-            self.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
-            trained, facts = train_on(context, entry, steps.terms("final training", path))
-            final = {**self._judged(before, selection_outcomes(context, trained)), **facts}
-            encoder = trained if final["kept"] else encoder
-            self._export(encoder, context.folder.encoder, {"stage": "after the final training"})
-        context.remember(final=final)
-        steps.forget("final")
-        return encoder, final
-
-    def _judged(self, before: Outcomes, after: Outcomes) -> dict[str, Any]:
+    def _judged(self, encoder: Encoder, trained: Encoder) -> dict[str, Any]:
         """Whether the final training is kept, by what the selection part says before and after it."""
         context, rows = self.context, self.context.rows(SELECTION, labelled=True)
+        before, after = (selection_outcomes(context, found) for found in (encoder, trained))
         metric, text = context.target.metric, context.target.measure.text
         gap = after.minus(before, metric, context.groups(rows), draws=400)
         kept = not clearly_fell(gap)
@@ -155,7 +129,7 @@ class Finish:
             test.curve(entrants, lambda: self.steps.left("label curve") == 0)
         facts = test.outcome.facts
         result = {
-            "candidate": self._described(winner.entry),
+            "candidate": described(context, winner.entry),
             "selection": list(winner.selection),
             "final_training": final,
             "adaptation": adapted.facts,
@@ -165,8 +139,8 @@ class Finish:
             "tests": context.state("tests"),
             "stopped": self.steps.stopped,
         }
-        self._export(encoder, context.folder.encoder, result)
-        self._export(adapted.encoder, context.folder.model, result, adapted.head)
+        write(context, encoder, context.folder.encoder, result)
+        write(context, adapted.encoder, context.folder.model, result, adapted.head)
         context.remember(result=result, tested=True)
         if supervised is not None:
             value = facts["entrants"]["supervised"][context.target.metric]
@@ -176,7 +150,7 @@ class Finish:
         """The encoder and head for the target, adapted here or in an earlier run."""
         context, steps, done = self.context, self.steps, self.context.state("adapted")
         if done is not None and done["tuned"]:
-            tuned, model = self._exported(context.folder.model)
+            tuned, model = read_again(context, context.folder.model)
             return Adapted(tuned, _readout(model), **done)
         if done is not None:
             return Adapted(encoder, head, **done)
@@ -184,7 +158,7 @@ class Finish:
             steps.forget("finetune")  # of a winner before the study was extended
         adapted = adapt(context, encoder, head, steps.terms("finetune", steps.checkpoint("finetune")), self.say)
         if adapted.tuned:
-            self._export(adapted.encoder, context.folder.model, {"stage": "before its test"}, adapted.head)
+            write(context, adapted.encoder, context.folder.model, {"stage": "before its test"}, adapted.head)
         context.remember(adapted={"tuned": adapted.tuned, "facts": adapted.facts})
         steps.forget("finetune")
         return adapted
@@ -201,31 +175,6 @@ class Finish:
             entrants.append(Entrant("supervised", supervised.encoder, supervised.head))
             entrants.append(Entrant("supervised, frozen", supervised.encoder))
         return entrants
-
-    def _described(self, entry: Entry) -> dict[str, Any]:
-        _, hyperparameters = hyperparameters_of(self.context, entry)
-        return {
-            "number": entry.candidate,
-            "method": entry.method,
-            "paradigm": entry.paradigm,
-            "rung": entry.rung,
-            "hyperparameters": hyperparameters,
-            "aligned_score": entry.score,
-            "se": entry.se,
-        }
-
-    def _export(self, encoder: Encoder, path: Path, facts: dict[str, Any], head: Readout | None = None) -> None:
-        context = self.context
-        truth = context.data.truth
-        meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
-        export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts))
-
-    def _exported(self, path: Path) -> tuple[Encoder, Model]:
-        """An encoder that was exported, in the very form that it had before, and as it was read."""
-        model, encoder = load(path), self.context.new_encoder(0)
-        encoder.load_state_dict(model.encoder.state_dict())
-        encoder.low_precision = False
-        return encoder.eval(), model
 
 
 def _readout(model: Model) -> Readout:

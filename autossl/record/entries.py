@@ -23,6 +23,8 @@ class Entry:
     prior_index: int | None = None  # which prior configuration of its method; None: drawn by TPE
     checkpoint: str | None = None
     reason: str = ""  # why it failed: nan, collapsed, out of memory, lost, double, out of time
+    ranked: bool = True  # whether its score tells it from others; else it counts as good as any that took no shortcut
+    shortcut: bool = False  # its pretext task was solved suspiciously early
 
     @property
     def live(self) -> bool:
@@ -31,5 +33,7 @@ class Entry:
 
     @property
     def value(self) -> float:
-        """The score of a scored entry; minus infinity otherwise."""
-        return -math.inf if self.score is None or self.state != "scored" else self.score
+        """By which entries are put in order: the score, where it ranks; minus infinity of what is not scored."""
+        if self.score is None or self.state != "scored":
+            return -math.inf
+        return self.score if self.ranked else -float(self.shortcut)

@@ -168,6 +168,8 @@ def _entry(trial: FrozenTrial, attrs: dict[str, Any]) -> Entry:
         prior_index=attrs.get("prior_index"),
         checkpoint=attrs.get("checkpoint"),
         reason=str(attrs.get("reason", "")),
+        ranked=bool(attrs.get("ranked", True)),
+        shortcut=bool(attrs.get("shortcut")),
     )
 
 

@@ -17,19 +17,23 @@ from rich.text import Text
 from autossl.errors.machine import open_own, writable
 from autossl.errors.printable import OneLine
 from autossl.record.clock import in_words
-from autossl.report.leaderboard import as_table
+from autossl.report.leaderboard import SCORED, as_table
 
 EVERY = 2.0  # seconds between looks at the leaderboard; the bar moves by itself every second
 log = logging.getLogger("autossl")
 
 
 class Display:
-    """Shows how a study goes. `facts` is asked for the leaderboard rows, at most every few seconds."""
+    """Shows how a study goes. `facts` is asked for the leaderboard rows, at most every few seconds.
+
+    `scored` is what their scores are called.
+    """
 
     def __init__(self, file: Path, limit: float | None, now: Callable[[], float], quiet: bool = False) -> None:
         self.limit, self.now = limit, now
         self.stage, self.done, self.rows, self.asked = "starting", "", list[dict[str, Any]](), 0.0
         self.facts: Callable[[], list[dict[str, Any]]] = list
+        self.scored = SCORED
         self.console = Console(stderr=True, quiet=quiet)
         self.live: Live | None = None
         if self.console.is_terminal:  # drawn by a thread of its own, so that the bar moves through every long stage
@@ -84,7 +88,7 @@ class Display:
             return head
         rungs = sorted({r["rung"] for r in self.rows if r["rung"] is not None})
         counts = "  ".join(f"rung {k}: {sum(r['rung'] == k for r in self.rows)}" for k in rungs)
-        return Group(head, Text(counts, style="dim"), as_table(self.rows, most=5))
+        return Group(head, Text(counts, style="dim"), as_table(self.rows, most=5, scored=self.scored))
 
 
 class _Lines(logging.StreamHandler[Any]):

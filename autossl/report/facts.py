@@ -37,7 +37,7 @@ class Found(NamedTuple):
     def measured(self) -> str:
         """The name of the study's metric."""
         metric = str(self.config.get("metric", "auto"))
-        return metric if metric in self.target.metrics else self.target.metrics[0]
+        return metric if metric in self.target.metrics else next(iter(self.target.metrics), "")
 
     @property
     def headings(self) -> Mapping[str, str]:

@@ -53,7 +53,7 @@ def _guarded(name: str, draw: Callable[[Found], Drawn], found: Found) -> Drawn:
 
 
 def _test_figure(study: Found) -> Drawn:
-    if not study.result:
+    if not study.result or "test" not in study.result:
         return Drawn(missing="Nothing has been tested yet.")
     test = study.result["test"]
     if few := test.get("few"):
@@ -76,7 +76,7 @@ def _colour(name: str) -> str:
 
 
 def _difference_figure(found: Found) -> Drawn:
-    if not found.result:
+    if not found.result or "test" not in found.result:
         return Drawn()
     test = found.result["test"]
     if "few" in test:
@@ -88,6 +88,8 @@ def _difference_figure(found: Found) -> Drawn:
 
 
 def _score_figure(found: Found) -> Drawn:
+    if not found.target.ranks:
+        return Drawn(missing="No scores are drawn: without labels none ranks.")
     if not any(row["paradigm"] != "baseline" for row in found.rows):
         return Drawn(missing="No candidate has been scored yet.")
     return Drawn(charts.scores(found.rows, found.winner))
@@ -123,10 +125,10 @@ def _loss_figure(found: Found) -> Drawn:
 
 
 def _label_figure(found: Found) -> Drawn:
-    points = _whole(found.result["test"].get("label_curve", [])) if found.result else []
-    if not found.result or not points:
+    test = (found.result or {}).get("test", {})
+    points = _whole(test.get("label_curve", []))
+    if not points:
         return Drawn(missing="The label curve was not drawn: there was no time, or there are too few labels.")
-    test = found.result["test"]
     scratch = test["entrants"].get("supervised", {}).get(test["metric"])
     return Drawn(charts.label_curve(points, NAMES, metric_name(test), scratch))
 

@@ -20,6 +20,7 @@ from autossl.trials.space import METHOD
 
 FIRST, LAST = ("candidate", "method", "paradigm", "rung", "score", "se"), ("seconds", "shortcut", "hyperparameters")
 HEADINGS = {key: heading for target in TARGETS.values() for key, heading in target.headings.items()}
+SCORED = "aligned score"
 
 
 def rows(
@@ -80,19 +81,21 @@ def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
     return [f"shortcut? candidate {r['candidate']} ({r['method']}): {r['shortcut']}" for r in found if r["shortcut"]]
 
 
-def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None = None, note: str = "") -> Table:
-    """The rows as a table for a terminal, with a note below; it fits into 80 columns."""
+def as_table(
+    found: Sequence[dict[str, Any]], title: str = "", most: int | None = None, note: str = "", scored: str = SCORED
+) -> Table:
+    """The rows as a table for a terminal, with a note below; it fits into 80 columns. `scored`: what a score is."""
     caption = Text("\n".join([*map(one_line, shortcuts(found[:most])), *([note] if note else [])]))
     table = Table(
         title=title or None, title_justify="left", header_style="bold", caption=caption or None, caption_justify="left",
         box=SIMPLE_HEAD, padding=0, pad_edge=False,
     )  # fmt: skip
     shown = {key: heading for key, heading in HEADINGS.items() if found and key in found[0]}
-    for name in ("", "method", "paradigm", "rung", "aligned score", *shown.values(), "s"):
+    for name in ("", "method", "paradigm", "rung", scored, *shown.values(), "s"):
         words = name in ("method", "paradigm")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for row in found[:most]:
-        score = "" if row["score"] is None else f"{_short(row['score'])} ± {_short(row['se'] or 0.0)}"
+        score = with_error(row["score"], row["se"])
         side = [_short(row[name]) for name in shown]
         rung = "" if row["rung"] is None else str(row["rung"])
         number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
@@ -103,7 +106,12 @@ def as_table(found: Sequence[dict[str, Any]], title: str = "", most: int | None 
     return table
 
 
+def with_error(score: float | None, se: float | None) -> str:
+    """A score with its standard error, where it has one: .812 ± .010."""
+    return f"{_short(score)} ± {_short(se)}" if se else _short(score)
+
+
 def _short(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}".removeprefix("0") if abs(value) < 2 else f"{value:.0f}"
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 2 else f"{value:.0f}"

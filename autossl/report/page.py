@@ -53,17 +53,21 @@ def _facts(found: Found) -> dict[str, Any]:
     from autossl.report.figures import figures  # here, because a search needs matplotlib only at its end
 
     result, plan = found.result, found.state.get("plan") or {}
+    test = (result or {}).get("test")
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
         "verdict": verdict(result, found.config) if result else _so_far(found),
         "remarks": remarks(result) if result else [],
         "caution": _caution(found),
         "detectable": _detectable(found),
-        "metric": metric_name(result["test"]) if result else "",
-        "measure": measure(result["test"]) if result else None,
-        "measures": measures(result["test"]) if result else [],
+        "test": test,
+        "metric": metric_name(test) if test else "",
+        "measure": measure(test) if test else None,
+        "measures": measures(test) if test else [],
         "probe": result.get("probe", "a logistic probe") if result else "",
         "headings": found.headings,
+        "ranks": found.target.ranks,
+        "scored": found.target.scored,
         "found": found,
         "settings": _without_folders(found.config),
         "name": found.data.get("name") or found.config.get("study_name") or found.folder.root.name,
@@ -110,6 +114,8 @@ def _so_far(found: Found) -> Verdict:
         ended = [t for t in found.trials if t.state == TrialState.FAIL]
         why = f"all {len(ended)} trials so far failed" if ended else "no candidate has been scored"
         return Verdict("none", f"No answer yet: {why} (stage: {stage}).")
+    if not found.target.ranks:
+        return Verdict("none", f"No answer yet: nothing is trained on so far (stage: {stage}).")
     base = (found.state.get("baselines") or {}).get("untrained")
     text = METRICS[found.measured].text
     beside = f", the untrained encoder {text(base['score'])}" if base else ""

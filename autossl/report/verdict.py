@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from autossl.errors.printable import joined
 from autossl.model.entrants import BASELINES, NAMES, TUNED, measure
 from autossl.proxies import Metric
+from autossl.report import unverified
 
 EXPORT = "autossl export RUN PATH --candidate supervised"
-FEW_LABELS = 100  # labels of the probe part below which the order of candidates is mostly noise
 BLUNT = 0.2  # a difference that a test should be able to show
 CARRIED, SURE = 0.05, 2.0  # how far, in score and in standard errors, a test may fall below the search's score
 NORMAL = 1.96  # standard errors from the middle of a 95 % interval to its ends
@@ -31,6 +31,8 @@ def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
 
     What is judged is what `model/` holds: the fine-tuned winner where it was fine-tuned.
     """
+    if "test" not in result:
+        return Verdict("none", unverified.first_line(result))
     test = result["test"]
     if few := test.get("few"):
         return Verdict("unclear", _unmeasured(result, few))
@@ -77,7 +79,9 @@ def _unmeasured(result: dict[str, Any], few: str) -> str:
 
 
 def remarks(result: dict[str, Any]) -> list[str]:
-    """What has to be said beside the first line: a search score that the test does not bear out."""
+    """What has to be said beside the first line: a search score that the test does not bear out, or labels to make."""
+    if "test" not in result:
+        return [sentence for sentence in (unverified.others(result), unverified.advice(result["unit"])) if sentence]
     test, candidate = result["test"], result["candidate"]
     found, metric, text = test["entrants"].get("winner"), test["metric"], measure(test).text
     score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
@@ -94,8 +98,11 @@ def remarks(result: dict[str, Any]) -> list[str]:
 
 
 def noisy(labels: int, candidates: int = 0) -> str:
-    """What the order of candidates is worth with so many labels in the probe part; empty where it says something."""
-    if labels >= FEW_LABELS:
+    """What the order of candidates is worth with so many labels in the probe part; empty where it says something.
+
+    Without labels it is no order.
+    """
+    if labels == 0 or labels >= unverified.RANKED:
         return ""
     best = f"the best of {candidates}" if candidates > 1 else "the best of many"
     return f"with {labels} labels the ranking of candidates is mostly noise: the leader's score is {best} and too high"

@@ -13,6 +13,8 @@ from autossl.errors import UserError
 from autossl.errors.keywords import DURATION
 from autossl.finish import baselines
 from autossl.finish.finish import NOT_YET, Finish, none_scored, still_needed
+from autossl.finish.steps import Steps
+from autossl.finish.unverified import end_unverified
 from autossl.nn.encoder import dims_of
 from autossl.proxies import warm_up
 from autossl.record.clock import Clock, in_words, seconds
@@ -141,7 +143,9 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecas
     """Go through the stages that are not done yet."""
     mend(folder)
     context = open_context(folder)
-    run.display.facts = lambda: rows(context.study.get_trials(deepcopy=False), read_json(folder.state))
+    task = context.target.task
+    run.display.facts = lambda: rows(context.study.get_trials(deepcopy=False), read_json(folder.state), task)
+    run.display.scored = context.target.scored
     say = _sayer(context, run)
     if context.state("finished") and not extended:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
@@ -157,7 +161,11 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecas
     if not any(e.state == "scored" for e in _entries(context)):
         write_report(folder, folder.report)
         raise none_scored(context)
-    Finish(context, run.clock.now, say, run.display.tick).run()
+    steps = Steps(context, run.clock.now, say, run.display.tick)
+    if isinstance(context.target, Judged):
+        Finish(steps).run()
+    else:
+        end_unverified(steps)
     _report(folder, say)
 
 
@@ -182,7 +190,7 @@ def _plan(
     """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
     if context.state("baselines") is None:
         say("scoring the untrained encoder")
-        context.remember(baselines=_baselines(context))
+        context.remember(baselines=baselines.scored(context))
     if context.state("costs") is None:
         say("measuring what things cost here")
         context.remember(costs=asdict(_costs(context, run.limit, forecast)))
@@ -234,8 +242,6 @@ def _counts(context: Context) -> Counts:
 
 def _detectable(context: Context) -> float | None:
     """What difference the labelled patients of the test part can show at all, in the study's metric."""
-    if not isinstance(context.target, Judged):
-        return None
     rows = context.rows(TEST, labelled=True)
     found = context.target.detectable(context.truth(rows), context.groups(rows))
     if found is None:
@@ -264,24 +270,6 @@ def _tell_plan(context: Context, plan: Plan) -> None:
     for name, value in facts.items():
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)
-
-
-def _baselines(context: Context) -> dict[str, Any]:
-    """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
-    encoders = {"untrained": baselines.untrained(context)}
-    if context.config.get("weights"):
-        encoders["weights"] = baselines.given(context)
-    found = {}
-    for name, encoder in encoders.items():
-        started = time.monotonic()
-        score = context.score(encoder)
-        seconds_used = round(time.monotonic() - started, 3)
-        found[name] = {"score": score.value, "se": score.se, **score.proxies, "seconds": seconds_used}
-        context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
-        log.info("%s encoder: %.3f ± %.3f", name, score.value, score.se)
-    if context.starts_from_weights and found["weights"]["score"] < found["untrained"]["score"]:
-        log.warning("the given weights score below no training at all here; with --start random candidates leave them")
-    return found
 
 
 def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:

@@ -106,7 +106,8 @@ def _forecast(source: Source, config: Mapping[str, Any], limit: float, seconds: 
     encoder = new_encoder(config, source.channels, device, UNTRAINED_SEED)
     speed = measure(encoder, source.channels, device, limit, seconds)
     counts = _counts(source, config.get("max_labels"))
-    score = _score_seconds(min(SCORED, round((1 - SELECTED) * counts.labelled)), encoder.dim, speed)
+    scored = round((1 - SELECTED) * counts.labelled) if source.truth.looked_at else counts.pool
+    score = _score_seconds(min(SCORED, scored), encoder.dim, speed)
     target = target_class(config["task"])(source.truth.about, config["metric"])
     found = costs(config, speed, counts, score, encoder.dim, target)
     space, _ = served(read_space(config["space"]), frozenset(config["lacks"]))

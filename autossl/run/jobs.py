@@ -16,8 +16,9 @@ from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Model
 from autossl.record.clock import seconds
-from autossl.record.folder import check_folder, existing
+from autossl.record.folder import Folder, check_folder, existing, read_toml
 from autossl.record.journal import entries
+from autossl.targets import target_class
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
 from autossl.trials.scheduler import best, order
@@ -58,7 +59,7 @@ def evaluate(
     """
     folder = existing(run)
     if not folder.model.is_dir():
-        raise UserError(f"a finished study was wanted, but {run} has no model yet; see autossl status")
+        raise no_model(folder)
     context = open_context(folder)
     model, target = load(folder.model), context.judged
     warning: dict[str, str] = {}
@@ -85,6 +86,17 @@ def evaluate(
         **{name: round(outcomes.value(name), 4) for name in target.reported},
         "interval": {name: [round(end, 4) for end in ends] for name, ends in intervals.items()},
     }
+
+
+def no_model(folder: Folder) -> UserError:
+    """Why a study has no adapted model, and what to do."""
+    config = read_toml(folder.config)
+    if not target_class(str(config.get("task", "classification"))).metrics:
+        return UserError(
+            f"a study with labels was wanted, found one with --task {config['task']} in {folder.root}, which has an "
+            "encoder and no model; autossl embed asks that, and a search with labels makes a model"
+        )
+    return UserError(f"a finished study was wanted, but {folder.root} has no model yet; see autossl status")
 
 
 def _labelled(model: Model, known: Truth, data: str, **columns: str | None) -> Fresh:

@@ -103,7 +103,7 @@ class Asked:
 
     def check(self) -> None:
         """Refuse what can be refused before any file is opened; UserError."""
-        target_class(self.task)({}, self.metric)
+        target_class(self.task)({}, self.metric).adaptation(self.adaptation, 0)
         limit = self.limit
         check_limit(limit)
         if limit is None and self.max_candidates is None and self.plan is None:

@@ -8,8 +8,11 @@ from autossl.targets.ordinal import Ordinal
 from autossl.targets.readouts import Readout
 from autossl.targets.regression import Regression
 from autossl.targets.seen import Seen
+from autossl.targets.unlabelled import Unlabelled
 
-TARGETS: dict[str, type[Target]] = {target.task: target for target in (Classification, Regression, Ordinal, MultiLabel)}
+TARGETS: dict[str, type[Target]] = {
+    target.task: target for target in (Classification, Regression, Ordinal, MultiLabel, Unlabelled)
+}
 
 
 def target_class(task: str) -> type[Target]:

@@ -42,25 +42,47 @@ class Target(ABC):
 
     task: ClassVar[str]
     form: ClassVar[type[Truth]]
-    metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first
+    metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first; none without labels
     told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
     figure: ClassVar[str] = ""  # what the report draws of answers: "values", or nothing of its own
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
+    scored: ClassVar[str] = "aligned score"  # what the value of a score is called
+    ranks: ClassVar[bool] = True  # whether scores tell the better of two encoders; else the order of trying does
 
     def __init__(self, about: Mapping[str, Any], metric: str = "auto") -> None:
         if metric != "auto" and metric not in self.metrics:
             raise UserError(
-                f"a metric of {self.task} was wanted ({', '.join(self.metrics)} or auto), found --metric {metric!r}; "
-                "choose one of these"
+                f"a metric of {self.task} was wanted ({', '.join((*self.metrics, 'auto'))}), found --metric "
+                f"{metric!r}; choose one of these"
             )
         self.about = dict(about)
-        self.metric = self.metrics[0] if metric == "auto" else metric
+        self.metric = next(iter(self.metrics), "") if metric == "auto" else metric
 
     @property
     def measure(self) -> Metric:
         """The study's metric."""
         return METRICS[self.metric]
+
+    def line(self, score: Score) -> str:
+        """The value of a score as logs say it."""
+        return f"{score.value:.3f} ± {score.se:.3f}"
+
+    def detectable(self, truth: Truth, groups: Ints | None) -> float | None:
+        """The smallest difference in the study's metric that these labels can show; None where that is not known."""
+        return None
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """About what a probe on so many labels and its intervals cost on a common processor."""
+        return 0.0
+
+    def adaptation(self, wanted: str, labels: int) -> tuple[str, str]:
+        """How the encoder is adapted ("frozen", "finetune", or "auto" where it is to be measured) and why, in words."""
+        if wanted == "finetune":
+            raise UserError(
+                f"a task with labels was wanted, found --adaptation {wanted} with --task {self.task}; leave it out"
+            )
+        return "frozen", "there are no labels"
 
     @abstractmethod
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
@@ -97,20 +119,12 @@ class Judged(Target):
         """The best answer that looks at no image; None where every constant scores the same."""
         return None
 
-    def detectable(self, truth: Truth, groups: Ints | None) -> float | None:
-        """The smallest difference in the study's metric that these labels can show; None where that is not known."""
-        return None
-
     def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:
         """Why scores on these labels cannot be measured, in words; empty where they can.
 
         What is not there at all counts as well where it is `absent`.
         """
         return ""
-
-    def probe_seconds(self, labels: int, dim: int) -> float:
-        """About what a probe on so many labels and its intervals cost on a common processor."""
-        return 1.0
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ import torch
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.targets import Judged, Target
+from autossl.targets import Target
 from autossl.train.pool import VALUES
-from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs
+from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs, foremost
 from autossl.trials.space import VOLUMES_FOR
 
 FIRST = 2  # images of the first batch where they are large; each further size is four times as large
@@ -104,8 +104,8 @@ def costs(config: Mapping[str, Any], speed: Speed, counts: Counts, score: float,
         per_pass=speed.per_pass,
         score=score + 0.3,
         embed=speed.embed,
-        evaluate=target.probe_seconds(counts.labelled, dim) if isinstance(target, Judged) else 0.0,
-        supervised=1.3 * speed.per_pass,
+        evaluate=target.probe_seconds(counts.labelled, dim),
+        supervised=1.3 * speed.per_pass if counts.labelled else 0.0,
     )
 
 
@@ -113,22 +113,26 @@ def needs(
     config: Mapping[str, Any], priors: Mapping[str, int], dims: int, counts: Counts, found: Costs, target: Target
 ) -> Needs:
     """What the plan of a study with these settings must provide for; `priors` are counted by method."""
-    adaptation = "frozen"
-    if isinstance(target, Judged):
-        adaptation, _ = target.adaptation(config["adaptation"], counts.labelled)
+    adaptation, _ = target.adaptation(config["adaptation"], counts.labelled)
+    methods = tuple(
+        Method(name, METHODS[name].paradigm, priors[name], METHODS[name].passes) for name in config["methods"]
+    )
+    most = config.get("max_candidates")
+    if not target.ranks:
+        methods = foremost(methods)
+        most = min(len(methods), most or len(methods))
     return Needs(
         costs=found,
-        methods=tuple(
-            Method(name, METHODS[name].paradigm, priors[name], METHODS[name].passes) for name in config["methods"]
-        ),
+        methods=methods,
         pool=counts.pool,
         images=counts.labelled + counts.test,
         labelled=counts.labelled,
-        max_candidates=config.get("max_candidates"),
+        max_candidates=most,
         workers=config["workers"],
         baselines=3 if config.get("weights") else 2,
         finetune=adaptation != "frozen",
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
+        ranked=target.ranks,
     )
 
 

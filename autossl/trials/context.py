@@ -183,8 +183,11 @@ class Context:
 
     @cached_property
     def scored_rows(self) -> NDArray[np.int64]:
-        """The labelled images of the aligned score: whole patients, drawn once for all; of rare classes all."""
-        rows = self.rows(PROBE, labelled=True)
+        """The images that are scored, labelled ones where labels are looked at: whole patients, drawn once for all.
+
+        Of rare classes all.
+        """
+        rows = self.rows(PROBE, labelled=self.data.truth.looked_at)
         if len(rows) <= SCORED:
             return rows
         groups = self.data.groups[rows]

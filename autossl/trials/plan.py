@@ -10,14 +10,13 @@ from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
     AMBITIONS,
     ETA,
+    UNRANKED,
     Ambition,
     Ladder,
     Method,
     Needs,
     climb,
-    depth,
     ladder,
-    order,
     tried_first,
 )
 
@@ -26,6 +25,7 @@ PAUSE = 2.0  # seconds kept free at the very end
 WRONG = 3.0  # training and scoring may cost so many times their estimate: the least answer must still fit
 RESTART = 30.0  # seconds of another start-up, for a study that is refused and taken up with more time
 PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
+MOST_FINAL = {True: 0.45, False: 0.75}  # of the time before the end for the final training, where scores rank or not
 REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
 SUPERVISED_EPOCHS = 10  # one run of the supervised search should see the labels so often
 UNBOUNDED = "a bound of the search was wanted, found --time-limit none without --max-candidates; give one of the two"
@@ -58,6 +58,7 @@ class Plan:
     end_seconds: float = 0.0  # reserved for what follows the final training
     planned_away: tuple[str, ...] = ()  # sentences
     eta: int = ETA
+    ranked: bool = True  # whether scores rank candidates
 
     @property
     def search_until(self) -> float | None:
@@ -101,8 +102,8 @@ def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
     if most is None:
         raise UserError(UNBOUNDED)
     first = needs.step * round(min(max(needs.pool, needs.least), 16 * needs.least) / needs.step)
-    images = tuple(rungs) or climb(first, depth(most))
-    tried = order(needs.methods)[:most]
+    images = tuple(rungs) or climb(first, needs.rungs(most))
+    tried = needs.order(needs.methods, max(most, 4))[:most]
     return Plan(
         rungs=images,
         methods=tried,
@@ -111,8 +112,9 @@ def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
         max_candidates=most,
         candidates=most,
         supervised_runs=3,
-        finalists=min(2, most),
+        finalists=min(2, most) if needs.ranked else 1,
         final_images=3 * images[-1],
+        ranked=needs.ranked,
     )
 
 
@@ -180,7 +182,8 @@ def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
 
 
 def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
-    attempts = (_attempt(limit, now, needs, ambition, known) for ambition in AMBITIONS)
+    levels = AMBITIONS if needs.ranked else UNRANKED
+    attempts = (_attempt(limit, now, needs, ambition, known) for ambition in levels)
     return next((plan for plan in attempts if plan is not None), None)
 
 
@@ -207,12 +210,12 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     room = until["final training"] - now
     one = 2 * costs.score  # a finalist: embeds the scored images and the selection part
     least = needs.least * costs.supervised
-    final = min(ambition.final * limit, 0.45 * room)
+    final = min(ambition.final * limit, MOST_FINAL[needs.ranked] * room)
     supervised = max(ambition.supervised * limit, least)
     others = final + supervised + ambition.finalists * one + costs.export
     # the last segment is scored after its deadline, and one finalist is scored and exported even then
     until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
-    names = order(needs.table, ambition.candidates if ambition.candidates < 4 else None)
+    names = needs.order(needs.table, ambition.candidates)
     surely = needs.images_within((until["rescue"] - now) / WRONG, names[:PARADIGMS])
     found = _search(room, others, replace(needs, longest=int(surely)), ambition, names, known)
     if found is None or (surely < found[0].rungs[0] and not found[0].answered):
@@ -242,13 +245,14 @@ def _written(
         workers=needs.workers,
         supervised_seconds=supervised,
         supervised_least=needs.least * needs.costs.supervised,
-        supervised_runs=max(1, min(8, int(supervised / run))),
+        supervised_runs=max(1, min(8, int(supervised / run))) if run else 1,
         finalists=min(ambition.finalists, sized.candidates),
         finalist_seconds=2 * needs.costs.score,
         replicates=ambition.replicates,
         final_seconds=until["final training"] - until["replicate"],
         finetune_seconds=ambition.finetune * limit if needs.finetune else 0.0,
         end_seconds=limit - until["final training"],
+        ranked=needs.ranked,
     )
     return replace(plan, planned_away=_planned_away(plan))
 
@@ -283,6 +287,8 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
 
 def _planned_away(plan: Plan) -> tuple[str, ...]:
     """What the limit left no time for, in sentences."""
+    if not plan.ranked:
+        return ()
     rows = (
         (plan.replicates == 0, "New training seeds of the finalists did not fit: one seed stands behind each score."),
         (plan.finalists == 1, "A second finalist did not fit: the best candidate of the search is trained on."),

@@ -72,6 +72,7 @@ class Needs:
     finetune: bool = False
     longest: int | None = None  # images of the first rung at most, where time sets it
     least: int = MIN_RUNG  # images of the first rung at least; fewer of volumes
+    ranked: bool = True  # whether scores rank candidates; else few are tried, and as much as can be trains the first
 
     @property
     def step(self) -> int:
@@ -107,6 +108,16 @@ class Needs:
         """Mean seconds per image of these methods."""
         return sum(map(self.costs.image, names)) / len(names)
 
+    def order(self, rows: Sequence[Method], candidates: int) -> tuple[str, ...]:
+        """Names of these methods in the order of trying, with time for so many candidates."""
+        if self.ranked:
+            return order(rows, candidates if candidates < 4 else None)
+        return order(rows, cheapest=False)[:candidates]
+
+    def rungs(self, candidates: int) -> int:
+        """How many rungs so many candidates can fill."""
+        return depth(candidates) if self.ranked else 1
+
 
 class Ambition(NamedTuple):
     """One level of what a study hopes for; supervised, finetune and final are shares of the limit."""
@@ -130,6 +141,15 @@ AMBITIONS = (  # what goes first: replicates, second finalist, supervised search
     Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
     Ambition(1, 0, 0.00, 0.00, 0.00, 2),
 )
+
+
+UNRANKED = (  # the same where nothing tells the better of two: upper rungs would not either
+    Ambition(1, 0, 0.0, 0.0, 0.6, 8),
+    Ambition(1, 0, 0.0, 0.0, 0.6, 4),
+    Ambition(1, 0, 0.0, 0.0, 0.5, 2),
+    Ambition(1, 0, 0.0, 0.0, 0.0, 1),
+)
+SAME_PARADIGM = 2  # candidates of one paradigm at most where scores do not rank
 
 
 class Ladder(NamedTuple):
@@ -162,15 +182,24 @@ def climb(first: int, rungs: int) -> tuple[int, ...]:
     return tuple(first * ETA**k for k in range(rungs))
 
 
-def order(methods: Sequence[Method], paradigms: int | None = None) -> tuple[str, ...]:
-    """Names in the order of trying: one method of each paradigm first, the cheapest of them first, then the others.
+def foremost(methods: Sequence[Method]) -> tuple[Method, ...]:
+    """The first methods of each paradigm, with one prior each: all that is tried where scores do not rank."""
+    taken: list[Method] = []
+    for row in methods:
+        if sum(other.paradigm == row.paradigm for other in taken) < SAME_PARADIGM:
+            taken.append(row._replace(priors=1))
+    return tuple(taken)
+
+
+def order(methods: Sequence[Method], paradigms: int | None = None, cheapest: bool = True) -> tuple[str, ...]:
+    """Names in the order of trying: one method of each paradigm first, the `cheapest` of them first, then the others.
 
     With `paradigms` time is short: only the cheapest method of each of the so many cheapest paradigms.
     """
     leaders: dict[str, Method] = {}
     for row in methods if paradigms is None else sorted(methods, key=lambda row: row.per_image):
         leaders.setdefault(row.paradigm, row)
-    first = [row.name for row in sorted(leaders.values(), key=lambda row: row.per_image)]
+    first = [row.name for row in sorted(leaders.values(), key=lambda row: row.per_image if cheapest else 0)]
     if paradigms is not None:
         return tuple(first[:paradigms])
     return tuple(first + [row.name for row in methods if row.name not in first])
@@ -183,7 +212,7 @@ def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | N
     further candidate need fit.
     """
     most = needs.max_candidates or NUMBERS[0]
-    easiest = depth(1) if known is None else len(known.rungs)
+    easiest = needs.rungs(1) if known is None else len(known.rungs)
     if seconds <= 0 or _first(seconds, needs, names, 1, easiest) < needs.least:
         return known if known is not None and known.answered else None
     if known is not None:
@@ -191,7 +220,7 @@ def ladder(seconds: float, needs: Needs, names: Sequence[str], known: Ladder | N
             if _first(seconds, needs, names, number, len(known.rungs)) >= known.rungs[0]:
                 return _higher(seconds, needs, names, known._replace(candidates=known.candidates + number))
         return known if known.answered else None
-    for number, rungs in SIZES:
+    for number, rungs in SIZES if needs.ranked else tuple((number, 1) for number in NUMBERS):
         if number <= most and _first(seconds, needs, names, number, rungs) >= _wanted(needs, names, number):
             return _low_enough(seconds, needs, names, number, rungs)
     return None
@@ -209,7 +238,7 @@ def _low_enough(seconds: float, needs: Needs, names: Sequence[str], number: int,
 
 def _higher(seconds: float, needs: Needs, names: Sequence[str], known: Ladder) -> Ladder:
     """Known rungs, and those above that the candidates can fill by now."""
-    rungs = climb(known.rungs[0], depth(known.candidates))
+    rungs = climb(known.rungs[0], needs.rungs(known.candidates))
     while len(rungs) > len(known.rungs) and _way(needs, names, rungs) > CLIMB * seconds:
         rungs = rungs[:-1]
     return known._replace(rungs=max(known.rungs, rungs, key=len))

@@ -244,6 +244,7 @@ class Worker:
         facts: dict[str, Any] = {
             "score": score.value,
             "se": score.se,
+            "ranked": context.target.ranks,
             "seconds": round(seconds, 2),
             "train_seconds": round(run.seconds, 2),
             "proxy_seconds": round(score.seconds, 3),
@@ -262,15 +263,8 @@ class Worker:
         top = rung == len(context.plan.rungs) - 1
         # below the top rung a trial ends PRUNED with its value: TPE then ranks by rung first
         finish(self.study, trial, TrialState.COMPLETE if top else TrialState.PRUNED, score.value if top else None)
-        log.info(
-            "candidate %d %s rung %d: %.3f ± %.3f (%.0f s)",
-            attrs["candidate"],
-            attrs["method"],
-            rung,
-            score.value,
-            score.se,
-            seconds,
-        )
+        told = (attrs["candidate"], attrs["method"], rung, context.target.line(score), seconds)
+        log.info("candidate %d %s rung %d: %s (%.0f s)", *told)
         sweep(context, entries(self._trials()))
 
     def _fail(self, trial: optuna.Trial, reason: str, **facts: Any) -> None:

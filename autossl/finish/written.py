@@ -1,0 +1,41 @@
+"""What the end of a study writes: encoders and models as folders, read again after a kill, and candidates as facts."""
+
+from pathlib import Path
+from typing import Any
+
+from autossl.finish.anneal import hyperparameters_of
+from autossl.model import export
+from autossl.model.load import load
+from autossl.model.model import Meaning, Model
+from autossl.nn.encoder import Encoder
+from autossl.record.entries import Entry
+from autossl.targets import Readout
+from autossl.trials.context import Context
+
+
+def write(context: Context, encoder: Encoder, path: Path, facts: dict[str, Any], head: Readout | None = None) -> None:
+    """Export an encoder, with a head as a model."""
+    truth = context.data.truth
+    meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
+    export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts))
+
+
+def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:
+    """An encoder that was exported, in the very form that it had before, and as it was read."""
+    model, encoder = load(path), context.new_encoder(0)
+    encoder.load_state_dict(model.encoder.state_dict())
+    encoder.low_precision = False
+    return encoder.eval(), model
+
+
+def described(context: Context, entry: Entry) -> dict[str, Any]:
+    """A candidate as facts."""
+    _, hyperparameters = hyperparameters_of(context, entry)
+    found = {
+        "number": entry.candidate,
+        "method": entry.method,
+        "paradigm": entry.paradigm,
+        "rung": entry.rung,
+        "hyperparameters": hyperparameters,
+    }
+    return {**found, "aligned_score": entry.score, "se": entry.se} if context.target.ranks else found
