@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from autossl.nn.encoder import Encoder
@@ -23,6 +24,7 @@ from studies.bench_pipeline import Case, Resident, measured, store
 from studies.method_table import run as method_table
 from studies.opened import facts, first_prior, opened, shown
 from studies.rows import Rows, markdown
+from studies.targets import manifests
 from tests.pretext_toys import glyphs, train
 
 IMAGES = 512
@@ -219,3 +221,22 @@ def test_parts_that_need_maps_or_tokens_learn(method: str) -> None:
     half = np.array(losses).reshape(2, -1).mean(1)
     assert np.isfinite(losses).all()
     assert half[1] < half[0] or method == "densecl", "a queue that fills makes its task harder"
+
+
+def test_manifests_of_other_targets_count_and_measure(tmp_path: Path) -> None:
+    root = tmp_path / "BCCD"
+    for inner in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / inner).mkdir(parents=True)
+    for split in manifests.SPLITS:
+        (root / "ImageSets/Main" / f"{split}.txt").write_text(f"{split}1\n")
+        box = "<object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
+        boxes = "".join(map(box.format, (4, 1, 7)))  # the second has no area
+        (root / "Annotations" / f"{split}1.xml").write_text(f"<annotation>{boxes}</annotation>")
+    found = list(manifests.bccd(tmp_path))
+    assert [(row["cells"], row["split"]) for row in found] == [("2", split) for split in manifests.SPLITS]
+    assert found[0]["image"].endswith("JPEGImages/train1.jpg")
+    mask = np.zeros((4, 5), np.uint16)
+    mask[0, :2] = 300
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    (tmp_path / "manifest.csv").write_text("image,mask,split\na.png,mask.png,test\n")
+    assert [row["foreground"] for row in manifests.nuclei(tmp_path)] == ["0.100000"]

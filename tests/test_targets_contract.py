@@ -152,3 +152,16 @@ def test_a_constant_answer_explains_nothing(task: str) -> None:
     assert constant is not None
     raw = constant.answers(np.zeros((len(truth), encoder.dim), np.float32))
     assert abs(target.judge(raw, truth).value(target.metric)) < 0.01
+
+
+def test_too_few_patients_are_said_for_every_target() -> None:
+    for task, cls in TARGETS.items():
+        if not issubclass(cls, Judged):
+            continue
+        target, truth = made(task)
+        _, groups = features(truth)
+        assert target.few(truth, groups, "patient", "the test part") == ""
+        four = groups < 4
+        said = target.few(truth[four], groups[four], "patient", "the test part")
+        assert said.startswith("the test part has ")
+        assert "patient" in said

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data.scarce import LEAST_TESTED
 from autossl.data.truth import Truth
 from autossl.errors import UserError
+from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
 from autossl.proxies import METRICS, Metric, Outcomes
 from autossl.targets.readouts import Readout
@@ -124,7 +126,8 @@ class Judged(Target):
 
         What is not there at all counts as well where it is `absent`.
         """
-        return ""
+        held = len(np.unique(groups))
+        return f"{where} has {plural(held, unit)}" if held < 2 * LEAST_TESTED else ""
 
     @property
     def parts(self) -> tuple[str, ...]:

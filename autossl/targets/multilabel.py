@@ -5,7 +5,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data.scarce import LEAST_TESTED
 from autossl.data.truth import Labels, Truth
+from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes, logistic
 from autossl.targets.base import Judged, Score
@@ -78,6 +80,18 @@ class MultiLabel(Judged):
         """How likely each finding is (balanced, not calibrated)."""
         likely = 1 / (1 + np.exp(-np.clip(raw.astype(np.float64), -50, 50)))
         return dict(zip(self.about["columns"], np.round(likely.T, 4).tolist(), strict=True))
+
+    def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:
+        """The finding with most patients who have it or have not, where even these are too few of one of both."""
+        marks = _marks(truth)
+        held = [tuple(len(np.unique(groups[column == there])) for there in (1, 0)) for column in marks.T]
+        at = max(range(len(held)), key=lambda column: min(held[column]))
+        if min(held[at]) >= LEAST_TESTED:
+            return ""
+        having, lacking = held[at]
+        return (
+            f"{where} has {plural(having, unit)} with and {lacking} without {self.parts[at]!r}, the best of its labels"
+        )
 
     def probe_seconds(self, labels: int, dim: int) -> float:
         """Three fits of 50 steps for each finding."""
