@@ -107,6 +107,10 @@ class Outcomes:
         gaps = first - second
         return Difference(self.value(metric) - other.value(metric), *interval(gaps), standard_error(gaps))
 
+    def within(self, folds: Ints) -> "Outcomes":
+        """The same of samples that were predicted fold by fold (n,), each with one row, see `score`."""
+        return Outcomes({**self.columns, "fold": folds[self.owner]}, self.owner, self.n)
+
     def column(self, at: int) -> "Outcomes":
         """Those of one column (of y and scores (k, t)) alone, as long as they are known."""
         y, scores, fold = self.columns["y"], self.columns["scores"], self.columns.get("fold")

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
@@ -17,14 +16,14 @@ from autossl.targets import Readout
 from autossl.train.loop import Run, Settings, settle_norms
 from autossl.train.pool import Pool
 from autossl.train.resumable import Terms, Training
-from autossl.trials.context import PROBE, SELECTION, Context
+from autossl.trials.context import Context
 from autossl.views.images import Views
 from autossl.views.volumes import views_for
 
 log = logging.getLogger("autossl")
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
-SEARCHED = (  # the supervised baseline's own small search: learning rate, smallest crop, jitter
+SEARCHED = (  # settings that training on labels is tried at: learning rate, smallest crop, jitter
     (2e-3, 0.5, 0.2),
     (6e-4, 0.7, 0.1),
     (4e-3, 0.3, 0.4),
@@ -47,17 +46,6 @@ class Supervised(Pretext):
 
     def loss(self, batch: Batch) -> Tensor:
         return self.readout.loss(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A network trained on labels: its encoder, its own head, what it scored on the selection part, and how."""
-
-    encoder: Encoder
-    head: Readout
-    selection: float | None  # None: no search, one default run
-    settings: dict[str, float]
-    seconds: float
 
 
 class Fitted(NamedTuple):
@@ -94,47 +82,6 @@ def scored(context: Context) -> dict[str, Any]:
     if context.target.ranks and context.starts_from_weights and found["weights"]["score"] < found["untrained"]["score"]:
         log.warning("the given weights score below no training at all here; with --start random candidates leave them")
     return found
-
-
-def supervised(context: Context, terms: Terms, trials: int = len(SEARCHED)) -> Trained | None:
-    """Supervised training from scratch with its own small search, on these terms.
-
-    Half of the time goes to the search on the probe part, judged on the selection part; the other half trains the
-    best setting on every label outside the test part. None if time ran out before anything was trained, or a stop came
-    before one run was whole: a baseline that was cut short would flatter what it is compared with.
-
-    Every run has its own checkpoint beside `terms.path`, at its end too, so that after a kill none is repeated.
-    """
-    began, spent = time.monotonic(), 0.0
-    rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
-    found: list[tuple[float, int, Fitted]] = []
-    for index in range(trials if trials > 1 else 0):
-        left = terms.after(time.monotonic() - began)
-        model = fit(context, rows, untrained(context), SEARCHED[index], _part(left, index, trials))
-        if model is None:
-            break
-        spent += model.seconds
-        found.append((selection_value(context, model.encoder, model.head), index, model))
-    value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
-    rest = terms.after(time.monotonic() - began)
-    if terms.seconds is not None:
-        rest = replace(rest, seconds=terms.seconds - spent)
-    # where the search took all the time, or a stop came, its best network stands, trained on fewer labels
-    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest) or tried
-    if chosen is None:
-        return None
-    spent += chosen.seconds if chosen is not tried else 0.0
-    lr, crop, jitter = SEARCHED[best]
-    settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(found)}
-    return Trained(chosen.encoder, chosen.head, value, settings, spent)
-
-
-def _part(terms: Terms, index: int, trials: int) -> Terms:
-    """What one run of the small search may use: its share of half of all the time, and of half of the rest."""
-    path = terms.path and terms.path.with_name(f"{terms.path.stem}-{index}{terms.path.suffix}")
-    if terms.seconds is None or terms.left is None:
-        return replace(terms, path=path)
-    return replace(terms, seconds=terms.seconds / 2 / trials, rest=terms.left / 2 / (trials - index), path=path)
 
 
 def fit(
@@ -180,9 +127,3 @@ def _run(
     pool = Pool(data.images, rows, data.scale, context.device, truth=data.truth.array)
     batch = max(16, min(128, len(rows) // 4))
     return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
-
-
-def selection_value(context: Context, encoder: Encoder, head: Readout) -> float:
-    """The study's metric of a network on the selection part."""
-    rows = context.rows(SELECTION, labelled=True)
-    return context.outcomes(context.see(encoder, rows), head, rows).value(context.target.metric)

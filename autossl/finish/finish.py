@@ -1,4 +1,4 @@
-"""The end of a study: finalists, final training, adaptation, the one test, export.
+"""The end of a study: finalists, final training, the arms and the choice between them, the one test, export.
 
 A stop is the end of all time: what is not begun is left out, training on labels that is cut short is dropped, the final
 training is judged as far as it came. The test, the export and the report follow in any case.
@@ -7,23 +7,23 @@ After a kill each training goes on from its checkpoint; the seconds that its ste
 """
 
 import logging
+from functools import cached_property
 from typing import Any
 
 from autossl.finish import baselines
-from autossl.finish.adapt import Adapted, adapt
+from autossl.finish.arms import Arm, choose, frozen
 from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
+from autossl.finish.folds import Folds, folds_of
+from autossl.finish.kept import kept
 from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant
 from autossl.finish.winner import train_winner
-from autossl.finish.written import described, read_again, write
-from autossl.model.entrants import TUNED
-from autossl.model.model import Model
+from autossl.finish.written import described, write
+from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
-from autossl.proxies import Difference
-from autossl.targets import Readout
+from autossl.proxies import Difference, standard_error
 from autossl.trials.context import PROBE, SELECTION, Context
-from autossl.trials.plan import Plan
 from autossl.trials.segments import leave_nothing
 
 __all__ = ["NOT_YET", "Finish", "clearly_fell", "none_scored", "still_needed"]
@@ -31,17 +31,14 @@ __all__ = ["NOT_YET", "Finish", "clearly_fell", "none_scored", "still_needed"]
 log = logging.getLogger("autossl")
 
 # what an extended study does again; "granted" are the seconds of each step, "scored" the finalists so far
-NOT_YET: dict[str, None] = dict.fromkeys(
-    ("supervised", "finalists", "final", "granted", "scored", "testing", "adapted", "tested")
-)
-SEARCH_SECONDS = 8.0  # below this the supervised baseline is one default run
-
-
-def settings_tried(plan: Plan, seconds: float | None) -> int:
-    """How many settings the supervised baseline compares: as many as were planned, one where there is hardly time."""
-    if seconds is not None and seconds < SEARCH_SECONDS:
-        return 1
-    return min(plan.supervised_runs, len(baselines.SEARCHED))
+NOT_YET: dict[str, None] = dict.fromkeys(("arms", "finalists", "final", "granted", "scored", "testing", "tested"))
+ELIGIBLE = {  # what model/ may hold, the simplest first, and for which settings of --adaptation
+    "weights": ("auto", "frozen"),
+    "winner": ("auto", "frozen"),
+    "supervised": ("auto",),
+    WEIGHTS_TUNED: ("auto", "finetune"),
+    TUNED: ("auto", "finetune"),
+}
 
 
 def clearly_fell(gap: Difference) -> bool:
@@ -68,36 +65,63 @@ class Finish:
 
     def run(self) -> None:
         """All steps in order."""
+        context = self.context
         supervised = self._supervised()
         best = select(self.steps)
         before = {"selection_before": best.selection[0]}
         encoder, final = train_winner(self.steps, best.entry, before, self._judged)
-        if not self.context.state("tested"):
-            self._evaluate(best, encoder, final, supervised)
-        leave_nothing(self.context)
-        self.context.remember(finished=True)
+        if not context.state("tested"):
+            arms = [*self._frozen(encoder), *([supervised] if supervised else []), *self._tuned(encoder)]
+            self._evaluate(best, encoder, final, arms)
+        leave_nothing(context)
+        context.remember(finished=True)
 
-    def _supervised(self) -> baselines.Trained | None:
-        context, steps, folder = self.context, self.steps, self.context.folder.root / "baselines" / "supervised"
-        done = context.state("supervised")
-        if done is not None:
-            encoder, model = read_again(context, folder)
-            return baselines.Trained(encoder, _readout(model), **done)
-        if not steps.begun("supervised"):
-            steps.forget("supervised")  # of a baseline that was killed before the study was extended
-            if steps.left("supervised") == 0:
-                return None
-        self.say("training on the labels alone, the baseline")
-        terms = steps.terms("supervised", steps.checkpoint("supervised"))
-        found = baselines.supervised(context, terms, settings_tried(context.plan, terms.seconds))
-        if found is not None:
-            facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
-            write(context, found.encoder, folder, {"supervised": facts}, found.head)
-            context.remember(supervised=facts)
-            if found.selection is not None:
-                context.study.set_user_attr("baseline supervised, selection part", round(found.selection, 4))
-        steps.forget("supervised")
+    @cached_property
+    def folds(self) -> Folds:
+        """By which arms are judged."""
+        return folds_of(self.context)
+
+    def _eligible(self) -> tuple[str, ...]:
+        """The arms that `model/` may hold, the simplest first: as asked for, and as far as there are weights."""
+        asked, given = self.context.config["adaptation"], bool(self.context.config.get("weights"))
+        return tuple(
+            name
+            for name, adaptations in ELIGIBLE.items()
+            if asked in adaptations and (given or not name.startswith("weights"))
+        )
+
+    def _supervised(self) -> Arm | None:
+        context = self.context
+        arm = kept(self.steps, self.folds, "supervised", "supervised", lambda: baselines.untrained(context))
+        if arm is not None and arm.outcomes is not None:
+            value = arm.outcomes.value(context.target.metric)
+            context.study.set_user_attr("baseline supervised, in folds", round(value, 4))
+        return arm
+
+    def _frozen(self, encoder: Encoder) -> list[Arm]:
+        """The winner and the given weights as they are."""
+        context = self.context
+        self.say("judging frozen encoders on folds of the labels")
+        found = [frozen(context, "winner", encoder, self.folds)]
+        if context.config.get("weights"):
+            found.insert(0, frozen(context, "weights", baselines.given(context), self.folds))
         return found
+
+    def _tuned(self, encoder: Encoder) -> list[Arm]:
+        """The winner and the given weights, trained on the labels; the weights in a part of the time."""
+        context = self.context
+        names = [name for name in (WEIGHTS_TUNED, TUNED) if name in self._eligible()]
+        found = []
+        for place, name in enumerate(names):
+            start = (lambda: baselines.given(context)) if name == WEIGHTS_TUNED else (lambda: self._copy(encoder))
+            arm = kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
+            found += [] if arm is None else [arm]
+        return found[::-1]
+
+    def _copy(self, encoder: Encoder) -> Encoder:
+        copy = self.context.new_encoder(0)
+        copy.load_state_dict(encoder.state_dict())
+        return copy
 
     def _judged(self, encoder: Encoder, trained: Encoder) -> dict[str, Any]:
         """Whether the final training is kept, by what the selection part says before and after it."""
@@ -111,72 +135,63 @@ class Finish:
         log.info("selection score %s before the final training, %s after (± %s): %s", *told)
         return {"kept": kept, "selection_before": values[0], "selection_after": values[1], "selection_se": gap.se}
 
-    def _evaluate(
-        self, winner: Finalist, encoder: Encoder, final: dict[str, Any], supervised: baselines.Trained | None
-    ) -> None:
-        """Test, adapt, test what was adapted, export."""
+    def _evaluate(self, winner: Finalist, encoder: Encoder, final: dict[str, Any], arms: list[Arm]) -> None:
+        """Choose, test everything once, export."""
         context = self.context
+        eligible = [arm for arm in arms if arm.name in self._eligible()]
+        winner_alone = [arm for arm in arms if arm.name == "winner"]
+        chosen, why = choose(context, eligible or winner_alone, self.folds)
+        log.info("model/ will hold %s: %s", ENTRANTS[chosen.name].words, why)
         self.say("testing once")
-        test, entrants = Test(context), self._entrants(encoder, supervised)
+        test, entrants = Test(context), self._entrants(arms)
         for entrant in entrants:
             test.add(entrant)
-        adapted = self._adapted(encoder, test.outcome.heads["winner"])
-        if adapted.tuned:
-            test.add(Entrant(TUNED, adapted.encoder, adapted.head))
-        test.told(TUNED if adapted.tuned else "winner")
+        test.told(chosen.name)
         if self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
             test.curve(entrants, lambda: self.steps.left("label curve") == 0)
-        facts = test.outcome.facts
         result = {
             "candidate": described(context, winner.entry),
             "selection": list(winner.selection),
             "final_training": final,
-            "adaptation": adapted.facts,
+            "choice": {"arm": chosen.name, "why": why, "arms": self._told(arms)},
             "probe": context.judged.probe_words,
-            "supervised": context.state("supervised"),
-            "test": facts,
+            "supervised": (context.state("arms") or {}).get("supervised"),
+            "test": test.outcome.facts,
             "tests": context.state("tests"),
             "stopped": self.steps.stopped,
         }
         write(context, encoder, context.folder.encoder, result)
-        write(context, adapted.encoder, context.folder.model, result, adapted.head)
+        write(context, chosen.encoder, context.folder.model, result, chosen.head)
         context.remember(result=result, tested=True)
-        if supervised is not None:
-            value = facts["entrants"]["supervised"][context.target.metric]
-            context.study.set_user_attr("baseline supervised, test part", round(value, 4))
+        if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
+            context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
 
-    def _adapted(self, encoder: Encoder, head: Readout) -> Adapted:
-        """The encoder and head for the target, adapted here or in an earlier run."""
-        context, steps, done = self.context, self.steps, self.context.state("adapted")
-        if done is not None and done["tuned"]:
-            tuned, model = read_again(context, context.folder.model)
-            return Adapted(tuned, _readout(model), **done)
-        if done is not None:
-            return Adapted(encoder, head, **done)
-        if not steps.begun("finetune"):
-            steps.forget("finetune")  # of a winner before the study was extended
-        adapted = adapt(context, encoder, head, steps.terms("finetune", steps.checkpoint("finetune")), self.say)
-        if adapted.tuned:
-            write(context, adapted.encoder, context.folder.model, {"stage": "before its test"}, adapted.head)
-        context.remember(adapted={"tuned": adapted.tuned, "facts": adapted.facts})
-        steps.forget("finetune")
-        return adapted
+    def _told(self, arms: list[Arm]) -> dict[str, dict[str, Any]]:
+        """The score of each arm on folds of the labels, with its standard error, where it was judged."""
+        metric, groups = self.context.target.metric, self.folds.groups if self.folds.judged else None
+        return {
+            arm.name: arm.facts
+            | ({} if arm.outcomes is None else {
+                "score": round(arm.outcomes.value(metric), 5),
+                "se": round(standard_error(arm.outcomes.drawn((metric,), groups, draws=400)[metric]), 5),
+            })
+            for arm in arms
+        }  # fmt: skip
 
-    def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
-        context = self.context
-        entrants = [Entrant("winner", encoder), Entrant("untrained", baselines.untrained(context))]
-        if context.config.get("weights"):
-            entrants.append(Entrant("weights", baselines.given(context)))
+    def _entrants(self, arms: list[Arm]) -> list[Entrant]:
+        """The winner first, then the other arms and what nobody would choose, for comparison."""
+        context, own = self.context, {arm.name: arm for arm in arms}
+        winner = own["winner"].encoder
+        entrants = [Entrant("winner", winner), Entrant("untrained", baselines.untrained(context))]
+        if "weights" in own:
+            entrants.append(Entrant("weights", own["weights"].encoder))
         labelled = context.rows(PROBE, SELECTION, labelled=True)
-        if (constant := context.judged.constant(encoder, context.truth(labelled))) is not None:
-            entrants.append(Entrant("constant", encoder, constant))
-        if supervised is not None:
-            entrants.append(Entrant("supervised", supervised.encoder, supervised.head))
-            entrants.append(Entrant("supervised, frozen", supervised.encoder))
+        if (constant := context.judged.constant(winner, context.truth(labelled))) is not None:
+            entrants.append(Entrant("constant", winner, constant))
+        for name in ("supervised", WEIGHTS_TUNED, TUNED):
+            if name in own:
+                entrants.append(Entrant(name, own[name].encoder, own[name].head))
+        if "supervised" in own:
+            entrants.append(Entrant("supervised, frozen", own["supervised"].encoder))
         return entrants
-
-
-def _readout(model: Model) -> Readout:
-    assert model.readout is not None
-    return model.readout

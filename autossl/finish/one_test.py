@@ -113,7 +113,8 @@ class Test:
             self.outcome.outcomes[name] = Outcomes.loaded(own)
 
     def told(self, name: str) -> None:
-        """Keep what one network answered, for figures, and its metrics by column where answers have several."""
+        """Keep what the chosen network answered, for figures, its differences to the others, and its metrics by column."""
+        self.outcome.chosen(self.context, name)
         target, outcomes = self.context.judged, self.outcome.outcomes[name]
         path = self.context.folder.artifacts / "answers.npz"
         arrays = {"entrant": np.array(name), **outcomes.arrays()}

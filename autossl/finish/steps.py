@@ -37,18 +37,22 @@ class Steps:
         self.tick()
         return left(self.context.plan, "final training", self.now()) == 0
 
-    def begun(self, step: Step) -> bool:
-        """Whether a step has begun, in this run or one that was killed."""
-        return step in (self.context.state("granted") or {})
+    def begun(self, name: str) -> bool:
+        """Whether a training of this name has begun, in this run or one that was killed."""
+        return name in (self.context.state("granted") or {})
 
-    def terms(self, step: Step, path: Path) -> Terms:
-        """What a step may use: the seconds that it was granted when it began, as far as there is time left."""
-        granted, rest = self.context.state("granted") or {}, self.left(step)
-        if step not in granted:
+    def terms(self, step: Step, name: str, part: float = 1.0) -> Terms:
+        """What the training of this name may use of a step: what it was granted when it began, as far as that is left.
+
+        That is a `part` of the step's seconds.
+        """
+        path, rest = self.checkpoint(name), self.left(step)
+        granted, rest = self.context.state("granted") or {}, None if rest is None else part * rest
+        if name not in granted:
             # a training that was killed before the study was extended has what it is granted on top
-            granted[step] = None if path.is_file() else rest
+            granted[name] = None if path.is_file() else rest
             self.context.remember(granted=granted)
-        return Terms(granted[step], rest, self.over, path)
+        return Terms(granted[name], rest, self.over, path)
 
     def checkpoint(self, name: str) -> Path:
         """Where a training of this name has its checkpoint."""

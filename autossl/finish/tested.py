@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.model.entrants import TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets import Readout, Seen
@@ -58,11 +57,15 @@ class Outcome:
             "interval": {metric: [round(end, 5) for end in ends] for metric, ends in intervals.items()},
         }
         self.outcomes[name] = found
-        if name == TUNED:
-            others = [other for other in self.outcomes if other not in ("winner", TUNED)]
-            self.facts["adapted_differences"] = {other: self._gap(name, other, context, groups) for other in others}
         if name != "winner":
             self.facts["differences"][name] = self._gap("winner", name, context, groups)
+
+    def chosen(self, context: Context, name: str) -> None:
+        """Compare what `model/` holds with everything else, in pairs."""
+        groups = context.groups(context.rows(TEST, labelled=True))
+        others = [other for other in self.outcomes if other != name]
+        self.facts["chosen"] = name
+        self.facts["chosen_differences"] = {other: self._gap(name, other, context, groups) for other in others}
 
     def _gap(self, a: str, b: str, context: Context, groups: NDArray[np.int64]) -> dict[str, float]:
         """Metric of a minus metric of b on the same patients, with its 95 % interval where there can be one."""

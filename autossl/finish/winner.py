@@ -23,11 +23,11 @@ def train_winner(steps: Steps, entry: Entry, known: dict[str, Any], judge: Judge
         return read_again(context, folder)[0], done
     encoder = encoder_of(context, entry, steps.late)
     write(context, encoder, folder, {"stage": "before the final training"})
-    path = steps.checkpoint(f"final-c{entry.candidate:04d}-r{entry.rung}")
+    name = f"final-c{entry.candidate:04d}-r{entry.rung}"
     final: dict[str, Any] = {"kept": False, "why": "a stop was asked for" if steps.stopped else "no time", **known}
-    if path.is_file() or steps.left("final training") != 0:
+    if steps.checkpoint(name).is_file() or steps.left("final training") != 0:
         steps.say(f"training candidate {entry.candidate} ({entry.method}) on, with a falling learning rate")
-        trained, facts = train_on(context, entry, steps.terms("final training", path))
+        trained, facts = train_on(context, entry, steps.terms("final training", name))
         final = {**judge(encoder, trained), **facts}
         encoder = trained if final["kept"] else encoder
         write(context, encoder, folder, {"stage": "after the final training"})

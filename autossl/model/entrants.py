@@ -21,6 +21,7 @@ class EntrantRow:
 
 
 TUNED = "winner, fine-tuned"
+WEIGHTS_TUNED = "weights, fine-tuned"
 ENTRANTS: dict[str, EntrantRow] = {
     row.key: row
     for row in (
@@ -29,6 +30,7 @@ ENTRANTS: dict[str, EntrantRow] = {
         EntrantRow("supervised", "training on the same labels alone", "control", "hybrid"),
         EntrantRow("supervised, frozen", "the encoder trained on the same labels (frozen)", "control", "hybrid"),
         EntrantRow("weights", "the given weights", "control", "generative"),
+        EntrantRow(WEIGHTS_TUNED, "the given weights, fine-tuned", "control", "generative"),
         EntrantRow("untrained", "the untrained encoder", "control", "baseline"),
         EntrantRow("constant", "the best constant answer", "control", "baseline"),
     )

@@ -38,7 +38,8 @@ def rows(
         spent[e.candidate] = spent.get(e.candidate, 0.0) + e.seconds
     candidates = [_row(e, by_number[e.number], spent[e.candidate], shown) for e in order(everything)]
     state = state or {}
-    baselines = {**(state.get("baselines") or {}), "supervised": state.get("supervised")}
+    supervised = (state.get("arms") or {}).get("supervised") or state.get("supervised")  # of before there were arms
+    baselines = {**(state.get("baselines") or {}), "supervised": supervised}
     return candidates + [_baseline(name, found, shown) for name, found in baselines.items() if found]
 
 

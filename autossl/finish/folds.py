@@ -1,0 +1,66 @@
+"""Which labelled images outside the test part are judged by which fits, so that ways to a model can be compared."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.proxies import Outcomes, judging_folds
+from autossl.trials.context import PROBE, SELECTION, Context
+
+FOLDS = 3
+MANY = 3000  # labels from which one fold is judged: it holds a thousand, and each further fold costs a fit of each arm
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Labelled images `rows` (n,) and the `fold` (n,) of each, whole patients in one.
+
+    Those of the `judged` folds are predicted by fits on all others; none where nothing can be left out.
+    """
+
+    context: Context
+    rows: Ints
+    fold: Ints
+    judged: tuple[int, ...]
+
+    def parts(self, judged: int) -> tuple[Ints, Ints]:
+        """Places among the rows: of those that are fitted, and of those that are judged."""
+        inside = self.fold == judged
+        return np.flatnonzero(~inside), np.flatnonzero(inside)
+
+    @property
+    def everything(self) -> Ints:
+        """Places of all rows."""
+        return np.arange(len(self.rows))
+
+    @property
+    def groups(self) -> Ints:
+        """Patients of the judged images, in their order."""
+        return self.context.groups(self.rows[self._places()])
+
+    def outcomes(self, raw: Iterator[NDArray[Any]]) -> Outcomes | None:
+        """What raw answers to the images of each judged fold come to; None where nothing is judged."""
+        context = self.context
+        found = [
+            context.judged.judge(answers, context.truth(self.rows[self.parts(judged)[1]]))
+            for judged, answers in zip(self.judged, raw, strict=True)
+        ]
+        return Outcomes.joined(found).within(self.fold[self._places()]) if found else None
+
+    def _places(self) -> Ints:
+        return np.concatenate([self.parts(judged)[1] for judged in self.judged])
+
+
+def folds_of(context: Context) -> Folds:
+    """Those of a study: as many as the patients of its rarest class allow, FOLDS at most."""
+    rows = context.rows(PROBE, SELECTION, labelled=True)
+    fold = judging_folds(context.truth(rows).strata, context.groups(rows), most=FOLDS)
+    count = int(fold.max()) + 1
+    if count == 1:
+        return Folds(context, rows, fold, ())
+    return Folds(context, rows, fold, (0,) if len(rows) >= MANY else tuple(range(count)))
