@@ -176,7 +176,7 @@ def test_a_folder_and_a_link_are_known_by_the_name_of_the_file(data: Path, tmp_p
     (folder / "model.safetensors").symlink_to(tmp_path / "blob")  # as in the cache of a hub
     context = opened(str(data), tmp_path / "run", 64, backbone="test_resnet", weights=str(folder))
     keep_weights(context.config["weights"], context.folder.weights)
-    assert torch.equal(load_file(context.folder.weights)["conv1.0.weight"], state["backbone.conv1.0.weight"])
+    assert torch.equal(load_file(context.folder.weights)["backbone.conv1.0.weight"], state["backbone.conv1.0.weight"])
     assert context.card_facts({"candidate": 0})["start"]["weights"] == "model.safetensors"
 
 
