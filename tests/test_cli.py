@@ -283,7 +283,7 @@ def test_list_methods_as_a_table() -> None:
     assert "arXiv 1803.07728" in rotation
 
 
-@pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets"])
+@pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets", "weights"])
 def test_lists(what: str) -> None:
     assert json.loads(run("list", what, "--json").output)
 

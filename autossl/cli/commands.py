@@ -262,7 +262,7 @@ def doctor() -> None:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["methods", "backbones", "spaces", "modalities", "targets"]))
+@click.argument("what", type=click.Choice(["methods", "backbones", "spaces", "modalities", "targets", "weights"]))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(what: str, as_json: bool) -> None:
     """List what there is to choose from."""
