@@ -58,9 +58,7 @@ def shown(encoder: Encoder) -> list[float]:
 
     def count(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         x = inputs[0]
-        side = encoder.image_size * encoder.upsample
-        found.append(x.shape[0] * x.shape[2:].numel() / side ** (x.ndim - 2))
+        found.append(x.shape[0] * x.shape[2:].numel() / encoder.image_size ** (x.ndim - 2))
 
-    stem = next(m for m in encoder.backbone.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Conv3d))
-    stem.register_forward_pre_hook(count)  # pooled embeddings and pyramids both begin there
+    encoder.enlarge.register_forward_pre_hook(count)  # pooled embeddings and pyramids both begin there
     return found
