@@ -72,6 +72,7 @@ class Source:
     spacing: NDArray[np.float64] | None = field(default=None, repr=False)  # (n, 3) of volumes: mm between voxels
     slices: NDArray[np.float64] | None = field(default=None, repr=False)  # (n,) along the patient's stack; NaN: none
     window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes only
+    floats: bool = False  # whether values were given as floats in [0, 1]
 
     @property
     def dims(self) -> int:

@@ -48,6 +48,7 @@ def join(labelled: Source, unlabeled: Source) -> Source:
         files=files,
         spacing=_join_spacing(labelled, unlabeled),
         slices=_join_slices(labelled, unlabeled),
+        floats=labelled.floats or unlabeled.floats,
         notes=(*labelled.notes, *unlabeled.notes, f"{unlabeled.n} images without labels were added", *said),
     )
 

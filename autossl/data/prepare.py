@@ -21,7 +21,7 @@ from autossl.data.checks import (
     remedy,
     samples_of,
 )
-from autossl.data.dataset import Data, Ints, Source
+from autossl.data.dataset import KEPT, Data, Ints, Source
 from autossl.data.draw import merge
 from autossl.data.parts import DROPPED, NO_SPLIT, OFFICIAL_TEST, PARTS, PROBE, SELECTION, TEST
 from autossl.data.readers.found import stack_positions
@@ -203,6 +203,7 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
         "depth": data.images.dtype.name,
         "scale": data.scale,
         "window": source.window,
+        "floats": source.floats,
         "mean": list(data.mean),
         "std": list(data.std),
         "classes": list(data.truth.names),
@@ -280,6 +281,11 @@ def load(folder: Path) -> Data:
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             notes=tuple(about["notes"]),
-            record=about["record"],
+            record=_of_before(about) | about["record"],
             positions=stored.get("positions"),
         )
+
+
+def _of_before(about: dict[str, Any]) -> dict[str, Any]:
+    """What records did not hold before December 2026, and what told it then."""
+    return {"window": KEPT, "floats": any(note.startswith("pixels were floats") for note in about["notes"])}

@@ -25,7 +25,6 @@ from autossl.errors import UserError
 from autossl.errors.printable import plural
 
 Columns = tuple[NDArray[Any], ...]
-FLOATS = "pixels were floats"  # how the note on them begins
 
 
 def make_source(found: Found, window: str | None, channels: int | None = None, told: Told = AS_CLASSES) -> Source:
@@ -107,7 +106,7 @@ def _from_array(
         white=np.full(len(array), white),
         key=content_key((array, *columns)),
     )
-    source = _with_window(source, window, _depth_note(values, array))
+    source = _of_floats(_with_window(source, window), values, array)
     return of_channels(source, [source.channels] * source.n, channels)
 
 
@@ -130,7 +129,7 @@ def _from_items(
         white=np.array([white for _, white in converted]),
         key=content_key((*items, *columns)),
     )
-    return of_channels(_with_window(source, window, _depth_note(values[0], items[0])), counts, channels)
+    return of_channels(_of_floats(_with_window(source, window), values[0], items[0]), counts, channels)
 
 
 def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
@@ -155,20 +154,22 @@ def _window(volumes: Sequence[NDArray[Any]] | NDArray[Any], window: str | None, 
     return recognise(volumes[row] for row in looked_at(len(volumes)))
 
 
-def _with_window(source: Source, window: str, notes: tuple[str, ...] = ()) -> Source:
+def _with_window(source: Source, window: str) -> Source:
     """The source of volumes with its window noted; images pass as they are."""
     if source.dims == 2:
-        return replace(source, notes=(*source.notes, *notes))
+        return source
     spacing = np.ones((source.n, 3)) if source.spacing is None else source.spacing
-    said = notes if window == KEPT else (WORDS[window],)
+    said = () if window == KEPT else (WORDS[window],)
     return replace(source, spacing=spacing, window=window, notes=(*source.notes, *said))
 
 
-def _depth_note(values: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
-    if values.dtype.kind != "f":
-        return ()
+def _of_floats(source: Source, values: NDArray[Any], pixels: Pixels) -> Source:
+    """The source of values in [0, 1] that became these pixels, which is noted; whole numbers pass as they are."""
+    if values.dtype.kind != "f" or source.window != KEPT:
+        return source
     steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
-    return (f"{FLOATS} in [0, 1] and are kept in steps of {steps}",)
+    said = f"pixels were floats in [0, 1] and are kept in steps of {steps}"
+    return replace(source, floats=True, notes=(*source.notes, said))
 
 
 def _from_files(

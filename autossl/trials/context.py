@@ -12,7 +12,7 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
+from autossl.data import PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.data.truth import Truth
 from autossl.errors import UserError
@@ -138,10 +138,8 @@ class Context:
     @property
     def preprocessing(self) -> Preprocessing:
         """From stored pixels to the encoder's input."""
-        data = self.data
-        window, depth = data.record.get("window", KEPT), data.images.dtype.name
-        floats = any(note.startswith(FLOATS) for note in data.notes)
-        size = self.config["image_size"]
+        data, size = self.data, self.config["image_size"]
+        window, floats, depth = data.record["window"], data.record["floats"], data.images.dtype.name
         return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
 
     def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
