@@ -17,6 +17,7 @@ from autossl.data import open_data, prepare
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.record.config import write_config
 from autossl.record.folder import Folder, write_json, write_toml
 from autossl.record.journal import open_study
 from autossl.report.charts import contact_sheet
@@ -25,6 +26,7 @@ from autossl.report.shown import shown, watched
 from autossl.trials.context import Context, open_context
 from autossl.trials.space import read_space, suggest
 from tests.test_verdict import GOOD, outcome
+from tests.toy_config import TOY
 
 NASTY = "<script>alert($x_1$)</script>"  # a class name: markup, and half a formula
 CLASSES = [NASTY, "benign", "良性"]
@@ -159,7 +161,8 @@ def page_of(folder: Folder) -> Page:
     return page
 
 
-def test_before_anything_there_is_a_report(tmp_path: Path) -> None:
+def test_before_anything_but_settings_there_is_a_report(tmp_path: Path) -> None:
+    write_config(Folder(tmp_path).config, TOY)
     page = page_of(Folder(tmp_path))
     assert "No answer yet: no candidate has been scored (stage: starting)" in page.text
     assert page.counts.get("svg", 0) == 0
@@ -220,7 +223,7 @@ def test_when_everything_failed_it_says_so(tmp_path: Path) -> None:
 def test_a_finished_study_answers_first_and_shows_everything(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     page = page_of(folder)
-    first = headline(outcome(GOOD), CONFIG)
+    first = headline(outcome(GOOD))
     assert page.text.index(first) < page.text.index("Leaderboard")
     assert first.startswith(
         "Self-supervision helped: the winner (rotation) reaches a balanced accuracy of 0.800 [0.780"

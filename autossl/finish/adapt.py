@@ -41,7 +41,7 @@ def adapt(context: Context, encoder: Encoder, head: Readout, terms: Terms, say: 
     """
     began, spent = time.monotonic(), 0.0
     chosen, why = context.judged.adaptation(
-        context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
+        context.config.adaptation, len(context.rows(PROBE, SELECTION, labelled=True))
     )
     facts: dict[str, Any] = {"chosen": "frozen", "why": why}
     if chosen == "frozen":

@@ -81,7 +81,7 @@ def given(context: Context) -> Encoder:
 def scored(context: Context) -> dict[str, Any]:
     """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
     encoders = {"untrained": untrained(context)}
-    if context.config.get("weights"):
+    if context.config.weights:
         encoders["weights"] = given(context)
     found = {}
     for name, encoder in encoders.items():

@@ -165,5 +165,5 @@ def _view_figure(found: Found) -> Drawn:
     if found.result:
         chosen = found.result["candidate"]["hyperparameters"]
     else:
-        chosen = {**read_space(found.config["space"])[row["method"]].fixed, **row["hyperparameters"]}
+        chosen = {**read_space(found.config.space)[row["method"]].fixed, **row["hyperparameters"]}
     return Drawn(png=charts.contact_sheet(shown(open_context(found.folder, "cpu"), row["method"], chosen)))

@@ -16,7 +16,8 @@ from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Model
 from autossl.record.clock import seconds
-from autossl.record.folder import Folder, check_folder, existing, read_toml
+from autossl.record.config import read_config
+from autossl.record.folder import Folder, check_folder, existing
 from autossl.record.journal import entries
 from autossl.targets import target_class
 from autossl.train.resumable import Terms
@@ -71,7 +72,7 @@ def evaluate(
     else:
         found = _labelled(
             model, context.data.truth, path_in(data, "--data"), labels=path_in(labels, "--labels"),
-            label_column=label_column, patient_column=patient_column, missing=context.config.get("missing"),
+            label_column=label_column, patient_column=patient_column, missing=context.config.missing,
         )  # fmt: skip
         images, truth, warning = found.images, found.truth, _shared(context, found.digests)
         groups = np.arange(len(images)) if found.groups is None else found.groups
@@ -90,10 +91,10 @@ def evaluate(
 
 def no_model(folder: Folder) -> UserError:
     """Why a study has no adapted model, and what to do."""
-    config = read_toml(folder.config)
-    if not target_class(str(config.get("task", "classification"))).metrics:
+    task = read_config(folder.config).task
+    if not target_class(task).metrics:
         return UserError(
-            f"a study with labels was wanted, found one with --task {config['task']} in {folder.root}, which has an "
+            f"a study with labels was wanted, found one with --task {task} in {folder.root}, which has an "
             "encoder and no model; autossl embed asks that, and a search with labels makes a model"
         )
     return UserError(f"a finished study was wanted, but {folder.root} has no model yet; see autossl status")
