@@ -41,7 +41,7 @@ def run(*words: str) -> Result:
 
 def test_patients_and_missing_words_of_a_call_in_python() -> None:
     source, config = look(noise(30, 16, 16), Asked(missing="none"), None, LABELS, PATIENTS)
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == PATIENTS
     assert source.truth.names == ("a", "b")
     assert config.missing == "none"

@@ -112,3 +112,12 @@ def test_stacks_reach_from_labelled_into_unlabelled_images(tmp_path: Path) -> No
     found = positions(open_data(tmp_path / "a.npz", unlabeled=tmp_path / "c.npz"))
     assert found is not None
     assert np.array_equal(found, np.array([0, 1, 0, 1, np.nan, np.nan]), equal_nan=True)
+
+
+def test_stacks_among_images_without_labels_are_none_where_the_labelled_ones_have_no_patients(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    labelled = stacked(tmp_path / "one", [""] * 8, [""] * 8)
+    source = open_data(labelled, unlabeled=stacked(tmp_path / "two", ["1", "2"], ["p", "p"]))
+    assert source.slices is not None
+    assert positions(source) is None

@@ -24,7 +24,8 @@ from tests.pretext_toys import volume_encoder
 def source(dims: int) -> Source:
     labels = np.arange(40) % 2
     return Source(
-        name="toy", place="toy", truth=Classes(labels, ("a", "b")), split=np.full(40, -1, np.int8),
+        name="toy", place="toy", truth=Classes(labels, ("a", "b")), groups=np.arange(40),
+        split=np.full(40, -1, np.int8),
         read=lambda i: np.zeros((28,) * dims + (1,), np.uint8), sizes=np.full((40, dims), 28), channels=1,
         white=np.full(40, 255), key="toy",
     )  # fmt: skip

@@ -55,7 +55,7 @@ def held(source: Source) -> Iterator[Row]:
         yield "unreadable", f"{bad} by their headers"
     yield "labelled", source.truth.described()
     yield source.truth.words, ", ".join(f"{name} {count}" for name, count in source.truth.counts().items())
-    yield "patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"
+    yield "patients", f"{len(np.unique(source.groups))}" if source.has_patients else "no patient ids"
     yield from _slices(source)
     parts = [(name, int((source.split == code).sum())) for code, name in SPLITS.items()]
     given = [f"{name} {count}" for name, count in parts if count]
@@ -117,7 +117,6 @@ def _slices(source: Source) -> Iterator[Row]:
     """How many images lie in stacks of slices."""
     if (along := positions(source)) is None:
         return
-    assert source.groups is not None
     known = np.isfinite(along)
     yield "slices", f"{int(known.sum())} in {len(np.unique(source.groups[known]))} stacks, one for each patient"
 

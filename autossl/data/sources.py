@@ -36,7 +36,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     n = found.n
     truth, of_labels = truth_of(found, told)
     groups, patients, of_patients = _patients(found)
-    slices, passed_over = _slices(found, groups)
+    slices, passed_over = _slices(found, bool(patients))
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
     if found.absent:
         one = found.absent == 1
@@ -46,11 +46,11 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
         )
     split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
     bare = Source(
-        found.name, found.place, truth, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
-        "", groups, patients, root=found.root, notes=tuple(notes), slices=slices,
+        found.name, found.place, truth, groups, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
+        "", patients, root=found.root, notes=tuple(notes), slices=slices,
     )  # fmt: skip
     none = np.zeros(0)
-    columns = (*truth.content(), split, none if groups is None else groups, none if slices is None else slices)
+    columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
@@ -59,10 +59,10 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     return _from_items(bare, found.images, columns, window, channels)
 
 
-def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:
-    """Patient indices, identifiers and notes; none where no image has one."""
+def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:
+    """Patient indices, identifiers and notes; where no image has an identifier, each is its own patient."""
     if found.patients is None or not any(found.patients):
-        return None, (), []
+        return np.arange(found.n), (), []
     groups, patients, unknown = encode_patients(found.patients)
     notes = list(alike_note(patients))
     if unknown:
@@ -74,11 +74,11 @@ def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:
     return groups, patients, notes
 
 
-def _slices(found: Found, groups: Ints | None) -> tuple[NDArray[np.float64] | None, list[str]]:
+def _slices(found: Found, has_patients: bool) -> tuple[NDArray[np.float64] | None, list[str]]:
     """The numbers of slices, or why their column says nothing."""
     if found.slices is None or not any(found.slices):
         return None, []
-    if groups is None:
+    if not has_patients:
         return None, ["the column slice was passed over: without patient ids one stack cannot be told from another"]
     slices = encode_slices(found.slices)
     return slices, [] if slices is not None else ["the column slice was passed over: numbers were wanted there"]

@@ -1,6 +1,5 @@
 """Single jobs on a finished or running study: train one candidate on, evaluate the model."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +74,7 @@ def evaluate(
             label_column=label_column, patient_column=patient_column, missing=context.config.missing,
         )  # fmt: skip
         images, truth, warning = found.images, found.truth, _shared(context, found.digests)
-        groups = np.arange(len(images)) if found.groups is None else found.groups
-        unit = "image" if found.groups is None else "patient"
+        groups, unit = found.groups, found.unit
     outcomes = target.judge(model.answers_stored(images), truth)
     few = target.few(truth, groups, unit, "this set", absent=False)
     intervals = {} if few else outcomes.intervals(target.reported, groups)
@@ -106,10 +104,7 @@ def _labelled(model: Model, known: Truth, data: str, **columns: str | None) -> F
     kept = found.truth.known
     if not kept.any():
         raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")
-    groups = None if found.groups is None else found.groups[kept]
-    return replace(
-        found, images=found.images[kept], truth=found.truth[kept], groups=groups, digests=found.digests[kept]
-    )
+    return found[kept]
 
 
 def _shared(context: Context, digests: NDArray[np.uint8]) -> dict[str, str]:

@@ -147,8 +147,7 @@ def _modality(asked: Asked, source: Source) -> str:
 
 def _lacks(views: Preset, source: Source, encoder: Encoder) -> frozenset[str]:
     """What these images and this encoder do not have, of all that a method may need."""
-    groups = source.groups
-    accompanied = 0.0 if groups is None else float((np.bincount(groups)[groups] > 1).mean())
+    accompanied = float((np.bincount(source.groups)[source.groups] > 1).mean())
     found = {
         "colour": source.channels != 3,
         "patients": accompanied < ACCOMPANIED,

@@ -130,7 +130,7 @@ class Context:
     @property
     def unit(self) -> str:
         """The word for what `groups` are."""
-        return "patient" if self.data.has_patients else "image"
+        return self.data.unit
 
     def truth(self, rows: NDArray[np.int64]) -> Truth:
         """What is known of these images."""
@@ -160,15 +160,14 @@ class Context:
 
     def rows(self, *parts: int, labelled: bool = False) -> NDArray[np.int64]:
         """Which images are in these parts."""
-        inside = np.isin(self.data.part, parts)
-        return np.flatnonzero(inside & self.data.truth.known if labelled else inside)
+        return self.data.rows(*parts, labelled=labelled)
 
     def pool(self, rows: NDArray[np.int64]) -> Pool:
         """These images as batches, with their patients.
 
         Without ids an image is its own patient, so that it is no negative of itself; exact duplicates share one.
         """
-        return Pool(self.data.images, rows, self.data.scale, self.device, self.data.groups, self.data.positions)
+        return Pool(self.data.images, rows, self.data.scale, self.device, **self.data.columns)
 
     @cached_property
     def probe_pool(self) -> Pool:
