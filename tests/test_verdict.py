@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from autossl.report.page import headline
 from autossl.report.verdict import verdict
 
-CONFIG: dict[str, Any] = {"task": "classification"}
 SUPERVISED = {"settings": {"lr": 2e-3, "tried": 3}, "seconds": 9.0, "selection": 0.7}
 
 
