@@ -79,7 +79,7 @@ def test_without_time_the_encoder_stays_frozen_and_the_reason_is_given(context: 
 
 @pytest.mark.parametrize("asked", ["frozen", "finetune"])
 def test_what_was_asked_is_not_measured(context: Context, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(context.config, "adaptation", asked)
+    monkeypatch.setattr(context, "config", replace(context.config, adaptation=asked))
     found = adapt(context, untrained(context), probe(context), Terms(3.0), lambda _: None)
     assert found.tuned == (asked == "finetune")
     assert found.facts == {"chosen": asked, "why": "as asked"}

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from autossl.report.page import headline
 from autossl.report.verdict import verdict
 
-CONFIG: dict[str, Any] = {"task": "classification"}
 SUPERVISED = {"settings": {"lr": 2e-3, "tried": 3}, "seconds": 9.0, "selection": 0.7}
 
 
@@ -52,7 +51,7 @@ GOOD = {"untrained": (0.1, 0.05, 0.15), "supervised": (0.2, 0.15, 0.25), "superv
 
 
 def test_a_baseline_that_wins_comes_first_with_what_to_do() -> None:
-    first = headline(outcome({**GOOD, "supervised": (-0.1, -0.15, -0.05)}), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (-0.1, -0.15, -0.05)}))
     assert first.startswith(
         "A baseline beats self-supervision here: training on the same labels alone beats the winner (rotation) by "
         "0.100 [0.050, 0.150] balanced accuracy on the test part (0.900 to 0.800)"
@@ -61,29 +60,29 @@ def test_a_baseline_that_wins_comes_first_with_what_to_do() -> None:
 
 
 def test_other_baselines_that_win_do_not_send_to_the_supervised_one() -> None:
-    first = headline(outcome({**GOOD, "weights": (-0.1, -0.15, -0.05)}), CONFIG)
+    first = headline(outcome({**GOOD, "weights": (-0.1, -0.15, -0.05)}))
     assert first.startswith("A baseline beats self-supervision here: the given weights")
     assert "--candidate" not in first
 
 
 def test_an_interval_that_holds_zero_cannot_tell() -> None:
-    first = headline(outcome({**GOOD, "supervised": (0.01, -0.02, 0.04)}), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (0.01, -0.02, 0.04)}))
     assert first.startswith("Cannot tell whether self-supervision helped: ")
     assert "training on the same labels alone, +0.010 [-0.020, +0.040], includes zero" in first
     assert "it does gain" in first
 
 
 def test_equal_scores_are_no_difference() -> None:
-    first = headline(outcome({**GOOD, "supervised": (0.0, 0.0, 0.0)}), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (0.0, 0.0, 0.0)}))
     assert first.startswith("Self-supervision made no difference: the winner (rotation) reaches")
     assert "no difference to training on the same labels alone, the scores are equal; it does gain" in first
-    mixed = headline(outcome({"supervised": (0.0, 0.0, 0.0), "untrained": (0.01, -0.02, 0.04)}), CONFIG)
+    mixed = headline(outcome({"supervised": (0.0, 0.0, 0.0), "untrained": (0.01, -0.02, 0.04)}))
     assert mixed.startswith("Cannot tell")
     assert "+0.010 [-0.020, +0.040], includes zero; no difference to training" in mixed
 
 
 def test_the_fine_tuned_winner_is_judged_where_it_is_what_the_model_holds() -> None:
-    first = headline(outcome({**GOOD, "supervised": (-0.04, -0.045, -0.03)}, tuned=True), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (-0.04, -0.045, -0.03)}, tuned=True))
     assert first.startswith(
         "Self-supervision helped: the winner (rotation, fine-tuned) reaches a balanced accuracy of 0.850"
     )
@@ -92,7 +91,7 @@ def test_the_fine_tuned_winner_is_judged_where_it_is_what_the_model_holds() -> N
 
 
 def test_a_missing_supervised_baseline_is_said() -> None:
-    first = headline(outcome({"untrained": (0.1, 0.05, 0.15)}), CONFIG)
+    first = headline(outcome({"untrained": (0.1, 0.05, 0.15)}))
     assert first.startswith("Self-supervision helped")
     assert "training on the labels alone did not fit" in first
 
@@ -106,7 +105,7 @@ gap = st.tuples(st.floats(-0.4, 0.4), st.floats(0.001, 0.2), st.floats(0.001, 0.
     st.dictionaries(st.sampled_from(["untrained", "supervised", "supervised, frozen", "weights"]), gap), st.booleans()
 )
 def test_the_verdict_follows_the_intervals(gaps: dict[str, tuple[float, float, float]], tuned: bool) -> None:
-    found = verdict(outcome(gaps, tuned), CONFIG)
+    found = verdict(outcome(gaps, tuned))
     if tuned:  # the fine-tuned winner is .05 better than the frozen one
         gaps = {name: (value + 0.05, low + 0.05, high + 0.05) for name, (value, low, high) in gaps.items()}
     if any(high < 0 for _, _, high in gaps.values()):

@@ -1,8 +1,7 @@
 """Adapting the winner to its target: a probe on the frozen encoder, or both fine-tuned on the labels."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,9 @@ def adapt(context: Context, encoder: Encoder, head: Readout, terms: Terms, say: 
     Where they leave it open, a fine-tune on the probe part is compared with a probe on the selection part first, and
     the better of the two is taken.
     """
-    began, spent = time.monotonic(), 0.0
+    spent = 0.0
     chosen, why = context.judged.adaptation(
-        context.config["adaptation"], len(context.rows(PROBE, SELECTION, labelled=True))
+        context.config.adaptation, len(context.rows(PROBE, SELECTION, labelled=True))
     )
     facts: dict[str, Any] = {"chosen": "frozen", "why": why}
     if chosen == "frozen":
@@ -50,35 +49,24 @@ def adapt(context: Context, encoder: Encoder, head: Readout, terms: Terms, say: 
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
     if chosen == "auto":
         say("trying a fine-tune on the selection part")
-        gap, scores, spent = _tried(context, encoder, _half(terms))
+        gap, scores, spent = _tried(context, encoder, terms.share("tried", TRIAL, TRIAL))
         facts = {**facts, **scores, "why": _decided(context.judged, gap, scores)}
         if gap is None or gap.value <= 0:
             return Adapted(encoder, head, False, facts)
     say("fine-tuning on the labels")
-    rest = terms.after(time.monotonic() - began)
-    if terms.seconds is not None:
-        rest = replace(rest, seconds=terms.seconds - spent)
-    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), rest)
+    tuned = _tuned(context, encoder, head, context.rows(PROBE, SELECTION, labelled=True), terms.without(spent))
     if tuned is None:
         return Adapted(encoder, head, False, {**facts, "why": NO_TIME})
     return Adapted(tuned.encoder, tuned.head, True, {**facts, "chosen": "finetune"})
 
 
-def _half(terms: Terms) -> Terms:
-    """What the fine-tune that is tried may use."""
-    path = terms.path and terms.path.with_name(f"{terms.path.stem}-tried{terms.path.suffix}")
-    seconds, rest = (None if given is None else TRIAL * given for given in (terms.seconds, terms.rest))
-    return replace(terms, seconds=seconds, rest=rest, path=path)
-
-
 def _tried(context: Context, encoder: Encoder, terms: Terms) -> tuple[Difference | None, dict[str, float], float]:
     """Fine-tuned minus frozen on the selection part, both fitted on the probe part, the score of each, and seconds."""
-    began = time.monotonic()
     rows, judged = context.rows(PROBE, labelled=True), context.rows(SELECTION, labelled=True)
     target, patients = context.judged, context.groups(judged)
     head = target.probe(context.see(encoder, rows), context.truth(rows), context.groups(rows))
     frozen = context.outcomes(context.see(encoder, judged), head, judged)
-    tuned = _tuned(context, encoder, head, rows, terms.after(time.monotonic() - began))
+    tuned = _tuned(context, encoder, head, rows, terms)
     if tuned is None:
         return None, {}, 0.0
     finetuned = context.outcomes(context.see(tuned.encoder, judged), tuned.head, judged)

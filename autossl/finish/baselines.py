@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
@@ -81,7 +81,7 @@ def given(context: Context) -> Encoder:
 def scored(context: Context) -> dict[str, Any]:
     """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
     encoders = {"untrained": untrained(context)}
-    if context.config.get("weights"):
+    if context.config.weights:
         encoders["weights"] = given(context)
     found = {}
     for name, encoder in encoders.items():
@@ -105,36 +105,25 @@ def supervised(context: Context, terms: Terms, trials: int = len(SEARCHED)) -> T
 
     Every run has its own checkpoint beside `terms.path`, at its end too, so that after a kill none is repeated.
     """
-    began, spent = time.monotonic(), 0.0
+    spent = 0.0
     rows, every_row = context.rows(PROBE, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
     found: list[tuple[float, int, Fitted]] = []
     for index in range(trials if trials > 1 else 0):
-        left = terms.after(time.monotonic() - began)
-        model = fit(context, rows, untrained(context), SEARCHED[index], _part(left, index, trials))
+        part = terms.share(f"{index}", 0.5 / trials, 0.5 / (trials - index))
+        model = fit(context, rows, untrained(context), SEARCHED[index], part)
         if model is None:
             break
         spent += model.seconds
         found.append((selection_value(context, model.encoder, model.head), index, model))
     value, best, tried = max(found, key=lambda f: f[:2]) if found else (None, 0, None)
-    rest = terms.after(time.monotonic() - began)
-    if terms.seconds is not None:
-        rest = replace(rest, seconds=terms.seconds - spent)
     # where the search took all the time, or a stop came, its best network stands, trained on fewer labels
-    chosen = fit(context, every_row, untrained(context), SEARCHED[best], rest) or tried
+    chosen = fit(context, every_row, untrained(context), SEARCHED[best], terms.without(spent)) or tried
     if chosen is None:
         return None
     spent += chosen.seconds if chosen is not tried else 0.0
     lr, crop, jitter = SEARCHED[best]
     settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": len(found)}
     return Trained(chosen.encoder, chosen.head, value, settings, spent)
-
-
-def _part(terms: Terms, index: int, trials: int) -> Terms:
-    """What one run of the small search may use: its share of half of all the time, and of half of the rest."""
-    path = terms.path and terms.path.with_name(f"{terms.path.stem}-{index}{terms.path.suffix}")
-    if terms.seconds is None or terms.left is None:
-        return replace(terms, path=path)
-    return replace(terms, seconds=terms.seconds / 2 / trials, rest=terms.left / 2 / (trials - index), path=path)
 
 
 def fit(

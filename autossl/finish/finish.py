@@ -166,7 +166,7 @@ class Finish:
     def _entrants(self, encoder: Encoder, supervised: baselines.Trained | None) -> list[Entrant]:
         context = self.context
         entrants = [Entrant("winner", encoder), Entrant("untrained", baselines.untrained(context))]
-        if context.config.get("weights"):
+        if context.config.weights:
             entrants.append(Entrant("weights", baselines.given(context)))
         labelled = context.rows(PROBE, SELECTION, labelled=True)
         if (constant := context.judged.constant(encoder, context.truth(labelled))) is not None:

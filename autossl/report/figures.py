@@ -11,6 +11,7 @@ from autossl.proxies import Outcomes
 from autossl.record.journal import entries
 from autossl.report import answers, charts
 from autossl.report.facts import Found
+from autossl.report.shown import shown
 from autossl.report.verdict import metric_name
 from autossl.trials.context import open_context
 from autossl.trials.space import read_space
@@ -164,5 +165,5 @@ def _view_figure(found: Found) -> Drawn:
     if found.result:
         chosen = found.result["candidate"]["hyperparameters"]
     else:
-        chosen = {**read_space(found.config["space"])[row["method"]].fixed, **row["hyperparameters"]}
-    return Drawn(png=charts.view_sheet(open_context(found.folder, "cpu"), row["method"], chosen))
+        chosen = {**read_space(found.config.space)[row["method"]].fixed, **row["hyperparameters"]}
+    return Drawn(png=charts.contact_sheet(shown(open_context(found.folder, "cpu"), row["method"], chosen)))

@@ -21,12 +21,12 @@ class Verdict(NamedTuple):
     first: str
 
 
-def headline(result: dict[str, Any], config: dict[str, Any]) -> str:
+def headline(result: dict[str, Any]) -> str:
     """One sentence: did self-supervision help on this target, and by how much."""
-    return verdict(result, config).first
+    return verdict(result).first
 
 
-def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
+def verdict(result: dict[str, Any]) -> Verdict:
     """Judge the winner by its paired differences to the baselines; one that beats it is named first.
 
     What is judged is what `model/` holds: the fine-tuned winner where it was fine-tuned.
