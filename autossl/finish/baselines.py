@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext.base import Pretext
@@ -44,6 +44,10 @@ class Supervised(Pretext):
     def __init__(self, encoder: Encoder, views: Views, readout: Readout) -> None:
         super().__init__(encoder, views)
         self.readout = readout
+
+    @property
+    def delivered(self) -> tuple[nn.Module, ...]:
+        return (self.encoder, self.readout)
 
     def loss(self, batch: Batch) -> Tensor:
         return self.readout.loss(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
@@ -157,7 +161,9 @@ def fit(
     tuned = context.new_encoder(0)
     tuned.load_state_dict(run.average)
     settle_norms(tuned, run.pool, context.plain.standardise)
-    return Fitted(tuned, cast(Supervised, run.method).readout.eval(), training.spent)
+    readout = cast(Supervised, run.method).readout
+    readout.load_state_dict(run.average_of(readout))
+    return Fitted(tuned, readout.eval(), training.spent)
 
 
 def _run(
