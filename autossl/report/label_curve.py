@@ -38,8 +38,8 @@ def words(test: Mapping[str, Any], probe: str, patients: bool) -> str:
     ]
     if any(point["name"] == RIVAL for point in below):
         sentences.append(
-            f"The curve “{NAMES[RIVAL]}” is one training from scratch per point, on the first draw, with the setting that "
-            "the baseline chose with all labels (which flatters it as well) and as many passes over its labels, or at "
+            f"The curve “{NAMES[RIVAL]}” is one training from scratch per point, on the first draw, with the setting "
+            "that the baseline chose with all labels (which flatters it too) and as many passes over its labels, or at "
             "least half as many where time was short."
         )
     return " ".join([*sentences, "Points for which there was no time are left out."])
