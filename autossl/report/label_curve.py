@@ -23,13 +23,13 @@ def whole(test: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def words(test: Mapping[str, Any], probe: str, patients: bool) -> str:
     """What the points are, how they were made, and whom the choice of the encoder flatters; empty without points."""
-    points, groups = whole(test), "patients" if patients else "images"
+    points, groups = whole(test), "whole patients" if patients else "images"
     below = [point for point in points if point["labels"] < test["labels"]]
     draws = [point.get("draws", 0) for point in below if point["name"] != RIVAL]
     if not draws:
         return ""
     many = " (one draw where labels are many)" if min(draws) == 1 < max(draws) else ""
-    drawn = f"{max(draws)} draws of whole {groups}{many}" if min(draws) else "a few draws of labels"
+    drawn = f"{max(draws)} draws of {groups}{many}" if min(draws) else "a few draws of labels"
     sentences = [
         f"Test score of {probe} on frozen encoders for growing numbers of labels: "
         f"mean and standard deviation over {drawn}. The last points are the test itself, with all labels.",
