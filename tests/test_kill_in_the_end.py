@@ -197,6 +197,17 @@ def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
     assert read_json(folder.state)["tests"] == 3
 
 
+def test_a_kill_in_the_label_curve_draws_it_again_whole(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
+    folder = before_its_end(ended, tmp_path / "run")
+    with pytest.raises(Killed):
+        finish(folder, "drawing the label curve", 5)  # in the first training from scratch
+    assert "result" not in read_json(folder.state)
+    finish(folder)
+    assert outcome(folder) == outcome(undisturbed)
+    assert files(folder) == files(undisturbed)
+    assert read_json(folder.state)["tests"] == 2
+
+
 def test_a_study_that_was_killed_while_its_report_was_written_gets_one(ended: Folder, tmp_path: Path) -> None:
     folder = Folder(Path(shutil.copytree(ended.root, tmp_path / "run")))
     folder.report.unlink()

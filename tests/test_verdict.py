@@ -24,7 +24,9 @@ def outcome(gaps: dict[str, tuple[float, float, float]], tuned: bool = False) ->
         for name, value in values.items()
     }  # fmt: skip
     curve = [
-        {"labels": n, "name": name, "mean": 0.5, "sd": 0.1} for n in (10, 30, 60) for name in ("winner", "untrained")
+        {"labels": n, "name": name, "mean": 0.5, "sd": 0.1, "draws": 1 if n == 60 else 3}
+        for n in (10, 30, 60)
+        for name in ("winner", "untrained")
     ]
     signs = ("value", "low", "high")
     shifted = {n: [end + 0.05 for end in gap] for n, gap in gaps.items()}

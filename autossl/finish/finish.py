@@ -91,7 +91,8 @@ class Finish:
         terms = steps.terms("supervised", steps.checkpoint("supervised"))
         found = baselines.supervised(context, terms, settings_tried(context.plan, terms.seconds))
         if found is not None:
-            facts = {"settings": found.settings, "seconds": round(found.seconds, 2), "selection": found.selection}
+            names = ("settings", "selection", "passes", "images")
+            facts = {name: getattr(found, name) for name in names} | {"seconds": round(found.seconds, 2)}
             write(context, found.encoder, folder, {"supervised": facts}, found.head)
             context.remember(supervised=facts)
             if found.selection is not None:
@@ -126,7 +127,7 @@ class Finish:
         test.told(TUNED if adapted.tuned else "winner")
         if self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
-            test.curve(entrants, lambda: self.steps.left("label curve") == 0)
+            test.curve(entrants, supervised, self.steps)
         facts = test.outcome.facts
         result = {
             "candidate": described(context, winner.entry),

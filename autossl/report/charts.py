@@ -148,11 +148,11 @@ def label_curve(points: Sequence[dict[str, Any]], names: dict[str, str], metric:
             ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
         if line is not None:
             ax.axhline(line, color=COLOURS["hybrid"], linestyle="--", label="labels alone, all of them")
-        ticks = sorted({p["labels"] for p in points})
+        ticks = sorted({p["labels"] for p in points if p["name"] == entrants[0]})
         ax.set_xscale("log")
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
         ax.minorticks_off()
-        ax.set(xlabel="labels that the probe was fitted on", ylabel=f"{metric} on the test part")
+        ax.set(xlabel="labels fitted on", ylabel=f"{metric} on the test part")
         ax.legend(loc="lower right", fontsize=8.5)
         return svg_of(figure, "label-curve")
 

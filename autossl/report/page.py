@@ -20,6 +20,7 @@ from autossl.record.clock import in_words
 from autossl.record.config import StudyConfig
 from autossl.record.folder import Folder, read_json, replace_file
 from autossl.record.journal import entries
+from autossl.report import label_curve
 from autossl.report.facts import Found, read
 from autossl.report.leaderboard import shortcuts
 from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
@@ -54,7 +55,7 @@ def _facts(found: Found) -> dict[str, Any]:
     from autossl.report.figures import figures  # here, because a search needs matplotlib only at its end
 
     result, plan = found.result, found.state.get("plan") or {}
-    test = (result or {}).get("test")
+    test, probe = (result or {}).get("test"), (result or {}).get("probe", "a logistic probe")
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
         "verdict": verdict(result) if result else _so_far(found),
@@ -65,7 +66,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "metric": metric_name(test) if test else "",
         "measure": measure(test) if test else None,
         "measures": measures(test) if test else [],
-        "probe": result.get("probe", "a logistic probe") if result else "",
+        "probe": probe,
         "headings": found.headings,
         "ranks": found.target.ranks,
         "scored": found.target.scored,
@@ -87,6 +88,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "repeat": _repeat(found),
         "versions": _versions(found.folder),
         "figures": figures(found),
+        "curve": label_curve.words(test, probe, bool(found.data.get("patients"))) if test else "",
     }
 
 

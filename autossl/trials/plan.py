@@ -27,6 +27,7 @@ RESTART = 30.0  # seconds of another start-up, for a study that is refused and t
 PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
 MOST_FINAL = {True: 0.45, False: 0.75}  # of the time before the end for the final training, where scores rank or not
 REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
+CURVE = 0.2  # times what the supervised baseline gets: enough for points up to a third of its labels, probes included
 SUPERVISED_EPOCHS = 10  # one run of the supervised search should see the labels so often
 UNBOUNDED = "a bound of the search was wanted, found --time-limit none without --max-candidates; give one of the two"
 
@@ -278,7 +279,7 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
     one = MARGIN * needs.costs.encoder(needs.images)
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
-    curve = min(0.2 * ambition.supervised * limit, 60.0)
+    curve = CURVE * ambition.supervised * limit
     tuned = written - curve - (one if needs.finetune else 0.0)
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
     trained = tested - MARGIN * 2 * needs.costs.score - (1 + needs.baselines) * one
