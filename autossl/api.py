@@ -10,7 +10,7 @@ import torch
 from autossl.model.load import load as load_model
 from autossl.model.model import Model
 from autossl.run import controller
-from autossl.run.settings import Asked
+from autossl.run.asked import Asked
 from autossl.study import Study
 
 

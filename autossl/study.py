@@ -15,8 +15,9 @@ from autossl.errors.keywords import one_of, path_of
 from autossl.model.load import load as load_model
 from autossl.model.model import Model
 from autossl.record.clock import Clock
+from autossl.record.config import read_config
 from autossl.record.entries import Entry
-from autossl.record.folder import Folder, check_folder, check_output, existing, machine_faults, read_json, read_toml
+from autossl.record.folder import Folder, check_folder, check_output, existing, machine_faults, read_json
 from autossl.record.journal import entries, read_study
 from autossl.report import leaderboard
 from autossl.report.page import write_report
@@ -47,7 +48,7 @@ class Study:
 
     def __init__(self, path: str | Path) -> None:
         self.folder: Folder = existing(path)
-        self.config = read_toml(self.folder.config)
+        self.config = read_config(self.folder.config)
         self._opened: optuna.Study | None = None
 
     def __repr__(self) -> str:
@@ -56,7 +57,7 @@ class Study:
     def _read(self) -> optuna.Study | None:
         """The Optuna study, or None while there is none; it is never made here."""
         if self._opened is None:
-            self._opened = read_study(self.folder, self.config["study_name"])
+            self._opened = read_study(self.folder, self.config.study_name)
         return self._opened
 
     def _trials(self) -> list[FrozenTrial]:
@@ -89,7 +90,7 @@ class Study:
 
     def leaderboard(self) -> list[dict[str, Any]]:
         """One row per candidate at its highest rung, best first by (rung, score); baselines come last."""
-        return leaderboard.rows(self._trials(), self._state(), str(self.config.get("task", "classification")))
+        return leaderboard.rows(self._trials(), self._state(), self.config.task)
 
     @property
     def caution(self) -> str:
@@ -101,7 +102,7 @@ class Study:
     @property
     def scored(self) -> str:
         """What the scores of the leaderboard are."""
-        return target_class(str(self.config.get("task", "classification"))).scored
+        return target_class(self.config.task).scored
 
     @property
     def best(self) -> Candidate | None:
@@ -119,14 +120,13 @@ class Study:
         """Where the study stands: time used, trials by state, the leader."""
         trials = entries(self._trials())
         lead = self.best
-        limit = self.config["time_limit"]
         used = sum(run["seconds"] for run in (read_json(self.folder.clock) or {"runs": []})["runs"])
         return {
-            "study": self.config["study_name"],
+            "study": self.config.study_name,
             "stage": self._state().get("stage", "starting"),
             "finished": bool(self._state().get("finished")),
             "seconds_used": round(used, 1),
-            "seconds_limit": None if limit == "none" else limit,
+            "seconds_limit": self.config.time_limit,
             "candidates": len({e.candidate for e in trials}),
             "segments": _segments(trials),
             "shortcuts": leaderboard.shortcuts(self.leaderboard()),

@@ -45,7 +45,7 @@ def small_run(method: str) -> Run:
     channels_last(pretext, dims)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *[SIDE] * dims, CHANNELS), dtype=np.uint8)
     rows, places = np.arange(IMAGES), (np.arange(IMAGES) % 2).astype(np.float32)
-    pool = Pool(images, rows, 255.0, torch.device("cpu"), rows // 2, places)
+    pool = Pool(images, rows, 255.0, torch.device("cpu"), groups=rows // 2, positions=places)
     return Run(pretext, settings, pool, 0, warmup=0, horizon=1 << 20)
 
 

@@ -9,8 +9,10 @@ import torch
 from autossl.data import open_data, prepare
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.record.folder import Folder, write_json, write_toml
-from autossl.run.settings import Asked, resolve
+from autossl.record.config import write_config
+from autossl.record.folder import Folder, write_json
+from autossl.run.asked import Asked
+from autossl.run.settings import check, resolve
 from autossl.trials.context import Context, open_context
 from autossl.trials.plan import make_untimed_plan
 from autossl.trials.sizing import Costs, Method, Needs
@@ -21,16 +23,16 @@ Settings = dict[str, Any]
 def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
     """The data set with a single rung of `images` images seen; `settings` are those of `autossl.search`."""
     asked = Asked(time_limit=None, max_candidates=1, workers=1, **settings)
-    asked.check()
+    check(asked)
     source = open_data(data)
-    config = resolve(asked, source, {"data": Path(data).name})
+    config = resolve(asked, source, data=Path(data).name)
     folder = Folder(root)
     folder.make()
-    found = prepare(source, folder.cache, image_size=config["image_size"], max_labels=asked.max_labels, seed=asked.seed)
+    found = prepare(source, folder.cache, image_size=config.image_size, max_labels=asked.max_labels, seed=asked.seed)
     write_json(folder.data, found.record)
-    write_toml(folder.config, config, "Opened by a study of methods.")
+    write_config(folder.config, config)
     context = open_context(folder)
-    methods = tuple(Method(name, METHODS[name].paradigm, 1, METHODS[name].passes) for name in config["methods"])
+    methods = tuple(Method(name, METHODS[name].paradigm, 1, METHODS[name].passes) for name in config.methods)
     needs = Needs(Costs(), methods, len(context.probe_pool), len(found.images), 0, max_candidates=1)
     context.remember(plan=make_untimed_plan(needs, [images]).to_dict())
     return context
@@ -38,9 +40,8 @@ def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
 
 def facts(context: Context) -> Settings:
     """What rows that belong to one table have in common."""
-    config = context.config
     kept = ("data", "modality", "backbone", "image_size", "precision", "device", "max_labels", "seed")
-    known = {name: config.get(name) for name in kept}
+    known = {name: context.config.options[name] for name in kept}
     return {**known, "fingerprint": context.data.record["fingerprint"][:16], "threads": torch.get_num_threads()}
 
 
@@ -58,9 +59,7 @@ def shown(encoder: Encoder) -> list[float]:
 
     def count(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         x = inputs[0]
-        side = encoder.image_size * encoder.upsample
-        found.append(x.shape[0] * x.shape[2:].numel() / side ** (x.ndim - 2))
+        found.append(x.shape[0] * x.shape[2:].numel() / encoder.image_size ** (x.ndim - 2))
 
-    stem = next(m for m in encoder.backbone.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Conv3d))
-    stem.register_forward_pre_hook(count)  # pooled embeddings and pyramids both begin there
+    encoder.enlarge.register_forward_pre_hook(count)  # pooled embeddings and pyramids both begin there
     return found

@@ -15,9 +15,11 @@ from PIL import Image
 
 from autossl.cli.commands import main
 from autossl.errors import UserError
-from autossl.record.folder import Folder, only_process, read_toml, write_toml
+from autossl.record.config import read_config, write_config
+from autossl.record.folder import Folder, only_process
 from autossl.run import begin
 from autossl.trials.space import read_space
+from tests.toy_config import TOY
 
 
 def run(*arguments: str) -> Result:
@@ -153,7 +155,7 @@ def test_what_others_put_into_a_folder_stays_when_its_study_is_refused(tmp_path:
     folder = Folder(tmp_path / "run")
 
     def refuse(*files: Path) -> None:
-        with begin.taken(folder, {"study_name": "toy"}):
+        with begin.taken(folder, TOY):
             for file in files:
                 file.touch()
             raise UserError("no")
@@ -180,16 +182,16 @@ def test_places_that_cannot_be_written_to(images: Path, tmp_path: Path) -> None:
     assert "Not a directory" in refused("embed", "encoder", str(images), "-o", str(images / "z.npy"))
     assert "No such file" in refused("embed", "encoder", str(images), "-o", str(tmp_path / "nodir" / "z"))
     assert "found a folder" in refused("inspect", str(images), "--views", "--out", str(tmp_path))
-    write_toml(tmp_path / "config.toml", {"study_name": "toy", "time_limit": 60.0}, "toy")
+    write_config(tmp_path / "config.toml", TOY)
     assert "found a folder" in refused("report", str(tmp_path), "-o", str(tmp_path))
 
 
 def test_a_study_in_use_keeps_its_time_limit(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    write_toml(folder.config, {"study_name": "toy", "time_limit": 600.0}, "toy")
+    write_config(folder.config, TOY)
     with only_process(folder):
         assert "is being worked on" in refused("resume", str(tmp_path), "--time-limit", "+1h")
-    assert read_toml(folder.config)["time_limit"] == 600.0
+    assert read_config(folder.config) == TOY
 
 
 def test_a_study_killed_while_it_decodes_is_a_study_and_goes_on(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ def test_a_study_killed_while_it_decodes_is_a_study_and_goes_on(tmp_path: Path) 
     data.rename(tmp_path / "away")
     assert f"found nothing at {data}" in refused("resume", str(out), "--quiet")
     (tmp_path / "away").rename(data)
-    config = read_toml(folder.config)
+    config = read_config(folder.config)
     begin.decode(begin.look_again(folder, config), folder, config, lambda done, n: None)
     assert folder.has_begun
 
@@ -283,7 +285,7 @@ def test_list_methods_as_a_table() -> None:
     assert "arXiv 1803.07728" in rotation
 
 
-@pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets"])
+@pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets", "weights"])
 def test_lists(what: str) -> None:
     assert json.loads(run("list", what, "--json").output)
 

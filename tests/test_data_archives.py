@@ -192,7 +192,7 @@ def test_text_in_any_byte_order_and_layout_is_read(tmp_path: Path) -> None:
         patients=np.char.encode(np.repeat(labels[:4], 2), "utf-8"),
     )
     source = open_data(tmp_path / "x.npz")
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
     assert source.truth.names == ("grün", "rot😀")
     np.testing.assert_array_equal(np.stack([source.read(row) for row in range(source.n)]), images[..., :1])

@@ -13,8 +13,8 @@ import autossl
 from autossl.cli.commands import main
 from autossl.errors import UserError
 from autossl.record.folder import Folder
+from autossl.run.asked import Asked
 from autossl.run.begin import look, look_again
-from autossl.run.settings import Asked
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
@@ -41,11 +41,11 @@ def run(*words: str) -> Result:
 
 def test_patients_and_missing_words_of_a_call_in_python() -> None:
     source, config = look(noise(30, 16, 16), Asked(missing="none"), None, LABELS, PATIENTS)
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == PATIENTS
     assert source.truth.names == ("a", "b")
-    assert config["missing"] == "none"
-    assert "patients" not in config  # they are nobody's settings, and never written
+    assert config.missing == "none"
+    assert "patients" not in config.options  # they are nobody's settings, and never written
     with pytest.raises(UserError, match="30 entries in patients, one per image, were wanted, found 2"):
         autossl.search(noise(30, 16, 16), labels=LABELS, patients=[1, 2])
     with pytest.raises(UserError, match="found only 'a'"):

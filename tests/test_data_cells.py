@@ -33,7 +33,7 @@ def test_it_is_what_its_description_says(cells: Source) -> None:
     assert cells.array.shape == (PATIENTS * PER_PATIENT, 32, 32, 3)
     assert cells.array.dtype == np.uint8
     assert cells.truth.names == KINDS
-    assert cells.groups is not None
+    assert cells.has_patients
     assert np.bincount(cells.groups).tolist() == [PER_PATIENT] * PATIENTS
     assert any("synthetic" in note for note in cells.notes)
     assert np.bincount(cells.truth.strata).min() > 150
@@ -59,7 +59,7 @@ def test_patients_differ_in_stain_and_light(cells: Source) -> None:
 
 def test_pixels_alone_do_not_tell_the_kinds(cells: Source) -> None:
     assert cells.array is not None
-    assert cells.groups is not None
+    assert cells.has_patients
     x = cells.array.reshape(cells.n, -1)[:, ::4].astype(np.float32)
     known = cells.groups < 90
     x -= x[known].mean(0)

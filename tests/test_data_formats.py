@@ -42,7 +42,7 @@ def test_medmnist_layout(tmp_path: Path) -> None:
     assert source.name == "set"
     assert source.truth.names == ("0", "1")
     assert source.split.tolist() == [TRAIN] * 8 + [VAL] * 4 + [OFFICIAL_TEST] * 6
-    assert source.groups is None
+    assert not source.has_patients
     assert source.array is not None
     np.testing.assert_array_equal(source.array[12:, :, :, 0], images["test"])
 
@@ -56,7 +56,7 @@ def test_plain_npz_with_patients_and_words_as_splits(tmp_path: Path) -> None:
     source = open_data(tmp_path / "set.npz")
     assert source.truth.names == ("x", "y")
     assert source.split.tolist() == [0, 0, 1, 1, 2, 2]
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == [0, 0, 1, 1, 2, 2]
 
 
@@ -110,7 +110,7 @@ def test_manifest(tmp_path: Path, separator: str) -> None:
     assert source.truth.names == ("mild", "severe")
     assert source.truth.strata.tolist() == [0, -1, 1, 0, 1]
     assert source.split.tolist() == [TRAIN, TRAIN, VAL, OFFICIAL_TEST, NO_SPLIT]
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups[0] == source.groups[1]
     assert len(set(source.groups.tolist())) == 4
     assert any("1 image has no patient id" in note for note in source.notes)
@@ -126,7 +126,7 @@ def test_other_names_for_the_columns(tmp_path: Path) -> None:
         open_data(tmp_path / "list.csv")
     source = open_data(tmp_path / "list.csv", label_column="stage", patient_column="case")
     assert source.truth.strata.tolist() == [0, 1] * 4
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
@@ -156,7 +156,7 @@ def test_unlabelled_images_join_and_keep_their_patients(tmp_path: Path) -> None:
     np.savez(tmp_path / "more.npz", images=noise(3, 12, 12, 3), patients=np.array([6, 7, 7]))
     source = open_data(tmp_path / "set.npz", unlabeled=tmp_path / "more.npz")
     assert source.truth.strata.tolist() == [0, 1, 0, 1, -1, -1, -1]
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == [0, 0, 1, 1, 1, 2, 2]
     write_classes(tmp_path / "folder")
     joined = open_data(tmp_path / "set.npz", unlabeled=tmp_path / "folder")

@@ -207,7 +207,7 @@ def test_what_a_table_says_is_what_is_read(
     one = {"2.0": "2", "a\u0308": "ä", "NA": ""}
     assert names(source) == [one.get(label, label) for label, _ in rows]
     who = [{"7.0": "7"}.get(patient, patient) or f"alone {at}" for at, (_, patient) in enumerate(rows)]
-    assert source.groups is not None
+    assert source.has_patients
     for first in range(len(rows)):
         same = [source.groups[first] == other for other in source.groups]
         assert same == [who[first] == other for other in who]

@@ -23,7 +23,7 @@ def test_it_is_what_its_description_says(lesions: Source) -> None:
     assert lesions.array.shape == (PATIENTS * PER_PATIENT, SIZE, SIZE, SIZE, 1)
     assert lesions.array.dtype == np.uint8
     assert lesions.truth.names == KINDS
-    assert lesions.groups is not None
+    assert lesions.has_patients
     assert np.bincount(lesions.groups).tolist() == [PER_PATIENT] * PATIENTS
     assert any("synthetic" in note for note in lesions.notes)
     assert np.bincount(lesions.truth.strata).min() > 200
@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_volumes(lesions: Source) -> None:
 def test_brightness_and_voxels_do_not_tell_the_kinds_but_shells_around_the_middle_do(lesions: Source) -> None:
     """There is something to learn: how the parts lie to each other."""
     assert lesions.array is not None
-    assert lesions.groups is not None
+    assert lesions.has_patients
     known = lesions.groups < 180
     truth = lesions.truth.strata[~known]
     voxels = lesions.array.reshape(lesions.n, -1)[:, ::4].astype(np.float32)

@@ -67,7 +67,7 @@ def test_an_oblique_volume_takes_the_nearest_axes(tmp_path: Path) -> None:
 
 def test_a_manifest_with_spacing_is_brought_to_cubes(tmp_path: Path) -> None:
     source = open_data(manifest(tmp_path, [noise(20, 20, 10) for _ in range(40)], np.diag([1.0, 1.0, 2.0, 1.0])))
-    assert (source.dims, source.window, source.groups is not None) == (3, KEPT, True)
+    assert (source.dims, source.window, source.has_patients) == (3, KEPT, True)
     data = prepare(source, tmp_path / "cache", image_size=20)
     assert data.images.shape == (40, 20, 20, 20, 1)  # 10 slices of 2 mm fill the cube
     assert data.images.dtype == np.uint8

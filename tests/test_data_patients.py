@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from autossl.data import open_data
+from autossl.data import open_data, read_images
 from autossl.data.readers.columns import named_as_ids
 from autossl.data.readers.found import alike_note, encode_patients
+from autossl.data.truth import Classes
 from autossl.errors import UserError
 
 
@@ -41,7 +42,7 @@ def test_patients_3_and_3_0_are_one_across_tables(tmp_path: Path) -> None:
     labelled = table(tmp_path / "one", label=TWO, patient=[3, 3, 4, 4, 5, 5, 6, 6])
     more = table(tmp_path / "two", patient=["3.0", "4.0", "", "6.", "1e+05", "100000"])
     source = open_data(labelled, unlabeled=more)
-    assert source.groups is not None
+    assert source.has_patients
     one, two = source.groups[:8:2], source.groups[8:]
     assert two[:2].tolist() == one[:2].tolist()
     assert two[3] == one[3]
@@ -51,14 +52,25 @@ def test_patients_3_and_3_0_are_one_across_tables(tmp_path: Path) -> None:
 
 def test_patients_of_one_table_in_two_spellings(tmp_path: Path) -> None:
     source = open_data(table(tmp_path, label=TWO, patient=["7", "7.0", "é", "e\u0301", " x", "x ", "y", "y"]))
-    assert source.groups is not None
+    assert source.has_patients
     assert source.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert source.notes == ("patient ids that are one number in two spellings, as 3 and 3.0 are, count as one",)
 
 
+def test_new_images_that_are_kept_keep_all_that_is_known_of_them(tmp_path: Path) -> None:
+    path = table(tmp_path, label=["a", "", "b", "b"], patient=["x", "x", "y", "x"])
+    found = read_images(path, 12, 1, 255.0, Classes.nothing(0, {"classes": ("a", "b")}))
+    kept = found[found.truth.known]
+    assert kept.names == ("0.png", "2.png", "3.png")
+    assert (kept.groups.tolist(), kept.unit) == ([0, 1, 0], "patient")
+    assert kept.truth.strata.tolist() == [0, 1, 1]
+    assert np.array_equal(kept.images, found.images[[0, 2, 3]])
+    assert np.array_equal(kept.digests, found.digests[[0, 2, 3]])
+
+
 def test_ids_that_are_likely_one_are_counted_and_never_shown(tmp_path: Path) -> None:
     source = open_data(table(tmp_path, label=TWO, patient=["007", "7", "ZZ7", "zz7", "8", "8", "9", "10"]))
-    assert source.groups is not None
+    assert source.has_patients
     assert len(set(source.groups.tolist())) == 7
     said = (
         "4 patient ids differ from another only in case, blanks or leading zeros and count as other patients; "
@@ -89,7 +101,7 @@ def test_added_images_without_ids_are_said_to_be_able_to_leak(tmp_path: Path) ->
     bare = table(tmp_path / "two", label=TWO)
     source = open_data(bare, unlabeled=labelled)
     assert any("not used: the labelled ones have none" in note for note in source.notes)
-    assert source.groups is None
+    assert not source.has_patients
 
 
 CANARIES = [f"ZZCANARY{at // 2:03d}" for at in range(8)]
@@ -160,7 +172,7 @@ def test_a_column_that_looks_like_patient_ids_is_named(tmp_path: Path) -> None:
     assert open_data(path).notes[0].startswith(said)
     assert open_data(path, patient_column="MRN").notes == ()
     assert open_data(path, patient_column="none").notes == ()
-    assert open_data(path, patient_column="none").groups is None
+    assert not open_data(path, patient_column="none").has_patients
 
 
 @pytest.mark.parametrize(
@@ -184,8 +196,8 @@ def test_a_column_is_known_by_its_values(tmp_path: Path, cells: list[Any], notic
 
 def test_no_patients_is_the_users_word_beside_a_column_of_them(tmp_path: Path) -> None:
     path = table(tmp_path, label=TWO, patient=list("aabbccdd"))
-    assert open_data(path).groups is not None
-    assert open_data(path, patient_column="none").groups is None
+    assert open_data(path).has_patients
+    assert not open_data(path, patient_column="none").has_patients
 
 
 PATIENTS = [3, 3, 4, 4, 5, 5, 6, None]
@@ -202,7 +214,7 @@ def test_arrays_and_data_sets_carry_patients(patients: Any) -> None:
         open_data(dataset, patients=patients),
         open_data(torch.from_numpy(images), labels=torch.tensor(labels), patients=patients),
     ):
-        assert source.groups is not None
+        assert source.has_patients
         assert source.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 4]
         assert source.notes == ("1 image has no patient id and counts as one patient",)
 

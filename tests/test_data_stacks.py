@@ -11,7 +11,8 @@ from PIL import Image
 from autossl.cli.inspection import held
 from autossl.data import load, open_data, positions, prepare
 from autossl.data.readers.found import encode_slices, stack_positions
-from autossl.run.settings import Asked, resolve
+from autossl.run.asked import Asked
+from autossl.run.settings import resolve
 from tests.test_data_formats import noise
 
 ASKED = Asked(device="cpu", image_size=16, modality="mr", time_limit="1h")
@@ -51,8 +52,8 @@ def test_what_is_no_number_is_no_column_of_slices() -> None:
 def test_a_column_of_slices_reaches_the_methods_through_the_store(tmp_path: Path) -> None:
     numbers = ["10", "30", "20", ""] * 12
     source = open_data(stacked(tmp_path, numbers))
-    config = resolve(ASKED, source, {})
-    assert {"slice_order", "slice_position"} <= set(config["methods"])
+    config = resolve(ASKED, source)
+    assert {"slice_order", "slice_position"} <= set(config.methods)
     assert dict(held(source))["slices"] == "36 in 12 stacks, one for each patient"
     data = prepare(source, tmp_path / "cache", image_size=16)
     expected = np.tile([0, 1, 0.5, np.nan], 12).astype(np.float32)
@@ -87,7 +88,7 @@ def test_a_column_that_says_nothing_is_passed_over_and_named(
     source = open_data(stacked(tmp_path, slices, patients))
     assert source.slices is None
     assert positions(source) is None
-    assert "slice_order" in resolve(ASKED, source, {})["left_out"]
+    assert "slice_order" in resolve(ASKED, source).left_out
     said = [text for text in source.notes if "column slice" in text]
     assert len(said) == (note is not None)
     assert note is None or note in said[0]
@@ -96,7 +97,7 @@ def test_a_column_that_says_nothing_is_passed_over_and_named(
 
 def test_few_known_slices_leave_the_methods_out(tmp_path: Path) -> None:
     source = open_data(stacked(tmp_path, ["1", "2", "", "", "", "", "", "", "", "", "", ""]))
-    assert resolve(ASKED, source, {})["left_out"]["slice_order"] == "these images have no known order of slices"
+    assert resolve(ASKED, source).left_out["slice_order"] == "these images have no known order of slices"
 
 
 def test_stacks_reach_from_labelled_into_unlabelled_images(tmp_path: Path) -> None:
@@ -111,3 +112,12 @@ def test_stacks_reach_from_labelled_into_unlabelled_images(tmp_path: Path) -> No
     found = positions(open_data(tmp_path / "a.npz", unlabeled=tmp_path / "c.npz"))
     assert found is not None
     assert np.array_equal(found, np.array([0, 1, 0, 1, np.nan, np.nan]), equal_nan=True)
+
+
+def test_stacks_among_images_without_labels_are_none_where_the_labelled_ones_have_no_patients(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    labelled = stacked(tmp_path / "one", [""] * 8, [""] * 8)
+    source = open_data(labelled, unlabeled=stacked(tmp_path / "two", ["1", "2"], ["p", "p"]))
+    assert source.slices is not None
+    assert positions(source) is None

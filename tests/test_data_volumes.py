@@ -13,7 +13,8 @@ from autossl.cli.inspection import held
 from autossl.data import CT, KEPT, PROBE, ROBUST, Data, open_data, prepare, read_images
 from autossl.data.readers.volumes import HOUNSFIELD, to_voxels
 from autossl.errors import UserError
-from autossl.run.settings import Asked, resolve
+from autossl.run.asked import Asked
+from autossl.run.settings import resolve
 from autossl.train.pool import Pool, at_a_time
 
 RANDOM = np.random.default_rng(0)
@@ -258,8 +259,8 @@ def test_8_bit_volumes_are_no_hounsfield_units() -> None:
 )
 def test_the_modality_follows_from_the_values(make: Any, modality: str) -> None:
     source = open_data(make(), labels=LABELS)
-    assert resolve(Asked(device="cpu"), source, {})["modality"] == modality
-    assert resolve(Asked(device="cpu", modality="mr"), source, {})["modality"] == "mr"
+    assert resolve(Asked(device="cpu"), source).modality == modality
+    assert resolve(Asked(device="cpu", modality="mr"), source).modality == "mr"
 
 
 def test_images_and_volumes_do_not_mix(tmp_path: Path) -> None:

@@ -23,9 +23,11 @@ from autossl.cli.commands import main
 from autossl.errors import MachineStopped, UserError
 from autossl.errors.faults import account
 from autossl.errors.machine import machine_faults, why_stopped
-from autossl.record.folder import Folder, check_folder, check_output, replace_file, write_json, write_toml
+from autossl.record.config import write_config
+from autossl.record.folder import Folder, check_folder, check_output, replace_file, write_json
 from autossl.run import begin
 from autossl.trials import executor
+from tests.toy_config import TOY
 
 CANARY = "ZZCANARY"
 
@@ -110,7 +112,7 @@ def test_where_nothing_takes_a_log_the_line_has_it_all(broken: Path, monkeypatch
 def test_a_fault_of_a_study_is_in_its_log(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path / "study")
     folder.make()
-    write_toml(folder.config, {"study_name": "toy", "time_limit": 600.0}, "toy")
+    write_config(folder.config, TOY)
     write_json(folder.data, {"images": 1})
 
     def fail(*_: object) -> None:
@@ -129,7 +131,7 @@ def test_a_fault_of_a_study_is_in_its_log(broken: Path, tmp_path: Path, monkeypa
 def test_a_fault_of_a_worker_names_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / f"{CANARY}study"
     root.mkdir()
-    (root / "config.toml").write_text('study_name = "toy"\ndevice = "cpu"\n')
+    write_config(root / "config.toml", TOY)
     (root / "cache").mkdir()
     np.savez(root / "cache" / "data.npz", about=np.array(json.dumps({"name": CANARY})))
     np.save(root / "cache" / "images.npy", np.zeros(3))
@@ -296,7 +298,7 @@ def test_outputs_that_can_be_made_are_not_made_by_the_check(tmp_path: Path) -> N
 
 
 def test_a_lock_of_a_study_that_is_a_pipe_does_not_hold_us_up(tmp_path: Path) -> None:
-    write_toml(tmp_path / "config.toml", {"study_name": "toy", "time_limit": 600.0}, "toy")
+    write_config(tmp_path / "config.toml", TOY)
     os.mkfifo(tmp_path / "lock")
     assert "pipe" in refused("resume", str(tmp_path), "--quiet")
 

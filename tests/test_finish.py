@@ -1,14 +1,10 @@
 """When the final training of the winner is kept."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from autossl.finish.baselines import SEARCHED
-from autossl.finish.finish import SEARCH_SECONDS, clearly_fell, settings_tried
+from autossl.finish.finish import clearly_fell
 from autossl.proxies import Difference, paired
-from tests.hostile import PLAN
 
 
 @pytest.mark.parametrize(("change", "fell"), [(0.1, False), (0.0, False), (-0.011, False), (-0.06, True)])
@@ -29,10 +25,3 @@ def test_a_true_gain_is_rarely_dropped_and_a_true_loss_mostly() -> None:
             dropped[gain] += clearly_fell(paired(y, scores[1], scores[0], draws=50))
     assert dropped[0.04] < 15
     assert dropped[-0.15] > 80
-
-
-def test_the_supervised_baseline_tries_as_many_settings_as_were_planned() -> None:
-    for planned, tried in ((1, 1), (2, 2), (8, len(SEARCHED))):
-        plan = replace(PLAN, supervised_runs=planned)
-        assert settings_tried(plan, None) == settings_tried(plan, 100.0) == tried
-        assert settings_tried(plan, SEARCH_SECONDS / 2) == 1

@@ -14,7 +14,7 @@ from autossl.cli import commands, inspection
 from autossl.cli.options import OF_RUNNING
 from autossl.data import prepare
 from autossl.run import begin
-from autossl.run.settings import Asked
+from autossl.run.asked import Asked
 from tests.test_cli import run
 
 rng = np.random.default_rng(0)

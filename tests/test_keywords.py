@@ -20,10 +20,13 @@ from autossl.cli.commands import main
 from autossl.data import open_data
 from autossl.errors import UserError
 from autossl.errors.keywords import MOST_NAME
+from autossl.record.config import write_config
 from autossl.record.folder import read_toml, write_toml
 from autossl.run import jobs
-from autossl.run.settings import KINDS, Asked, resolve
+from autossl.run.asked import KINDS, Asked
+from autossl.run.settings import check, resolve
 from autossl.study import Study
+from tests.toy_config import TOY
 
 LONG = "n" * (MOST_NAME + 1)
 
@@ -69,14 +72,22 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert [p.name for p in path.parent.iterdir()] == ["noise.npz"]
 
 
-def test_every_field_has_a_kind_and_is_a_keyword_of_the_call() -> None:
-    names = {f.name for f in fields(Asked)}
-    assert set(KINDS) == names
-    assert set(inspect.signature(autossl.search).parameters) - {"data", "unlabeled", "labels", "patients"} == names
+def test_every_field_has_a_kind_and_is_a_keyword_of_the_call_with_the_same_default() -> None:
+    defaults = {f.name: f.default for f in fields(Asked)}
+    assert list(KINDS) == list(defaults)
+    found = {name: p.default for name, p in inspect.signature(autossl.search).parameters.items()}
+    assert {name: found[name] for name in found if name not in ("data", "unlabeled", "labels", "patients")} == defaults
+
+
+def test_every_field_is_an_option_with_the_same_default() -> None:
+    options = {option.name: option.default for option in main.commands["search"].params}
+    for field in fields(Asked):
+        assert options[field.name] == (None if field.default is None else str(field.default))
+    assert set(options) - {f.name for f in fields(Asked)} == {"data", "unlabeled", "labels", "quiet"}
 
 
 def test_the_defaults_are_taken() -> None:
-    Asked().check()
+    check(Asked())
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -86,7 +97,7 @@ def test_a_nasty_value_is_refused_or_becomes_a_plain_one(name: str, tmp_path: Pa
     for value in NASTY:
         try:
             asked = Asked(**{name: value})
-            asked.check()
+            check(asked)
         except UserError:
             continue
         plain = getattr(asked, name)
@@ -103,16 +114,16 @@ def test_plain_settings_are_resolved(images: Path) -> None:
         max_labels=np.int64(40), image_size="16", time_limit=datetime.timedelta(hours=1), methods=["simclr", "simclr"],  # type: ignore[arg-type]
         backbone="test_resnet", device=torch.device("cpu"), seed=np.uint8(3),  # type: ignore[arg-type]
     )  # fmt: skip
-    config = resolve(asked, source, {"data": str(images)})
+    config = resolve(asked, source, data=str(images))
     wanted = {
         "max_labels": 40,
         "image_size": 16,
         "time_limit": 3600.0,
-        "methods": ["simclr"],
+        "methods": ("simclr",),
         "device": "cpu",
         "seed": 3,
     }
-    assert {name: config[name] for name in wanted} == wanted
+    assert {name: getattr(config, name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -174,7 +185,7 @@ def test_what_programmers_hand_over_is_welcome(name: str, value: Any, plain: Any
 )  # fmt: skip
 def test_a_refusal_names_keyword_and_value(name: str, value: Any, named: str) -> None:
     with pytest.raises(UserError) as refused:
-        Asked(**{name: value}).check()
+        check(Asked(**{name: value}))
     assert named in str(refused.value)
     assert f"--{name.replace('_', '-')}" in str(refused.value) or name == "device"
 
@@ -216,7 +227,7 @@ def study(tmp_path: Path) -> Path:
     """A study that is known by its settings alone."""
     root = tmp_path / "study"
     root.mkdir()
-    write_toml(root / "config.toml", {"study_name": "toy", "time_limit": 60.0}, "toy")
+    write_config(root / "config.toml", TOY)
     return root
 
 

@@ -73,7 +73,7 @@ def finish(arguments: list[str]) -> None:
 def scored(out: Path) -> dict[tuple[int, int], float]:
     """Scores by (candidate, rung)."""
     folder = Folder(out)
-    study = open_study(folder, Study(out).config["study_name"])
+    study = open_study(folder, Study(out).config.study_name)
     found = [e for e in entries(study.get_trials(deepcopy=False)) if e.state == "scored"]
     assert len({(e.candidate, e.rung) for e in found}) == len(found), "a segment was finished twice"
     return {(e.candidate, e.rung): float(e.score or 0.0) for e in found}

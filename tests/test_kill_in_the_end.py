@@ -26,10 +26,10 @@ from autossl.train import resumable
 from autossl.trials.context import Context, open_context
 
 STAGES = {  # what the study says when it begins one: the step in which it is killed
-    "training on the labels alone, the baseline": 25,  # in the second of its three runs
+    "training on the labels alone, the baseline": 25,  # in the second of its six fits
     "candidate 0 again with another training seed": 5,
     "training candidate 0 (denoising) on, with a falling learning rate": 3,
-    "fine-tuning on the labels": 4,
+    "fine-tuning the winner on the labels": 4,
 }
 # in a process of its own: short runs on the labels, and a checkpoint before every step
 PRELUDE = (
@@ -66,7 +66,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, often: None) -> Folder:
 def before_its_end(ended: Folder, root: Path) -> Folder:
     """The study with its search behind it, a short replicate and a short final training before it."""
     folder = Folder(Path(shutil.copytree(ended.root, root)))
-    for path in (folder.encoder, folder.model, folder.root / "baselines"):
+    for path in (folder.encoder, folder.model, folder.root / "baselines", folder.root / "arms"):
         shutil.rmtree(path)
     folder.report.unlink()
     state = read_json(folder.state)
@@ -106,7 +106,8 @@ def undisturbed(ended: Folder, tmp_path_factory: pytest.TempPathFactory) -> Fold
 def outcome(folder: Folder) -> dict[str, Any]:
     """Everything that a study found, without seconds, and every weight that it exported."""
     result = {k: v for k, v in read_json(folder.state)["result"].items() if k != "tests"}
-    result["supervised"] = {k: v for k, v in result["supervised"].items() if k != "seconds"}
+    told = {arm: {k: v for k, v in facts.items() if k != "seconds"} for arm, facts in result["choice"]["arms"].items()}
+    result |= {"choice": {**result["choice"], "arms": told}, "supervised": told["supervised"]}
     places = (folder.encoder, folder.model, folder.root / "baselines" / "supervised")
     return result | {place.name: (place / "model.safetensors").read_bytes() for place in places}
 
@@ -118,15 +119,17 @@ def files(folder: Folder) -> list[str]:
 def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
     exported = [
         f"{name}/{file}"
-        for name in ("encoder", "model", "baselines/supervised")
+        for name in ("encoder", "model", "baselines/supervised", "arms/winner-tuned")
         for file in ("README.md", "config.json", "metrics.json", "model.safetensors")
     ]
-    exported += [f"{name}/readout.safetensors" for name in ("model", "baselines/supervised")]
+    exported += [f"{name}/readout.safetensors" for name in ("model", "baselines/supervised", "arms/winner-tuned")]
     own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
     parts = [
         "artifacts/c0000-r0.npz",
         "artifacts/test.npz",
         "artifacts/answers.npz",
+        "artifacts/supervised.npz",
+        "artifacts/winner-tuned.npz",
         "checkpoints/c0000-r0.pt",
         "study.journal",
     ]
@@ -197,6 +200,17 @@ def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
     assert read_json(folder.state)["tests"] == 3
 
 
+def test_a_kill_in_the_label_curve_draws_it_again_whole(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
+    folder = before_its_end(ended, tmp_path / "run")
+    with pytest.raises(Killed):
+        finish(folder, "drawing the label curve", 5)  # in the first training from scratch
+    assert "result" not in read_json(folder.state)
+    finish(folder)
+    assert outcome(folder) == outcome(undisturbed)
+    assert files(folder) == files(undisturbed)
+    assert read_json(folder.state)["tests"] == 2
+
+
 def test_a_study_that_was_killed_while_its_report_was_written_gets_one(ended: Folder, tmp_path: Path) -> None:
     folder = Folder(Path(shutil.copytree(ended.root, tmp_path / "run")))
     folder.report.unlink()
@@ -219,8 +233,8 @@ def test_real_processes_are_killed_in_every_stage(ended: Folder, undisturbed: Fo
         ("checkpoints/supervised-1.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
         ("checkpoints/replicate-c0000-r0-1.pt", lambda p: os.kill(p.pid, signal.SIGKILL), -signal.SIGKILL),
         ("checkpoints/final-c0000-r0.pt", lambda p: os.kill(p.pid, signal.SIGTERM), -signal.SIGTERM),
+        ("checkpoints/winner-tuned-1.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
         ("checkpoints/test.npz", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
-        ("checkpoints/finetune.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
     ]
     for file, kill, code in moments:
         process = start(folder)

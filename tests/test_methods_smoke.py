@@ -37,7 +37,7 @@ def make_run(name: str, index: int, channels: int = 3) -> Run:
     method, settings = build(name, hyperparameters, encoder, preset("auto", channels), mean, std)
     patients = np.arange(96) // 2
     along = stack_positions(pitch.astype(float), patients)  # of two slices the one with shorter waves lies above
-    pool = Pool(images, np.arange(96), 255.0, torch.device("cpu"), patients, along)
+    pool = Pool(images, np.arange(96), 255.0, torch.device("cpu"), groups=patients, positions=along)
     return Run(method, settings, pool, 1, warmup=64, horizon=960)
 
 

@@ -127,13 +127,14 @@ def test_data_without_patients_leaves_the_method_out_with_the_reason() -> None:
 
 @pytest.mark.parametrize(
     ("groups", "lacking_patients"),
-    [(None, True), (np.arange(40), True), (np.arange(40) // 2, False), (np.r_[np.arange(36), [0] * 4], True)],
+    [(np.arange(40), True), (np.arange(40) // 2, False), (np.r_[np.arange(36), [0] * 4], True)],
 )
 def test_patients_are_lacking_where_hardly_an_image_shares_one(
-    groups: NDArray[np.int64] | None, lacking_patients: bool
+    groups: NDArray[np.int64], lacking_patients: bool
 ) -> None:
     source = SimpleNamespace(groups=groups, slices=None, channels=3)
     found = _lacks(preset("histology", 3), source, encoder(3))  # type: ignore[arg-type]
     assert ("patients" in found) == lacking_patients
     assert "colour" not in found
-    assert "colour" in _lacks(preset("histology", 1), SimpleNamespace(groups=None, slices=None, channels=1), encoder())  # type: ignore[arg-type]
+    grey = SimpleNamespace(groups=groups, slices=None, channels=1)
+    assert "colour" in _lacks(preset("histology", 1), grey, encoder())  # type: ignore[arg-type]

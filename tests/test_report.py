@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from optuna.trial import TrialState
 from PIL import Image
 
 from autossl.data import open_data, prepare
 from autossl.errors import UserError
+from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.record.config import write_config
 from autossl.record.folder import Folder, write_json, write_toml
 from autossl.record.journal import open_study
-from autossl.report.charts import view_sheet
+from autossl.report.charts import contact_sheet
 from autossl.report.page import MOST_ROWS, headline, write_report
+from autossl.report.shown import shown, watched
 from autossl.trials.context import Context, open_context
 from autossl.trials.space import read_space, suggest
 from tests.test_verdict import GOOD, outcome
+from tests.toy_config import TOY
 
 NASTY = "<script>alert($x_1$)</script>"  # a class name: markup, and half a formula
 CLASSES = [NASTY, "benign", "良性"]
@@ -156,7 +161,8 @@ def page_of(folder: Folder) -> Page:
     return page
 
 
-def test_before_anything_there_is_a_report(tmp_path: Path) -> None:
+def test_before_anything_but_settings_there_is_a_report(tmp_path: Path) -> None:
+    write_config(Folder(tmp_path).config, TOY)
     page = page_of(Folder(tmp_path))
     assert "No answer yet: no candidate has been scored (stage: starting)" in page.text
     assert page.counts.get("svg", 0) == 0
@@ -217,7 +223,7 @@ def test_when_everything_failed_it_says_so(tmp_path: Path) -> None:
 def test_a_finished_study_answers_first_and_shows_everything(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     page = page_of(folder)
-    first = headline(outcome(GOOD), CONFIG)
+    first = headline(outcome(GOOD))
     assert page.text.index(first) < page.text.index("Leaderboard")
     assert first.startswith(
         "Self-supervision helped: the winner (rotation) reaches a balanced accuracy of 0.800 [0.780"
@@ -276,10 +282,21 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 )
 def test_every_method_can_show_its_views(context: Context, method: str) -> None:
     prior = read_space()[method]
-    shown = view_sheet(context, method, {**prior.fixed, **prior.priors[0]})
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.removeprefix("data:image/png;base64,")))))
+    drawn = contact_sheet(shown(context, method, {**prior.fixed, **prior.priors[0]}))
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/png;base64,")))))
     originals = sheet[: 6 * 18, :16, 3].reshape(6, 18, 16)[:, :16]
     assert (originals == 255).all()
     views = sheet[: 6 * 18, 22:, :3]
     assert views.std() > 1
     assert (sheet[..., 0] == sheet[..., 1]).all()  # grey images stay grey
+
+
+def test_what_an_encoder_is_shown_is_noted_at_its_own_size_and_trials_are_not() -> None:
+    encoder = Encoder("test_resnet", 1, 20, upsample=2)
+    seen = watched(encoder)
+    images = torch.rand(3, 1, 20, 20)
+    encoder(images)
+    encoder.pyramid(images)
+    assert encoder.takes(10, 10)
+    assert [len(one) for one in seen] == [3, 3]
+    assert all(torch.equal(one, images) for one in seen)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,6 +135,20 @@ def test_by_the_clock_the_schedule_ends_in_the_time_that_is_left(tmp_path: Path,
     assert last.whole
     assert shares[0] >= cut.spent / (cut.spent + 1)
     assert last.spent < 100
+
+
+def test_terms_remember_when_they_began() -> None:
+    free, terms = Terms(path=Path("run.pt")), Terms(60.0, rest=40.0, path=Path("run.pt"))
+    terms = replace(terms, began=terms.began - 10)
+    assert terms.left == pytest.approx(30, abs=0.5)
+    assert replace(terms, rest=None).left == pytest.approx(50, abs=0.5)
+    part, rest = terms.share("0", 0.5, 0.2), terms.without(12.0)
+    assert (part.seconds, part.path) == (30.0, Path("run-0.pt"))
+    assert part.left == pytest.approx(6, abs=0.1)
+    assert (rest.seconds, rest.path) == (48.0, terms.path)
+    assert rest.left == pytest.approx(30, abs=0.5)
+    assert replace(terms, began=terms.began - 99).left == 0
+    assert free.left is free.without(1.0).left is free.share("0", 0.5, 0.2).left is None
 
 
 def test_without_any_time_a_training_has_not_come_to_its_end(tmp_path: Path) -> None:

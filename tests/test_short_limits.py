@@ -18,7 +18,7 @@ from autossl.record.clock import seconds
 from autossl.record.folder import Folder
 from autossl.report.display import Display
 from autossl.run import controller
-from autossl.run.settings import Asked
+from autossl.run.asked import Asked
 from autossl.study import Study
 from autossl.trials.calibrate import measure
 

@@ -104,7 +104,7 @@ def test_candidates_start_from_the_weights_and_baselines_as_ever(study: Study, g
     assert {"untrained", "weights", "supervised"} <= set(study.result["test"]["entrants"])  # type: ignore[index]
     scores = {name: found["score"] for name, found in context.state("baselines").items()}
     assert ("score below no training" in study.folder.log.read_text()) == (scores["weights"] < scores["untrained"])
-    chance = replace(context, config={**context.config, "start": "random"})
+    chance = replace(context, config=replace(context.config, start="random"))
     assert not torch.allclose(seen(begun(chance).method.encoder), expected)
 
 
@@ -138,7 +138,7 @@ def test_a_killed_study_needs_the_file_no_more(data: Path, study: Study, tmp_pat
 
 
 def test_the_same_study_with_other_weights_is_refused(data: Path, study: Study, tmp_path: Path) -> None:
-    path = Path(study.config["weights"])
+    path = Path(str(study.config.weights))
     was = path.read_bytes()
     again = typed(data, study.folder.root, path)[len(CLI) :]
     try:
@@ -175,8 +175,8 @@ def test_a_folder_and_a_link_are_known_by_the_name_of_the_file(data: Path, tmp_p
     save_file(state, tmp_path / "blob")
     (folder / "model.safetensors").symlink_to(tmp_path / "blob")  # as in the cache of a hub
     context = opened(str(data), tmp_path / "run", 64, backbone="test_resnet", weights=str(folder))
-    keep_weights(context.config["weights"], context.folder.weights)
-    assert torch.equal(load_file(context.folder.weights)["conv1.0.weight"], state["backbone.conv1.0.weight"])
+    keep_weights(str(context.config.weights), context.folder.weights)
+    assert torch.equal(load_file(context.folder.weights)["backbone.conv1.0.weight"], state["backbone.conv1.0.weight"])
     assert context.card_facts({"candidate": 0})["start"]["weights"] == "model.safetensors"
 
 

@@ -21,10 +21,11 @@ from autossl.errors import NoCandidate, UserError
 from autossl.finish import baselines
 from autossl.finish.finish import Finish
 from autossl.finish.steps import Steps
+from autossl.record.config import write_config
 from autossl.record.folder import Folder, read_json, read_toml, write_json, write_toml
 from autossl.report.page import write_report
 from autossl.run import begin
-from autossl.run.settings import Asked
+from autossl.run.asked import Asked
 from autossl.study import Study
 from autossl.trials.context import open_context
 from autossl.trials.plan import Plan
@@ -178,7 +179,7 @@ def test_a_path_may_be_given_in_another_way(tmp_path: Path, monkeypatch: pytest.
     images, labels = textures()
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
     monkeypatch.chdir(tmp_path)
-    configs = [begin.look(data, Asked(), None, None)[1]["data"] for data in ("set.npz", tmp_path / "set.npz")]
+    configs = [begin.look(data, Asked(), None, None)[1].data for data in ("set.npz", tmp_path / "set.npz")]
     assert configs[0] == configs[1] == str((tmp_path / "set.npz").resolve())
 
 
@@ -273,7 +274,7 @@ def test_looking_at_a_study_writes_nothing(study: Study, tmp_path: Path) -> None
         assert CliRunner().invoke(main, [command, str(study.folder.root)]).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in study.folder.root.rglob("*")} == before
     begun = Folder(tmp_path)  # a study that has not searched yet
-    write_toml(begun.config, study.config, "a test")
+    write_config(begun.config, study.config)
     assert Study(tmp_path).status()["candidates"] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 

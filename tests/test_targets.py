@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
@@ -78,13 +76,6 @@ def test_the_head_does_what_logistic_regression_does(classes: int) -> None:
 def test_a_class_without_a_label_is_never_predicted() -> None:
     z, y = blobs(classes=3)
     assert set(fitted(of("abcd"), z, y).argmax(1)) <= {0, 1, 2}
-
-
-@given(st.integers(1, 100_000))
-def test_auto_adaptation_is_measured_above_250_labels(labels: int) -> None:
-    chosen, why = of("ab").adaptation("auto", labels)
-    assert chosen == ("frozen" if labels <= 250 else "auto")
-    assert str(labels) in why
 
 
 def test_unknown_tasks_and_metrics() -> None:

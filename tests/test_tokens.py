@@ -22,7 +22,8 @@ from autossl.pretext.ijepa import IJEPA, blocks_of, rectangle
 from autossl.pretext.mae import MAE, split
 from autossl.pretext.needs import lacking
 from autossl.pretext.spark import SparK, evened
-from autossl.run.settings import Asked, _served
+from autossl.run.asked import Asked
+from autossl.run.settings import _served
 from tests.pretext_toys import encoder, fitting, normal, recorded, still, uniform
 
 

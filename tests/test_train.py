@@ -145,7 +145,9 @@ def test_a_batch_holds_what_is_known_of_its_images() -> None:
     images, rows = np.arange(80, dtype=np.uint8).reshape(20, 2, 2, 1), np.array([3, 19, 7, 4])
     groups, positions = np.arange(20) // 2, np.linspace(0, 1, 20, dtype=np.float32)
     at = np.array([2, 0])
-    batch = Pool(images, rows, 255.0, torch.device("cpu"), groups, positions, np.arange(20) % 3).batch(at)
+    batch = Pool(
+        images, rows, 255.0, torch.device("cpu"), groups=groups, positions=positions, truth=np.arange(20) % 3
+    ).batch(at)
     assert torch.equal(batch.images[:, 0, 0, 0] * 255, torch.tensor([28.0, 12.0]))
     assert batch.groups is not None
     assert batch.positions is not None

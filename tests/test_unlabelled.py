@@ -19,7 +19,8 @@ from autossl.record.entries import Entry
 from autossl.record.folder import read_json, write_json
 from autossl.report import unverified
 from autossl.report.verdict import verdict
-from autossl.run.settings import Asked
+from autossl.run.asked import Asked
+from autossl.run.settings import check
 from autossl.study import Study
 from autossl.targets import Seen
 from autossl.targets.unlabelled import Unlabelled
@@ -66,7 +67,7 @@ def test_the_first_that_holds_is_trained_on_and_nothing_is_tested(study: Study) 
 
 def test_the_report_and_the_last_line_say_that_nothing_is_verified(study: Study) -> None:
     page = study.folder.report.read_text()
-    assert verdict(study.result or {}, study.config).kind == "none"
+    assert verdict(study.result or {}).kind == "none"
     for said in ("Nothing could be verified", "180 labelled patients", "rank nothing", "simclr"):
         assert said in page
     for claimed in ("aligned score", "Self-supervision helped", "Test part", "<h2>Test</h2>", "balanced accuracy of"):
@@ -91,7 +92,7 @@ def test_what_needs_labels_is_refused_in_one_sentence(study: Study, tmp_path: Pa
         study.predict(np.zeros((2, 16, 16), np.uint8))
     for wrong in (Asked(task="none", metric="macro_auroc"), Asked(task="none", adaptation="finetune")):
         with pytest.raises(UserError, match="none"):
-            wrong.check()
+            check(wrong)
 
 
 def test_a_killed_end_goes_on_after_the_final_training(study: Study) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from autossl.report.page import headline
 from autossl.report.verdict import verdict
 
-CONFIG: dict[str, Any] = {"task": "classification"}
 SUPERVISED = {"settings": {"lr": 2e-3, "tried": 3}, "seconds": 9.0, "selection": 0.7}
 
 
@@ -25,7 +24,9 @@ def outcome(gaps: dict[str, tuple[float, float, float]], tuned: bool = False) ->
         for name, value in values.items()
     }  # fmt: skip
     curve = [
-        {"labels": n, "name": name, "mean": 0.5, "sd": 0.1} for n in (10, 30, 60) for name in ("winner", "untrained")
+        {"labels": n, "name": name, "mean": 0.5, "sd": 0.1, "draws": 1 if n == 60 else 3}
+        for n in (10, 30, 60)
+        for name in ("winner", "untrained")
     ]
     signs = ("value", "low", "high")
     shifted = {n: [end + 0.05 for end in gap] for n, gap in gaps.items()}
@@ -52,38 +53,38 @@ GOOD = {"untrained": (0.1, 0.05, 0.15), "supervised": (0.2, 0.15, 0.25), "superv
 
 
 def test_a_baseline_that_wins_comes_first_with_what_to_do() -> None:
-    first = headline(outcome({**GOOD, "supervised": (-0.1, -0.15, -0.05)}), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (-0.1, -0.15, -0.05)}))
     assert first.startswith(
         "A baseline beats self-supervision here: training on the same labels alone beats the winner (rotation) by "
         "0.100 [0.050, 0.150] balanced accuracy on the test part (0.900 to 0.800)"
     )
-    assert "autossl export RUN PATH --candidate supervised" in first
+    assert first.endswith("; the choice was made before the test, and stands.")
 
 
 def test_other_baselines_that_win_do_not_send_to_the_supervised_one() -> None:
-    first = headline(outcome({**GOOD, "weights": (-0.1, -0.15, -0.05)}), CONFIG)
+    first = headline(outcome({**GOOD, "weights": (-0.1, -0.15, -0.05)}))
     assert first.startswith("A baseline beats self-supervision here: the given weights")
     assert "--candidate" not in first
 
 
 def test_an_interval_that_holds_zero_cannot_tell() -> None:
-    first = headline(outcome({**GOOD, "supervised": (0.01, -0.02, 0.04)}), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (0.01, -0.02, 0.04)}))
     assert first.startswith("Cannot tell whether self-supervision helped: ")
     assert "training on the same labels alone, +0.010 [-0.020, +0.040], includes zero" in first
     assert "it does gain" in first
 
 
 def test_equal_scores_are_no_difference() -> None:
-    first = headline(outcome({**GOOD, "supervised": (0.0, 0.0, 0.0)}), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (0.0, 0.0, 0.0)}))
     assert first.startswith("Self-supervision made no difference: the winner (rotation) reaches")
     assert "no difference to training on the same labels alone, the scores are equal; it does gain" in first
-    mixed = headline(outcome({"supervised": (0.0, 0.0, 0.0), "untrained": (0.01, -0.02, 0.04)}), CONFIG)
+    mixed = headline(outcome({"supervised": (0.0, 0.0, 0.0), "untrained": (0.01, -0.02, 0.04)}))
     assert mixed.startswith("Cannot tell")
     assert "+0.010 [-0.020, +0.040], includes zero; no difference to training" in mixed
 
 
 def test_the_fine_tuned_winner_is_judged_where_it_is_what_the_model_holds() -> None:
-    first = headline(outcome({**GOOD, "supervised": (-0.04, -0.045, -0.03)}, tuned=True), CONFIG)
+    first = headline(outcome({**GOOD, "supervised": (-0.04, -0.045, -0.03)}, tuned=True))
     assert first.startswith(
         "Self-supervision helped: the winner (rotation, fine-tuned) reaches a balanced accuracy of 0.850"
     )
@@ -91,8 +92,37 @@ def test_the_fine_tuned_winner_is_judged_where_it_is_what_the_model_holds() -> N
     assert "frozen, with a logistic probe, it reaches 0.800" in first
 
 
+def chosen(arm: str, gaps: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
+    """The same where `model/` holds this arm, with these differences of it to others."""
+    result = outcome(GOOD, tuned=True)
+    found = {name: dict(zip(("value", "low", "high"), gap, strict=True)) for name, gap in gaps.items()}
+    result["test"] |= {"chosen": arm, "chosen_differences": found}
+    return result
+
+
+def test_a_model_that_owes_nothing_to_the_search_says_what_the_winner_would_have_given() -> None:
+    clear = {"winner": (0.1, 0.05, 0.15), "winner, fine-tuned": (0.05, 0.01, 0.09), "untrained": (0.2, 0.1, 0.3)}
+    found = verdict(chosen("supervised", clear))
+    assert found.kind == "hurt"
+    assert found.first.startswith(
+        "Self-supervision did not help here: model/ holds training on the same labels alone, which was chosen before "
+        "the test and reaches a balanced accuracy of 0.600"
+    )
+    assert "the winner (rotation) would have given 0.800 [0.780, 0.820], a difference of -0.100 [-0.150, -0.050]" in (
+        found.first
+    )
+    assert "the winner (rotation, fine-tuned) would have given" in found.first
+    assert verdict(chosen("supervised", {**clear, "winner, fine-tuned": (0.0, -0.1, 0.1)})).kind == "unclear"
+
+
+def test_a_chosen_winner_is_judged_by_its_own_differences() -> None:
+    found = verdict(chosen("winner, fine-tuned", {"untrained": (0.2, 0.1, 0.3), "supervised": (0.1, 0.05, 0.15)}))
+    assert found.kind == "helped"
+    assert "+0.100 [+0.050, +0.150] against training on the same labels alone" in found.first
+
+
 def test_a_missing_supervised_baseline_is_said() -> None:
-    first = headline(outcome({"untrained": (0.1, 0.05, 0.15)}), CONFIG)
+    first = headline(outcome({"untrained": (0.1, 0.05, 0.15)}))
     assert first.startswith("Self-supervision helped")
     assert "training on the labels alone did not fit" in first
 
@@ -106,7 +136,7 @@ gap = st.tuples(st.floats(-0.4, 0.4), st.floats(0.001, 0.2), st.floats(0.001, 0.
     st.dictionaries(st.sampled_from(["untrained", "supervised", "supervised, frozen", "weights"]), gap), st.booleans()
 )
 def test_the_verdict_follows_the_intervals(gaps: dict[str, tuple[float, float, float]], tuned: bool) -> None:
-    found = verdict(outcome(gaps, tuned), CONFIG)
+    found = verdict(outcome(gaps, tuned))
     if tuned:  # the fine-tuned winner is .05 better than the frozen one
         gaps = {name: (value + 0.05, low + 0.05, high + 0.05) for name, (value, low, high) in gaps.items()}
     if any(high < 0 for _, _, high in gaps.values()):

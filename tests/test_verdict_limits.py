@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from autossl.study import Study
 from autossl.trials.context import TEST, open_context
 from tests.test_cli import run
 from tests.test_report import add, begin, page_of, searched
-from tests.test_verdict import CONFIG, GOOD, outcome
+from tests.test_verdict import GOOD, outcome
 
 FEW = "the test part has 1 patient of class 'died'"
 
@@ -42,7 +43,7 @@ def unmeasured() -> dict[str, Any]:
 
 
 def test_the_first_sentence_says_that_nothing_can_be_measured() -> None:
-    first = verdict.verdict(unmeasured(), CONFIG)
+    first = verdict.verdict(unmeasured())
     assert first.kind == "unclear"
     assert first.first.startswith("The test part has 1 patient of class 'died': what follows cannot be measured")
     assert (
@@ -105,7 +106,7 @@ def test_a_test_of_few_patients_writes_no_interval(tmp_path: Path) -> None:
     gone = rows[labels[rows] == 1][4:]
     labels[gone] = 0
     object.__setattr__(context.data, "truth", Classes(labels, context.data.truth.names))
-    context.config["metric"] = "balanced_accuracy"
+    context.config = replace(context.config, metric="balanced_accuracy")
     found = Outcome()
     encoder = Encoder("test_resnet", 1, 16).eval()
     for name in ("winner", "untrained"):

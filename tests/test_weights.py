@@ -19,12 +19,36 @@ def noise(channels: int, size: int = 32) -> torch.Tensor:
     return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model"])
-def test_a_checkpoint_holds_its_weights_beside_its_optimiser(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.encoder.", "visual.trunk.", "swinViT."])
+@pytest.mark.parametrize("key", ["state_dict", "model", "network", "teacher"])
+def test_a_checkpoint_holds_its_weights_beside_its_optimiser(key: str, prefix: str, tmp_path: Path) -> None:
     given = made("test_resnet", 1, seed=1)
-    state = {f"module.{name}": value for name, value in given.backbone.state_dict().items()}
-    torch.save({key: state, "epoch": 3, "optimizer": {"state": {}}}, tmp_path / "last.pt")
+    state = {prefix + name: value for name, value in given.backbone.state_dict().items()}
+    state |= {"head.0.weight": torch.ones(3, 3), "projector.bias": torch.ones(3)}
+    moments = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({key: state, "epoch": 3, "optimizer": moments}, tmp_path / "last.pt")
     found = load_weights(made("test_resnet", 1), str(tmp_path / "last.pt"))
+    with torch.no_grad():
+        assert torch.equal(found(noise(1)), given(noise(1)))
+
+
+def test_of_a_student_and_its_teacher_the_teacher_is_taken(tmp_path: Path) -> None:
+    student, teacher = made("test_resnet", 1, seed=1), made("test_resnet", 1, seed=2)
+    held = {
+        "student": {f"module.{name}": value for name, value in student.backbone.state_dict().items()},
+        "teacher": {f"backbone.{name}": value for name, value in teacher.backbone.state_dict().items()},
+    }
+    torch.save(held, tmp_path / "both.pt")
+    found = load_weights(made("test_resnet", 1), str(tmp_path / "both.pt"))
+    with torch.no_grad():
+        assert torch.equal(found(noise(1)), teacher(noise(1)))
+
+
+def test_older_files_count_no_batches(tmp_path: Path) -> None:
+    given = made("test_resnet", 1, seed=1)
+    state = {k: v for k, v in given.backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "older.pth")
+    found = load_weights(made("test_resnet", 1), str(tmp_path / "older.pth"))
     with torch.no_grad():
         assert torch.equal(found(noise(1)), given(noise(1)))
 

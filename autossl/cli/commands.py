@@ -40,7 +40,7 @@ def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **
     """
     from autossl.record.clock import process_started
     from autossl.run import controller
-    from autossl.run.settings import Asked
+    from autossl.run.asked import Asked
 
     asked = Asked(**options)
     folder = controller.start(data, asked, unlabeled=unlabeled, labels=labels, started=process_started(), quiet=quiet)
@@ -71,7 +71,7 @@ def _closing(root: Path) -> None:
 
     study = Study(root)
     if study.result:
-        _say(headline(study.result, study.config))
+        _say(headline(study.result))
         for sentence in study.remarks:
             _say(sentence)
     _say(f"encoder: {root}/encoder   report: {root}/report.html")
@@ -224,10 +224,11 @@ def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str
     """
     from autossl.cli.inspection import inspected, line, progress
     from autossl.run import begin
-    from autossl.run.settings import Asked
+    from autossl.run.asked import Asked
+    from autossl.run.settings import check
 
     asked = Asked(**options)
-    asked.check()
+    check(asked)
     data = path_of(data, "the data")
     if views:
         check_output(Path(out), "--out", ".png")
@@ -262,7 +263,7 @@ def doctor() -> None:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["methods", "backbones", "spaces", "modalities", "targets"]))
+@click.argument("what", type=click.Choice(["methods", "backbones", "spaces", "modalities", "targets", "weights"]))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(what: str, as_json: bool) -> None:
     """List what there is to choose from."""

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from autossl.nn.encoder import dims_of
 from autossl.nn.volume_networks import VOLUMES
+from autossl.nn.weights import here, known
 from autossl.pretext import METHODS
 from autossl.proxies.compiled import numba
 from autossl.targets import TARGETS
@@ -20,7 +22,10 @@ from autossl.views.presets import modalities
 
 PACKAGES = ("torch", "torchvision", "timm", "monai", "optuna", "numba", "scikit-learn", "numpy", "optuna-dashboard")
 ENOUGH_DISK = 5 << 30
-SHOWN = ("name", "paradigm", "dims", "passes", "needs", "lacks", "paper", "about")  # columns of a listing
+SHOWN = (  # columns of a listing
+    "name", "architecture", "modality", "size", "parameters", "licence", "here", "paradigm", "dims", "passes", "needs",
+    "lacks", "paper", "about",
+)  # fmt: skip
 
 
 def check_machine() -> list[tuple[str, str, bool]]:
@@ -74,7 +79,7 @@ def _domain(domain: Range | tuple[Any, ...]) -> Any:
 
 
 def listing(what: str) -> list[dict[str, Any]]:
-    """Rows of `autossl list`: methods, backbones, spaces, modalities or targets."""
+    """Rows of `autossl list`: methods, backbones, spaces, modalities, targets or weights."""
     if what == "methods":
         return methods()
     if what == "backbones":
@@ -83,6 +88,8 @@ def listing(what: str) -> list[dict[str, Any]]:
         return [{"name": name, "lacks": sorted(p.lacks)} for name, p in modalities().items()]
     if what == "targets":
         return [{"name": name, "about": (cls.__doc__ or "").splitlines()[0]} for name, cls in TARGETS.items()]
+    if what == "weights":
+        return [{**asdict(row), "here": here(row)} for row in known().values()]
     return [{"name": name} for name in shipped_spaces()]
 
 
@@ -96,4 +103,6 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return ", ".join(str(item) for item in value) or "-" if isinstance(value, list) else str(value)
+    if value is None or value in ("", []):
+        return "-"
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

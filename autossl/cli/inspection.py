@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from autossl.data import Source, positions, prepare
 from autossl.data.checks import by
+from autossl.record.config import StudyConfig
 from autossl.record.folder import machine_faults
 from autossl.run import begin
-from autossl.run.settings import Asked
+from autossl.run.asked import Asked
 from autossl.views.presets import modalities
 
 Row = tuple[str, str]
@@ -54,7 +55,7 @@ def held(source: Source) -> Iterator[Row]:
         yield "unreadable", f"{bad} by their headers"
     yield "labelled", source.truth.described()
     yield source.truth.words, ", ".join(f"{name} {count}" for name, count in source.truth.counts().items())
-    yield "patients", "no patient ids" if source.groups is None else f"{len(np.unique(source.groups))}"
+    yield "patients", f"{len(np.unique(source.groups))}" if source.has_patients else "no patient ids"
     yield from _slices(source)
     parts = [(name, int((source.split == code).sum())) for code, name in SPLITS.items()]
     given = [f"{name} {count}" for name, count in parts if count]
@@ -64,28 +65,27 @@ def held(source: Source) -> Iterator[Row]:
     )
 
 
-def _settings(source: Source, asked: Asked, config: dict[str, Any]) -> Iterator[Row]:
+def _settings(source: Source, asked: Asked, config: StudyConfig) -> Iterator[Row]:
     """What a search would take where it may choose."""
-    taken = config["modality"]
+    taken = config.modality
     if taken == "auto":
         taken = "colour" if source.channels == 3 else "grey"
     others = ", ".join(name for name in modalities() if name != taken)
     yield "modality", taken if asked.modality != "auto" else f"{taken} (auto); --modality takes {others}"
-    size, enlarged = config["image_size"], config["upsample"]
+    size, enlarged = config.image_size, config.upsample
     unit = "px" if source.dims == 2 else "voxels"
     yield (
         "would train",
-        f"{config['backbone']} at {size} {unit} a side"
-        + (f", its input enlarged {enlarged} x" if enlarged > 1 else ""),
+        f"{config.backbone} at {size} {unit} a side" + (f", its input enlarged {enlarged} x" if enlarged > 1 else ""),
     )
 
 
-def _checked(source: Source, config: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _checked(source: Source, config: StudyConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """What a study would write down of these data: they are decoded into a folder that does not stay."""
-    size = config["image_size"]
+    size = config.image_size
     side = _bounded(source, size)
     with machine_faults(), tempfile.TemporaryDirectory(prefix="autossl-inspect-") as folder:
-        options: dict[str, Any] = {"max_labels": config.get("max_labels"), "seed": config["seed"], "progress": progress}
+        options: dict[str, Any] = {"max_labels": config.max_labels, "seed": config.seed, "progress": progress}
         record = prepare(source, Path(folder), image_size=side, **options).record
     small, asked = (f" resized to {by([length] * source.dims)}," for length in (side, size))
     return {**record, "notes": [note.replace(small, asked) for note in record["notes"]]}
@@ -117,7 +117,6 @@ def _slices(source: Source) -> Iterator[Row]:
     """How many images lie in stacks of slices."""
     if (along := positions(source)) is None:
         return
-    assert source.groups is not None
     known = np.isfinite(along)
     yield "slices", f"{int(known.sum())} in {len(np.unique(source.groups[known]))} stacks, one for each patient"
 

@@ -6,13 +6,11 @@ from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.parts import DROPPED, PROBE, SELECTION, TEST
 from autossl.data.prepare import load, positions, prepare
-from autossl.data.sources import FLOATS
 from autossl.data.store import default_image_size, is_stored, known_digests
 
 __all__ = [
     "CT",
     "DROPPED",
-    "FLOATS",
     "KEPT",
     "PROBE",
     "ROBUST",

@@ -97,9 +97,7 @@ def check_varies(source: Source, flat: NDArray[np.bool_], readable: NDArray[np.b
 
 def samples_of(source: Source, groups: Ints | None = None, remedy: str = "") -> Samples:
     """Where the samples of a source come from, and their groups (n,), if not those of the source."""
-    if groups is None:
-        groups = np.arange(source.n) if source.groups is None else source.groups
-    return Samples(source.place, groups, "image" if source.groups is None else "patient", remedy)
+    return Samples(source.place, source.groups if groups is None else groups, source.unit, remedy)
 
 
 def remedy(source: Source, found: "Duplicates") -> str:
@@ -108,13 +106,13 @@ def remedy(source: Source, found: "Duplicates") -> str:
         return f"{plural(shared, 'patient')} in more than one official part stay in the last: remove the official split"
     if found.images > source.n // 2:
         return f"{found.images:,} of {source.n:,} images are exact duplicates, which count once: leave out the copies"
-    more = f"label more {'images' if source.groups is None else 'patients'} of each {source.truth.word}"
+    more = f"label more {source.unit}s of each {source.truth.word}"
     return f"{more}, or remove the official split" if (source.split != NO_SPLIT).any() else more
 
 
 def patients_in_two(source: Source) -> int:
     """How many patients have images in more than one official part."""
-    if source.groups is None:
+    if not source.has_patients:
         return 0
     known = source.split != NO_SPLIT
     return int(several(source.groups[known], source.split[known], len(source.patients)).sum())

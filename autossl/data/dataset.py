@@ -44,6 +44,17 @@ class Data:
         """2 for images, 3 for volumes."""
         return self.images.ndim - 2
 
+    @property
+    def unit(self) -> str:
+        """The word for what `groups` are."""
+        return "patient" if self.has_patients else "image"
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What a method may be told of each image beside its pixels, by the names of `Batch`."""
+        known = {"groups": self.groups, "positions": self.positions}
+        return {name: column for name, column in known.items() if column is not None}
+
     def rows(self, *parts: int, labelled: bool = False) -> Ints:
         """The rows that lie in any of these parts, in order; only the labelled ones if so asked."""
         wanted = np.isin(self.part, parts)
@@ -57,13 +68,13 @@ class Source:
     name: str
     place: str  # where they are, for error messages
     truth: Truth
+    groups: Ints = field(repr=False)  # (n,) patient index; without patient ids each image is its own
     split: NDArray[np.int8]  # (n,) TRAIN, VAL, OFFICIAL_TEST or NO_SPLIT
     read: Callable[[int], Pixels] = field(repr=False)  # (h, w, c) or (d, h, w, c)
     sizes: NDArray[np.int64] = field(repr=False)  # (n, 2 | 3) [depth,] height, width; 0 where a header is unreadable
     channels: int
     white: NDArray[np.int64] = field(repr=False)  # (n,) the pixel value that means 1.0; 0: unknown (16 bit)
     key: str = field(repr=False)  # changes when the content does
-    groups: Ints | None = None  # (n,) patient index
     patients: tuple[str, ...] = field(default=(), repr=False)  # identifiers by patient index; never written anywhere
     array: Pixels | None = field(default=None, repr=False)  # (n, [d,] h, w, c) where already decoded
     files: tuple[Path, ...] | None = field(default=None, repr=False)
@@ -72,6 +83,7 @@ class Source:
     spacing: NDArray[np.float64] | None = field(default=None, repr=False)  # (n, 3) of volumes: mm between voxels
     slices: NDArray[np.float64] | None = field(default=None, repr=False)  # (n,) along the patient's stack; NaN: none
     window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes only
+    floats: bool = False  # whether values were given as floats in [0, 1]
 
     @property
     def dims(self) -> int:
@@ -82,6 +94,16 @@ class Source:
     def n(self) -> int:
         """Number of images."""
         return len(self.truth)
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether there are patient ids."""
+        return bool(self.patients)
+
+    @property
+    def unit(self) -> str:
+        """The word for what `groups` are."""
+        return "patient" if self.has_patients else "image"
 
     def naming(self, row: int) -> str:
         """How an error on the terminal names an image; never for anything that is stored."""

@@ -24,11 +24,18 @@ class Fresh:
 
     images: Pixels  # (n, s, s, c) or (n, s, s, s, c)
     truth: Truth  # of n images, in the terms of the study
-    groups: Ints | None  # (n,) patient index
-    patients: tuple[str, ...]  # identifiers by patient index; for leak checks, never to be written
+    groups: Ints  # (n,) patient index; without patient ids each image is its own
+    unit: str  # the word for what `groups` are
     notes: tuple[str, ...]
     names: tuple[str, ...]  # of files, as an error on the terminal names them, else the places in order
     digests: NDArray[np.uint8]  # (n, 16) of each image before it is resized, as the study's store keeps them
+
+    def __getitem__(self, kept: NDArray[np.bool_]) -> "Fresh":
+        """Those of the images that are `kept` (n,)."""
+        names = tuple(name for name, is_kept in zip(self.names, kept, strict=True) if is_kept)
+        return Fresh(
+            self.images[kept], self.truth[kept], self.groups[kept], self.unit, self.notes, names, self.digests[kept]
+        )
 
 
 def read_images(
@@ -68,7 +75,7 @@ def read_images(
     notes = source.notes
     if clipped:
         notes += (f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped",)
-    return Fresh(images, _matched(source, known), source.groups, source.patients, notes, names, digests)
+    return Fresh(images, _matched(source, known), source.groups, source.unit, notes, names, digests)
 
 
 def _decoded(

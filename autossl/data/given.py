@@ -68,7 +68,7 @@ def _of_items(items: Sequence[Any], place: str, kind: Kind, channels: int) -> So
     found = [_pixels(_array(item, kind.dims, at), kind, at) for item, at in zip(items, places, strict=True)]
     images, n = [pixels for pixels, _ in found], len(found)
     source = Source(
-        "given", place, Classes.nothing(n), np.full(n, NO_SPLIT, dtype=np.int8),
+        "given", place, Classes.nothing(n), np.arange(n), np.full(n, NO_SPLIT, dtype=np.int8),
         lambda row: images[row], np.array([image.shape[:-1] for image in images]), images[0].shape[-1],
         np.array([white for _, white in found]), "",
     )  # fmt: skip

@@ -48,6 +48,7 @@ def join(labelled: Source, unlabeled: Source) -> Source:
         files=files,
         spacing=_join_spacing(labelled, unlabeled),
         slices=_join_slices(labelled, unlabeled),
+        floats=labelled.floats or unlabeled.floats,
         notes=(*labelled.notes, *unlabeled.notes, f"{unlabeled.n} images without labels were added", *said),
     )
 
@@ -65,18 +66,18 @@ def _join_slices(first: Source, second: Source) -> NDArray[np.float64] | None:
     return np.concatenate(parts)
 
 
-def _join_patients(labelled: Source, unlabeled: Source) -> tuple[Ints | None, tuple[str, ...], tuple[str, ...]]:
+def _join_patients(labelled: Source, unlabeled: Source) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
     """Patient indices and identifiers of both, and what is to be said of them."""
-    if labelled.groups is None:
+    if not labelled.has_patients:
         unused = ("patient ids of the images without labels are not used: the labelled ones have none",)
-        return None, (), () if unlabeled.groups is None else unused
+        return np.arange(labelled.n + unlabeled.n), (), unused if unlabeled.has_patients else ()
     ids = list(labelled.patients)
-    if unlabeled.groups is None:
+    if not unlabeled.has_patients:
         lacking = (
             "the images without labels have no patient ids and count as one patient each: none may be of a patient of "
             "the test part",
         )
-        return _concatenate(labelled.groups, len(ids) + np.arange(unlabeled.n)), (*ids, *[""] * unlabeled.n), lacking
+        return _concatenate(labelled.groups, len(ids) + unlabeled.groups), (*ids, *[""] * unlabeled.n), lacking
     index = {identifier: at for at, identifier in enumerate(ids) if identifier}
     place = np.empty(len(unlabeled.patients), dtype=np.int64)
     for at, identifier in enumerate(unlabeled.patients):

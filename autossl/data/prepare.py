@@ -21,7 +21,7 @@ from autossl.data.checks import (
     remedy,
     samples_of,
 )
-from autossl.data.dataset import Data, Ints, Source
+from autossl.data.dataset import KEPT, Data, Ints, Source
 from autossl.data.draw import merge
 from autossl.data.parts import DROPPED, NO_SPLIT, OFFICIAL_TEST, PARTS, PROBE, SELECTION, TEST
 from autossl.data.readers.found import stack_positions
@@ -53,10 +53,8 @@ def prepare(
     stored = store(source, folder, image_size or default_image_size(source), progress)
     check_varies(source, stored.flat, stored.readable)
     found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
-    own = np.arange(source.n) if source.groups is None else source.groups
-    groups = merge(own.astype(np.int64), found.set_of)
+    groups = merge(source.groups, found.set_of)
     truth = _usable(source, stored, found)
-    unit = "images" if source.groups is None else "patients"
     parts = split(
         truth.strata,
         groups,
@@ -64,7 +62,7 @@ def prepare(
         len(truth.names),
         max_labels,
         seed,
-        unit,
+        f"{source.unit}s",
         (truth.word, truth.words),
         truth.looked_at,
         truth.soft,
@@ -87,7 +85,7 @@ def _assemble(source: Source, stored: Stored, found: Duplicates, parts: Split, t
         images=stored.images,
         truth=truth,
         groups=groups,
-        has_patients=source.groups is not None,
+        has_patients=source.has_patients,
         part=parts.part,
         scale=stored.scale,
         mean=(),
@@ -119,7 +117,7 @@ def positions(source: Source, empty: NDArray[np.bool_] | None = None) -> NDArray
 
     Slices that are `empty` (n,) show no place, and a stack ends before them.
     """
-    if source.slices is None or source.groups is None or source.dims == 3:
+    if source.slices is None or not source.has_patients or source.dims == 3:
         return None
     slices = source.slices if empty is None else np.where(empty, np.nan, source.slices)
     return stack_positions(slices, source.groups)
@@ -144,10 +142,9 @@ def _file_notes(source: Source, stored: Stored) -> list[str]:
 
 def _split_notes(source: Source) -> list[str]:
     parts, tested = set(source.split.tolist()) - {NO_SPLIT}, (source.split == OFFICIAL_TEST).any()
-    unit = "image" if source.groups is None else "patient"
     drawn = parts and not tested and source.truth.looked_at
-    notes = [f"there is no official test part: it was drawn by {unit} from the others"] if drawn else []
-    if source.groups is None:
+    notes = [f"there is no official test part: it was drawn by {source.unit} from the others"] if drawn else []
+    if not source.has_patients:
         how = "whether a patient is in two parts cannot be checked" if tested else "parts were divided by image"
         return [*notes, f"no patient ids: {how}, so scores may be optimistic"]
     if not parts:
@@ -168,7 +165,7 @@ def _few_notes(data: Data) -> tuple[str, ...]:
     if not data.truth.looked_at or data.truth.numbers:  # a range of numbers is not judged by itself
         return ()
     counts = {PARTS[part]: _groups(data, part) for part in (PROBE, TEST)}
-    return few_patients(counts, "patient" if data.has_patients else "image", data.truth.word)
+    return few_patients(counts, data.unit, data.truth.word)
 
 
 def _groups(data: Data, part: int) -> dict[str, int]:
@@ -190,7 +187,7 @@ def moments(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts: Split) -> dict[str, Any]:
-    own, stacked = (b"" if column is None else column for column in (source.groups, source.slices))
+    own, stacked = source.groups if source.has_patients else b"", b"" if source.slices is None else source.slices
     labels, names = source.truth.content()
     columns = (stored.digests, labels, source.split, own, names, stacked)
     fingerprint = hashlib.sha256(b"".join(bytes(column) for column in columns)).hexdigest()
@@ -203,6 +200,7 @@ def _record(data: Data, source: Source, stored: Stored, found: Duplicates, parts
         "depth": data.images.dtype.name,
         "scale": data.scale,
         "window": source.window,
+        "floats": source.floats,
         "mean": list(data.mean),
         "std": list(data.std),
         "classes": list(data.truth.names),
@@ -239,7 +237,7 @@ def _part_record(data: Data, part: int) -> dict[str, Any]:
 def _write(data: Data, folder: Path) -> None:
     columns: dict[str, NDArray[Any]] = {
         **data.truth.columns(),
-        "groups": data.groups,
+        **data.columns,
         "part": data.part,
         "about": np.array(
             json.dumps(
@@ -257,8 +255,6 @@ def _write(data: Data, folder: Path) -> None:
             )
         ),
     }
-    if data.positions is not None:
-        columns["positions"] = data.positions
     write_whole(folder / "data.npz", lambda file: np.savez(file, allow_pickle=False, **columns))
 
 
@@ -280,6 +276,11 @@ def load(folder: Path) -> Data:
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             notes=tuple(about["notes"]),
-            record=about["record"],
+            record=_of_before(about) | about["record"],
             positions=stored.get("positions"),
         )
+
+
+def _of_before(about: dict[str, Any]) -> dict[str, Any]:
+    """What records did not hold before December 2026, and what told it then."""
+    return {"window": KEPT, "floats": any(note.startswith("pixels were floats") for note in about["notes"])}

@@ -25,7 +25,6 @@ from autossl.errors import UserError
 from autossl.errors.printable import plural
 
 Columns = tuple[NDArray[Any], ...]
-FLOATS = "pixels were floats"  # how the note on them begins
 
 
 def make_source(found: Found, window: str | None, channels: int | None = None, told: Told = AS_CLASSES) -> Source:
@@ -37,7 +36,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     n = found.n
     truth, of_labels = truth_of(found, told)
     groups, patients, of_patients = _patients(found)
-    slices, passed_over = _slices(found, groups)
+    slices, passed_over = _slices(found, bool(patients))
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
     if found.absent:
         one = found.absent == 1
@@ -47,11 +46,11 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
         )
     split = np.full(n, NO_SPLIT, dtype=np.int8) if found.split is None else found.split
     bare = Source(
-        found.name, found.place, truth, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
-        "", groups, patients, root=found.root, notes=tuple(notes), slices=slices,
+        found.name, found.place, truth, groups, split, _never, np.zeros((n, 2), np.int64), 0, np.zeros(n, np.int64),
+        "", patients, root=found.root, notes=tuple(notes), slices=slices,
     )  # fmt: skip
     none = np.zeros(0)
-    columns = (*truth.content(), split, none if groups is None else groups, none if slices is None else slices)
+    columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
@@ -60,10 +59,10 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     return _from_items(bare, found.images, columns, window, channels)
 
 
-def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:
-    """Patient indices, identifiers and notes; none where no image has one."""
+def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:
+    """Patient indices, identifiers and notes; where no image has an identifier, each is its own patient."""
     if found.patients is None or not any(found.patients):
-        return None, (), []
+        return np.arange(found.n), (), []
     groups, patients, unknown = encode_patients(found.patients)
     notes = list(alike_note(patients))
     if unknown:
@@ -75,11 +74,11 @@ def _patients(found: Found) -> tuple[Ints | None, tuple[str, ...], list[str]]:
     return groups, patients, notes
 
 
-def _slices(found: Found, groups: Ints | None) -> tuple[NDArray[np.float64] | None, list[str]]:
+def _slices(found: Found, has_patients: bool) -> tuple[NDArray[np.float64] | None, list[str]]:
     """The numbers of slices, or why their column says nothing."""
     if found.slices is None or not any(found.slices):
         return None, []
-    if groups is None:
+    if not has_patients:
         return None, ["the column slice was passed over: without patient ids one stack cannot be told from another"]
     slices = encode_slices(found.slices)
     return slices, [] if slices is not None else ["the column slice was passed over: numbers were wanted there"]
@@ -107,7 +106,7 @@ def _from_array(
         white=np.full(len(array), white),
         key=content_key((array, *columns)),
     )
-    source = _with_window(source, window, _depth_note(values, array))
+    source = _of_floats(_with_window(source, window), values, array)
     return of_channels(source, [source.channels] * source.n, channels)
 
 
@@ -130,7 +129,7 @@ def _from_items(
         white=np.array([white for _, white in converted]),
         key=content_key((*items, *columns)),
     )
-    return of_channels(_with_window(source, window, _depth_note(values[0], items[0])), counts, channels)
+    return of_channels(_of_floats(_with_window(source, window), values[0], items[0]), counts, channels)
 
 
 def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
@@ -155,20 +154,22 @@ def _window(volumes: Sequence[NDArray[Any]] | NDArray[Any], window: str | None, 
     return recognise(volumes[row] for row in looked_at(len(volumes)))
 
 
-def _with_window(source: Source, window: str, notes: tuple[str, ...] = ()) -> Source:
+def _with_window(source: Source, window: str) -> Source:
     """The source of volumes with its window noted; images pass as they are."""
     if source.dims == 2:
-        return replace(source, notes=(*source.notes, *notes))
+        return source
     spacing = np.ones((source.n, 3)) if source.spacing is None else source.spacing
-    said = notes if window == KEPT else (WORDS[window],)
+    said = () if window == KEPT else (WORDS[window],)
     return replace(source, spacing=spacing, window=window, notes=(*source.notes, *said))
 
 
-def _depth_note(values: NDArray[Any], pixels: Pixels) -> tuple[str, ...]:
-    if values.dtype.kind != "f":
-        return ()
+def _of_floats(source: Source, values: NDArray[Any], pixels: Pixels) -> Source:
+    """The source of values in [0, 1] that became these pixels, which is noted; whole numbers pass as they are."""
+    if values.dtype.kind != "f" or source.window != KEPT:
+        return source
     steps = "1/255: they were exact multiples of it" if pixels.dtype == np.uint8 else "1/65535"
-    return (f"{FLOATS} in [0, 1] and are kept in steps of {steps}",)
+    said = f"pixels were floats in [0, 1] and are kept in steps of {steps}"
+    return replace(source, floats=True, notes=(*source.notes, said))
 
 
 def _from_files(

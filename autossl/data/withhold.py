@@ -1,4 +1,4 @@
-"""Keeps a given number of labels, drawn by class and in whole groups, as if no others had been made."""
+"""Draws a number of labels by class and in whole groups, and keeps those as if no others had been made."""
 
 from typing import NamedTuple
 
@@ -10,6 +10,14 @@ from autossl.data.draw import class_table
 from autossl.errors import UserError
 
 LEAST = 2  # groups of each class: one to fit on, one to select by
+
+
+class TooFew(ValueError):
+    """So many labels cannot hold the least number of whole groups of each class; `needed` can."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"{needed} labels are needed")
+        self.needed = needed
 
 
 class Kept(NamedTuple):
@@ -39,18 +47,14 @@ def withhold(
         return Kept(
             labels, f"max_labels={wanted} withholds nothing: {int(there.sum())} labels are outside the test part"
         )
-    table, group = class_table(np.where(there, labels, -1), groups, classes)
-    of_each = f" of each of {classes} {words}" if classes > 1 else ""
-    draw = _Draw(table, wanted, random)
-    least = draw.need()
-    if draw.total() > wanted or wanted < least:
+    try:
+        kept = np.where(there & ~whole_groups(np.where(there, labels, -1), groups, classes, wanted, random), -1, labels)
+    except TooFew as least:
+        of_each = f" of each of {classes} {words}" if classes > 1 else ""
         raise UserError(
             f"at least {LEAST} labelled {unit}{of_each} were wanted, found --max-labels {wanted} "
-            f"where these hold {max(draw.total(), least)} labels; give --max-labels {max(draw.total(), least)} or more"
-        )
-    draw.proportionally()
-    draw.up_to_wanted()
-    kept = np.where(there & ~draw.keep[group], -1, labels)
+            f"where these hold {least.needed} labels; give --max-labels {least.needed} or more"
+        ) from None
     count = int((kept[there] >= 0).sum())
     held = len(np.unique(groups[there & (kept >= 0)]))
     return Kept(
@@ -59,14 +63,31 @@ def withhold(
     )
 
 
+def whole_groups(
+    labels: Ints, groups: Ints, classes: int, wanted: int, random: np.random.Generator, least: int = LEAST
+) -> NDArray[np.bool_]:
+    """(n,) which images are drawn for about `wanted` labels: all labelled images of a group or none.
+
+    Classes are drawn in proportion, but `least` groups of each at least where there are so many. TooFew.
+    """
+    table, group = class_table(labels, groups, classes)
+    draw = _Draw(table, wanted, random, least)
+    needed = max(draw.need(), draw.total())
+    if needed > wanted:
+        raise TooFew(needed)
+    draw.proportionally()
+    draw.up_to_wanted()
+    return np.asarray(draw.keep[group] & (labels >= 0))
+
+
 class _Draw:
-    def __init__(self, table: Ints, wanted: int, random: np.random.Generator) -> None:
-        self.table, self.wanted = table, wanted
+    def __init__(self, table: Ints, wanted: int, random: np.random.Generator, least: int) -> None:
+        self.table, self.wanted, self.least = table, wanted, least
         self.sizes = table.sum(1)
         self.order = random.permutation(np.flatnonzero(self.sizes))
         self.keep = np.zeros(len(table), dtype=bool)
         self.have = np.zeros(table.shape[1], dtype=np.int64)
-        self.quota = _quota(table.sum(0), wanted)
+        self.quota = _quota(table.sum(0), wanted, least)
 
     def total(self) -> int:
         return int(self.have.sum())
@@ -78,7 +99,7 @@ class _Draw:
     def need(self) -> int:
         """Keep the least number of groups of each class, rare classes first; returns the least number of labels."""
         holding = (self.table > 0).sum(0)
-        least = np.minimum(LEAST, holding)
+        least = np.minimum(self.least, holding)
         for index in np.argsort(holding, kind="stable"):
             while (short := int(least[index] - (self.table[self.keep, index] > 0).sum())) > 0:
                 able = self.order[(self.table[self.order, index] > 0) & ~self.keep[self.order]]
@@ -92,6 +113,8 @@ class _Draw:
             counts = self.table[group]
             if (self.have + counts <= self.quota)[counts > 0].all():
                 self.take(group)
+                if (self.have >= self.quota).all():
+                    return
 
     def up_to_wanted(self) -> None:
         """Then any group that fits: patients with several classes seldom meet every share."""
@@ -102,12 +125,12 @@ class _Draw:
                 self.take(group)
 
 
-def _quota(counts: Ints, wanted: int) -> Ints:
-    """`wanted` divided in proportion to `counts` by largest remainder, after two of each class where there are."""
-    least = np.minimum(LEAST, counts)
-    above = np.maximum(counts * (wanted / counts.sum()) - least, 0)
-    share = above * (max(0, wanted - int(least.sum())) / max(1e-9, float(above.sum())))
-    quota = least + np.floor(share + 1e-9).astype(np.int64)
+def _quota(counts: Ints, wanted: int, least: int) -> Ints:
+    """`wanted` divided in proportion to `counts` by largest remainder, after `least` of each class where there are."""
+    first = np.minimum(least, counts)
+    above = np.maximum(counts * (wanted / counts.sum()) - first, 0)
+    share = above * (max(0, wanted - int(first.sum())) / max(1e-9, float(above.sum())))
+    quota = first + np.floor(share + 1e-9).astype(np.int64)
     missing = max(0, wanted - int(quota.sum()))
     quota[np.argsort(np.floor(share + 1e-9) - share, kind="stable")[:missing]] += 1
     return np.asarray(np.minimum(quota, counts), dtype=np.int64)

@@ -1,6 +1,5 @@
 """Candidates after the search: their encoders, and training one on with a learning rate that falls to zero."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +61,6 @@ def train_on(context: Context, entry: Entry, terms: Terms) -> tuple[Encoder, dic
     Without a limit it sees a fixed number of images. Where the time or a stop ends it early, it is as far as it came.
     Returns the encoder and facts about the training.
     """
-    began = time.monotonic()
     if terms.begun:
         run = fresh_run(context, entry)
     else:
@@ -77,5 +75,5 @@ def train_on(context: Context, entry: Entry, terms: Terms) -> tuple[Encoder, dic
         return (seen - first) / max(1, images) if terms.left is None else share
 
     last = first + images if terms.left is None else 1 << 50
-    training.to(last, terms.after(time.monotonic() - began), progress)
+    training.to(last, terms, progress)
     return context.averaged(run.average, context.final_pool), {"images": run.images, "images_before": first}

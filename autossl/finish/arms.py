@@ -1,14 +1,13 @@
 """The arms of a study: ways to a model, judged on patients that their fits have not seen, before anything is tested."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.finish.baselines import SEARCHED, Fitted, fit
+from autossl.finish.baselines import SEARCHED, Effort, Fitted, Setting, fit
 from autossl.finish.folds import Folds
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
@@ -16,7 +15,7 @@ from autossl.targets import Readout
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 
-LEAST_FIT = 4.0  # seconds of one fit: with less fewer settings are compared, then fewer folds judged
+LEAST_PASSES, LEAST_IMAGES = 10, 8192  # of one fit: so many passes over its labels, or so many images if that is less
 DRAWS = 400
 
 
@@ -31,7 +30,7 @@ class Arm:
     encoder: Encoder
     head: Readout
     outcomes: Outcomes | None
-    facts: dict[str, Any] = field(default_factory=dict)
+    effort: Effort | None = None  # of an arm that was trained on labels
 
 
 def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
@@ -58,7 +57,8 @@ def trained(
     one fit was whole: what was cut short would flatter what it is compared with.
     """
     fits = Fits(context, start, folds, terms, probed)
-    settings = _affordable(terms.left, len(folds.judged))
+    least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * context.state("costs")["supervised"]
+    settings = _affordable(terms.left, least, len(folds.judged))
     if not settings:
         return _made(context, name, fits.fitted(SEARCHED[0], folds.everything), fits)
     fits.left = settings + len(folds.judged)
@@ -81,14 +81,18 @@ def _made(
     if final is None:
         return None
     lr, crop, jitter = SEARCHED[best]
-    facts: dict[str, Any] = {"settings": {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": tried}}
-    return Arm(name, final.encoder, final.head, outcomes, {**facts, "seconds": round(fits.spent, 2)})
+    settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": tried}
+    effort = Effort(settings, round(fits.spent, 2), final.images / fits.labels, fits.images)
+    return Arm(name, final.encoder, final.head, outcomes, effort)
 
 
-def _affordable(seconds: float | None, folds: int) -> int:
-    """How many settings there is time to compare where so many folds are judged; 0 where none can be judged."""
+def _affordable(seconds: float | None, least: float, folds: int) -> int:
+    """How many settings there is time to compare where so many folds are judged; 0 where none can be judged.
+
+    One fit takes at least so many seconds.
+    """
     for settings in range(len(SEARCHED), 0, -1):
-        if folds and (seconds is None or seconds >= LEAST_FIT * (settings + folds)):
+        if folds and (seconds is None or seconds >= least * (settings + folds)):
             return settings
     return 0
 
@@ -108,13 +112,13 @@ class Fits:
         self, context: Context, start: Callable[[], Encoder], folds: Folds, terms: Terms, probed: bool
     ) -> None:
         self.context, self.start, self.folds, self.terms = context, start, folds, terms
-        self.began, self.spent, self.left, self.number = time.monotonic(), 0.0, 1, 0
+        self.spent, self.images, self.labels, self.left, self.number = 0.0, 0, 0, 1, 0
         self.seen = context.see(start(), folds.rows) if probed else None
 
-    def judged(self, setting: tuple[float, float, float], fold: int) -> OneFold | None:
+    def judged(self, setting: Setting, fold: int) -> OneFold | None:
         """One fit on all folds but this; None as `fitted`."""
         others, held = self.folds.parts(fold)
-        found = self.fitted(setting, others, f"-{self.number}")
+        found = self.fitted(setting, others, f"{self.number}")
         self.number += 1
         if found is None:
             return None
@@ -122,24 +126,19 @@ class Fits:
         raw = found.head.answers(self.context.see(found.encoder, rows).pooled)
         return OneFold(found, raw, self.context.judged.judge(raw, self.context.truth(rows)))
 
-    def fitted(self, setting: tuple[float, float, float], at: NDArray[np.int64], name: str = "") -> Fitted | None:
+    def fitted(self, setting: Setting, at: NDArray[np.int64], name: str = "") -> Fitted | None:
         """One fit on the labels at these places; None if it was stopped, or there was no time."""
         rows, head = self.folds.rows[at], None
         if self.seen is not None:
             head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
-        found = fit(self.context, rows, self.start(), setting, self._share(name), head)
+        terms = self.terms.without(self.spent)
+        part = 1 / max(1, self.left)
+        terms = terms.share(name, part, part) if name else terms
+        found = fit(self.context, rows, self.start(), setting, terms, head)
         self.left -= 1
-        self.spent += 0.0 if found is None else found.seconds
+        if found is not None:
+            self.spent, self.images, self.labels = self.spent + found.seconds, self.images + found.images, len(rows)
         return found
-
-    def _share(self, name: str) -> Terms:
-        """What the next fit may use: its part of what is left."""
-        terms, rest = self.terms, self.terms.after(time.monotonic() - self.began)
-        seconds = None if terms.seconds is None else max(0.0, terms.seconds - self.spent) / max(1, self.left)
-        path = terms.path and terms.path.with_name(f"{terms.path.stem}{name}{terms.path.suffix}")
-        return replace(
-            rest, seconds=seconds, rest=None if rest.left is None else rest.left / max(1, self.left), path=path
-        )
 
 
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:

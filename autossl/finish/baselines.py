@@ -2,12 +2,13 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder, channels_last
 from autossl.pretext.base import Pretext
@@ -23,7 +24,8 @@ from autossl.views.volumes import views_for
 log = logging.getLogger("autossl")
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
-SEARCHED = (  # settings that training on labels is tried at: learning rate, smallest crop, jitter
+Setting = tuple[float, float, float]  # learning rate, smallest crop, jitter
+SEARCHED: tuple[Setting, ...] = (  # what training on labels is tried at
     (2e-3, 0.5, 0.2),
     (6e-4, 0.7, 0.1),
     (4e-3, 0.3, 0.4),
@@ -44,15 +46,38 @@ class Supervised(Pretext):
         super().__init__(encoder, views)
         self.readout = readout
 
+    @property
+    def delivered(self) -> tuple[nn.Module, ...]:
+        return (self.encoder, self.readout)
+
     def loss(self, batch: Batch) -> Tensor:
         return self.readout.loss(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How a network was trained on labels: the setting, passes over its labels, and what all its fits saw in `seconds`.
+
+    `passes` and `images` are 0 in studies of earlier versions.
+    """
+
+    settings: dict[str, float]
+    seconds: float
+    passes: float = 0.0
+    images: int = 0
+
+    @property
+    def setting(self) -> Setting:
+        """The one that it was trained with."""
+        return self.settings["lr"], self.settings["crop_min"], self.settings["jitter"]
+
+
 class Fitted(NamedTuple):
-    """A network fitted to labels, and the seconds that took, those before a kill included."""
+    """A network fitted to labels, the images that it saw, and the seconds that took, those before a kill included."""
 
     encoder: Encoder
     head: Readout
+    images: int
     seconds: float
 
 
@@ -69,7 +94,7 @@ def given(context: Context) -> Encoder:
 def scored(context: Context) -> dict[str, Any]:
     """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
     encoders = {"untrained": untrained(context)}
-    if context.config.get("weights"):
+    if context.config.weights:
         encoders["weights"] = given(context)
     found = {}
     for name, encoder in encoders.items():
@@ -88,30 +113,35 @@ def fit(
     context: Context,
     rows: NDArray[np.int64],
     encoder: Encoder,
-    setting: tuple[float, float, float],
+    setting: Setting,
     terms: Terms,
     head: Readout | None = None,
+    passes: float | None = None,
 ) -> Fitted | None:
     """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
 
-    With `head` the head starts from it: fine-tuning. None if not one step was made, or it was stopped before its end.
+    With `head` the head starts from it: fine-tuning. With a limit there are `passes` over the labels at most, many
+    unless that is given. None if not one step was made, or it was stopped before its end.
     """
     run = _run(context, rows, encoder, setting, head)
     training = Training(run, terms.path)
-    images = run.horizon if terms.left is None else NIGHT * run.horizon
+    most = NIGHT * run.horizon if passes is None else round(passes * len(rows))
+    images = run.horizon if terms.left is None else most
     if not training.to(images, terms, lambda seen, share: max(share, seen / images)) or run.step == 0:
         return None
     tuned = context.new_encoder(0)
     tuned.load_state_dict(run.average)
     settle_norms(tuned, run.pool, context.plain.standardise)
-    return Fitted(tuned, cast(Supervised, run.method).readout.eval(), training.spent)
+    readout = cast(Supervised, run.method).readout
+    readout.load_state_dict(run.average_of(readout))
+    return Fitted(tuned, readout.eval(), run.images, training.spent)
 
 
 def _run(
     context: Context,
     rows: NDArray[np.int64],
     encoder: Encoder,
-    setting: tuple[float, float, float],
+    setting: Setting,
     head: Readout | None,
 ) -> Run:
     """Training on labels before its first step."""

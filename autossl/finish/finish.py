@@ -7,6 +7,7 @@ After a kill each training goes on from its checkpoint; the seconds that its ste
 """
 
 import logging
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -83,7 +84,7 @@ class Finish:
 
     def _eligible(self) -> tuple[str, ...]:
         """The arms that `model/` may hold, the simplest first: as asked for, and as far as there are weights."""
-        asked, given = self.context.config["adaptation"], bool(self.context.config.get("weights"))
+        asked, given = self.context.config.adaptation, bool(self.context.config.weights)
         return tuple(
             name
             for name, adaptations in ELIGIBLE.items()
@@ -103,7 +104,7 @@ class Finish:
         context = self.context
         self.say("judging frozen encoders on folds of the labels")
         found = [frozen(context, "winner", encoder, self.folds)]
-        if context.config.get("weights"):
+        if context.config.weights:
             found.insert(0, frozen(context, "weights", baselines.given(context), self.folds))
         return found
 
@@ -149,7 +150,7 @@ class Finish:
         test.told(chosen.name)
         if self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
-            test.curve(entrants, lambda: self.steps.left("label curve") == 0)
+            test.curve(entrants, next((arm.effort for arm in arms if arm.name == "supervised"), None), self.steps)
         result = {
             "candidate": described(context, winner.entry),
             "selection": list(winner.selection),
@@ -171,7 +172,7 @@ class Finish:
         """The score of each arm on folds of the labels, with its standard error, where it was judged."""
         metric, groups = self.context.target.metric, self.folds.groups if self.folds.judged else None
         return {
-            arm.name: arm.facts
+            arm.name: (asdict(arm.effort) if arm.effort else {})
             | ({} if arm.outcomes is None else {
                 "score": round(arm.outcomes.value(metric), 5),
                 "se": round(standard_error(arm.outcomes.drawn((metric,), groups, draws=400)[metric]), 5),

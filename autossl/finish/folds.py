@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.proxies import Outcomes, judging_folds
 from autossl.trials.context import PROBE, SELECTION, Context
-
-FOLDS = 3
-MANY = 3000  # labels from which one fold is judged: it holds a thousand, and each further fold costs a fit of each arm
+from autossl.trials.sizing import FOLDS, MANY_LABELS
 
 Ints = NDArray[np.int64]
 
@@ -63,4 +61,4 @@ def folds_of(context: Context) -> Folds:
     count = int(fold.max()) + 1
     if count == 1:
         return Folds(context, rows, fold, ())
-    return Folds(context, rows, fold, (0,) if len(rows) >= MANY else tuple(range(count)))
+    return Folds(context, rows, fold, (0,) if len(rows) >= MANY_LABELS else tuple(range(count)))

@@ -1,19 +1,28 @@
 """Arms that are trained on labels: kept as folders when they are whole, and read again after a kill."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autossl.finish.arms import Arm, trained
+from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
 from autossl.finish.steps import Steps
 from autossl.finish.written import read_again, write
-from autossl.model.entrants import ENTRANTS
+from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.record.folder import Folder, replace_file
 from autossl.trials.plan import Step
+
+DOING = {
+    "supervised": "training on the labels alone, the baseline",
+    WEIGHTS_TUNED: "fine-tuning the given weights on the labels",
+    TUNED: "fine-tuning the winner on the labels",
+}
 
 
 def kept(
@@ -32,13 +41,14 @@ def kept(
         steps.forget(stem)  # of a training that was killed before the study was extended
         if steps.left(step) == 0:
             return None
-    steps.say(f"training {ENTRANTS[name].words}")
+    steps.say(DOING[name])
     arm = trained(context, name, start, folds, steps.terms(step, stem, part), probed=step == "finetune")
     if arm is not None:
-        write(context, arm.encoder, place, {"arm": {"name": ENTRANTS[name].words, **arm.facts}}, arm.head)
+        facts = asdict(arm.effort) if arm.effort else {}
+        write(context, arm.encoder, place, {"arm": {"name": ENTRANTS[name].words, **facts}}, arm.head)
         found = {} if arm.outcomes is None else arm.outcomes.arrays()
         replace_file(outcomes, lambda file: np.savez(file, allow_pickle=False, **found))
-        context.remember(arms={**(context.state("arms") or {}), name: arm.facts})
+        context.remember(arms={**(context.state("arms") or {}), name: facts})
     steps.forget(stem)
     return arm
 
@@ -53,10 +63,10 @@ def _stem(name: str) -> str:
     return name.replace(", fine-", "-")
 
 
-def _read(steps: Steps, name: str, facts: dict[str, object]) -> Arm:
+def _read(steps: Steps, name: str, facts: dict[str, Any]) -> Arm:
     context = steps.context
     encoder, model = read_again(context, folder_of(context.folder, name))
     assert model.readout is not None
     with np.load(context.folder.artifacts / f"{_stem(name)}.npz", allow_pickle=False) as stored:
         outcomes = Outcomes.loaded(dict(stored)) if stored.files else None
-    return Arm(name, encoder, model.readout, outcomes, dict(facts))
+    return Arm(name, encoder, model.readout, outcomes, Effort(**facts))

@@ -2,21 +2,21 @@
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autossl.finish.tested import Entrant, Outcome, label_curve
+from autossl.finish.baselines import Effort
+from autossl.finish.curve import STEP, label_curve
+from autossl.finish.steps import Steps
+from autossl.finish.tested import Entrant, Outcome
 from autossl.proxies import Outcomes
 from autossl.record.folder import replace_file
 from autossl.record.stored import Damaged
 from autossl.targets.readouts import made_again
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
-
-CURVE = "label curve"
 
 
 class Test:
@@ -53,13 +53,13 @@ class Test:
             self._keep(outcome.seen["winner"].pooled)
         self._write()
 
-    def curve(self, entrants: list[Entrant], out_of_time: Callable[[], bool]) -> None:
-        """Draw the curve over numbers of labels for those that were fitted, unless that is done."""
+    def curve(self, entrants: list[Entrant], supervised: Effort | None, steps: Steps) -> None:
+        """Draw the curve over numbers of labels for those that were fitted and the baseline, unless that is done."""
         if "label_curve" in self.outcome.facts:
             return
-        self._count(CURVE)
+        self._count(STEP)
         self._embed([entrant for entrant in entrants if entrant.head is None])
-        self.outcome.facts["label_curve"] = label_curve(self.context, self.outcome, out_of_time)
+        self.outcome.facts["label_curve"] = label_curve(steps, self.outcome, supervised)
         self._write()
 
     def _embed(self, entrants: list[Entrant]) -> None:
@@ -113,7 +113,7 @@ class Test:
             self.outcome.outcomes[name] = Outcomes.loaded(own)
 
     def told(self, name: str) -> None:
-        """Keep what the chosen network answered, for figures, its differences to the others, and its metrics by column."""
+        """Keep what the chosen network answered, its differences to the others, and its metrics by column."""
         self.outcome.chosen(self.context, name)
         target, outcomes = self.context.judged, self.outcome.outcomes[name]
         path = self.context.folder.artifacts / "answers.npz"

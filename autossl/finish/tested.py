@@ -1,6 +1,5 @@
-"""Scores on the test part with bootstrap intervals over patients, and the curve over numbers of labels."""
+"""Scores on the test part with bootstrap intervals over patients."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,6 @@ from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets import Readout, Seen
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
-
-CURVE = (10, 30, 100, 300, 1000, 3000, 10_000)
-CURVE_DRAWS = 3  # label subsets per point
-MANY_LABELS = 1000  # of a point from which on one subset will do: they differ little, and cost most
 
 
 @dataclass(frozen=True)
@@ -73,37 +68,3 @@ class Outcome:
         if "few" in self.facts:
             return {"value": round(gap.value, 5)}
         return {"value": round(gap.value, 5), "low": round(gap.low, 5), "high": round(gap.high, 5)}
-
-
-def label_curve(context: Context, outcome: Outcome, out_of_time: Callable[[], bool]) -> list[dict[str, Any]]:
-    """Test score of the probe for growing numbers of labels, for every encoder that was fitted.
-
-    Labels are drawn by stratum; each point is the mean over a few draws with their standard deviation, or one draw.
-    """
-    fit_rows, rows = context.rows(PROBE, SELECTION, labelled=True), context.rows(TEST, labelled=True)
-    truth, target, groups = context.truth(fit_rows), context.judged, context.groups(fit_rows)
-    points: list[dict[str, Any]] = []
-    names = [name for name in outcome.fitted if name != "supervised, frozen"]
-    for count in [c for c in CURVE if c < len(fit_rows)]:
-        for name in names:
-            values = []
-            for draw in range(CURVE_DRAWS if count < MANY_LABELS else 1):
-                if out_of_time():
-                    return points
-                taken = draw_labels(truth.strata, count, [context.seed, count, draw])
-                head = target.probe(outcome.fitted[name][taken], truth[taken], groups[taken])
-                values.append(context.outcomes(outcome.seen[name], head, rows).value(target.metric))
-            points.append({"labels": count, "name": name, "mean": float(np.mean(values)), "sd": float(np.std(values))})
-    for name in names:
-        value = outcome.facts["entrants"][name][target.metric]
-        points.append({"labels": len(fit_rows), "name": name, "mean": value, "sd": 0.0})
-    return points
-
-
-def draw_labels(y: NDArray[np.int64], count: int, seed: list[int]) -> NDArray[np.int64]:
-    """Places of `count` labels in proportion to the classes, at least one of each."""
-    rng = np.random.default_rng(seed)
-    classes, sizes = np.unique(y, return_counts=True)
-    quota = np.maximum(1, np.floor(count * sizes / len(y)).astype(int))
-    taken = [rng.permutation(np.flatnonzero(y == c))[:q] for c, q in zip(classes, quota, strict=True)]
-    return np.sort(np.concatenate(taken))

@@ -59,6 +59,7 @@ class Encoder(nn.Module):
         self.backbone = create(backbone, channels, image_size, given, upsample=self.upsample, where=where)
         self.model_args = dict(given)
         self.dims = dims_of(backbone)
+        self.enlarge = Enlarged(self.dims, self.upsample)
         serve_small_maps(self.backbone)
         with torch.no_grad():
             was = self.training
@@ -81,7 +82,7 @@ class Encoder(nn.Module):
         if self.dims == 3:
             return self.features(images).pooled
         with self._autocast(images):
-            return cast(Tensor, self.backbone(self._enlarged(images))).float()
+            return cast(Tensor, self.backbone(self.enlarge(images))).float()
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Feature maps (b, c, *space), finest first."""
@@ -97,7 +98,7 @@ class Encoder(nn.Module):
         # a hierarchical network gives its last four stages, a plain transformer its last layer
         indices = list(range(max(levels - 4, 0), levels)) if deep else [levels - 1]
         with self._autocast(images):
-            final, maps = model.forward_intermediates(self._enlarged(images), indices=indices, norm=not deep)
+            final, maps = model.forward_intermediates(self.enlarge(images), indices=indices, norm=not deep)
             pooled = model.forward_head(final, pre_logits=True)
         return Features(pooled.float(), [m.float() for m in maps])
 
@@ -120,17 +121,24 @@ class Encoder(nn.Module):
 
     def _volume_features(self, images: Tensor) -> Features:
         with self._autocast(images):
-            maps = VOLUMES[self.name].stages(self.backbone, self._enlarged(images))
+            maps = VOLUMES[self.name].stages(self.backbone, self.enlarge(images))
         maps = [m.float() for m in maps[-4:]]
         return Features(maps[-1].flatten(2).mean(2), maps)
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision and self.training)
 
-    def _enlarged(self, images: Tensor) -> Tensor:
-        if self.upsample > 1:
-            mode = LINEAR[self.dims]
-            images = F.interpolate(images, scale_factor=float(self.upsample), mode=mode, align_corners=False)
+
+class Enlarged(nn.Module):
+    """What every image passes before it reaches a backbone: enlarged by a fixed factor, laid out as it is fastest."""
+
+    def __init__(self, dims: int, factor: int) -> None:
+        super().__init__()
+        self.mode, self.factor = LINEAR[dims], factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.factor > 1:
+            images = F.interpolate(images, scale_factor=float(self.factor), mode=self.mode, align_corners=False)
         return _channels_behind(images)
 
 

@@ -44,6 +44,11 @@ class Pretext(nn.Module, ABC):
         self.population: int | None = None
         self.accuracy: Tensor | None = None
 
+    @property
+    def delivered(self) -> tuple[nn.Module, ...]:
+        """What outlives the training: its weights are averaged at the end."""
+        return (self.encoder,)
+
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """Scalar loss of a batch of images."""

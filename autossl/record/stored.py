@@ -128,7 +128,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "finalists": optional(_all(_with(candidate=counted(0), rung=counted(0), selection=_all(ANY_NUMBER)))),
         "scored": optional(_each(_all(ANY_NUMBER))),
         "granted": optional(_each(optional(ANY_NUMBER))),
-        "adapted": optional(_with(tuned=FLAG, facts=TABLE)),
+        "arms": optional(_each(_with(settings=_each(ANY_NUMBER), seconds=ANY_NUMBER))),
         "testing": optional(_all(TEXT)),
         "tested": optional(FLAG),
         "final": optional(TABLE),

@@ -9,20 +9,14 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from autossl.model.entrants import ENTRANTS
-from autossl.nn.encoder import Encoder
-from autossl.pretext.batch import Batch
-from autossl.trials.context import PROBE, Context
-from autossl.trials.space import build
 
 INK = "#010203"  # stands for the page's text colour
 COLOURS = {  # by paradigm; told apart on light and on dark paper, and by the colour-blind (after Okabe and Ito)
@@ -35,8 +29,6 @@ COLOURS = {  # by paradigm; told apart on light and on dark paper, and by the co
 MANY = ("#3a8fd0", "#d9822b", "#17a17e", "#c76aa5", "#d4b106", "#8d6bd1", "#d1495b", "#5ab4cf", "#8c8f94", "#7a9b3a")
 WIDTH = 7.2  # inches
 POINTS = 600  # of the embedding map
-SHOWN = 6  # images on the contact sheet
-VIEWS = 5  # views of each
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names of classes are data
@@ -156,11 +148,11 @@ def label_curve(points: Sequence[dict[str, Any]], names: dict[str, str], metric:
             ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
         if line is not None:
             ax.axhline(line, color=COLOURS["hybrid"], linestyle="--", label="labels alone, all of them")
-        ticks = sorted({p["labels"] for p in points})
+        ticks = sorted({p["labels"] for p in points if p["name"] == entrants[0]})
         ax.set_xscale("log")
         ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
         ax.minorticks_off()
-        ax.set(xlabel="labels that the probe was fitted on", ylabel=f"{metric} on the test part")
+        ax.set(xlabel="labels fitted on", ylabel=f"{metric} on the test part")
         ax.legend(loc="lower right", fontsize=8.5)
         return svg_of(figure, "label-curve")
 
@@ -228,65 +220,18 @@ def svg_of(figure: Figure, name: str) -> str:
     return re.sub(r"(?<=<svg)", f' role="img" aria-label="figure: {name}"', text, count=1)
 
 
-class Watched(Encoder):
-    """An encoder that remembers what it was shown."""
+def contact_sheet(columns: Sequence[NDArray[np.float32]]) -> str:
+    """Columns of images (n, c, h, w) in [0, 1] side by side, a gap after the first; of volumes the middle slice.
 
-    def _enlarged(self, images: Tensor) -> Tensor:
-        self.__dict__.setdefault("seen", []).append(images.detach())
-        return super()._enlarged(images)
-
-    def _runs(self, size: tuple[int, ...]) -> bool:
-        seen = self.__dict__.pop("seen", [])  # what is tried is not shown
-        try:
-            return super()._runs(size)
-        finally:
-            self.__dict__["seen"] = seen
-
-
-def view_sheet(context: Context, method: str, hyperparameters: dict[str, Any]) -> str:
-    """A few probe images, each beside what the method shows its encoder: a PNG as a data address."""
-    rows = context.rows(PROBE)
-    rows = np.sort(np.random.default_rng(context.seed).permutation(rows)[:SHOWN])
-    images = context.pool(rows).images_at(np.arange(len(rows))).cpu()
-    mean, std = (torch.tensor(v).view(-1, *[1] * context.data.dims) for v in (context.data.mean, context.data.std))
-    columns = [images]
-    for seen in _shown(context, method, hyperparameters, images):
-        if seen.shape[-1] == images.shape[-1]:
-            columns += torch.split(seen * std + mean, len(rows))
-        else:  # tiles, image by image, each standardised by itself
-            columns += (0.5 + seen / 5).view(len(rows), -1, *seen.shape[1:]).unbind(1)
-    return _sheet(columns[: 1 + VIEWS])
-
-
-def _shown(context: Context, method: str, hyperparameters: dict[str, Any], images: Tensor) -> list[Tensor]:
-    """What the encoder is shown for these images, several times over."""
-    config = context.config
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        size, arguments = config["image_size"], config["model_args"]
-        encoder = Watched(
-            config["backbone"], context.channels, size, model_args=arguments, upsample=config.get("upsample"),
-            where=context.folder.config,
-        )  # fmt: skip
-        pretext, _ = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
-        encoder.__dict__["seen"] = []
-        for number in range(VIEWS):
-            pretext.generator = torch.Generator().manual_seed(number)
-            pretext.loss(Batch(images))
-            if sum(len(seen) for seen in encoder.__dict__["seen"]) >= VIEWS * len(images):
-                break
-    return list(encoder.__dict__["seen"])
-
-
-def _sheet(columns: Sequence[Tensor]) -> str:
-    """Columns of images (n, c, h, w) in [0, 1] side by side, a gap after the first; of volumes the middle slice."""
+    A PNG as a data address.
+    """
     columns = [column[:, :, column.shape[2] // 2] if column.ndim == 5 else column for column in columns]
     high, wide = columns[0].shape[-2:]
     brightest = max(float(columns[0].max()), 1e-6)
     sheet = np.zeros((len(columns[0]) * (high + 2), len(columns) * (wide + 2) + 4, 4), np.uint8)
     for j, column in enumerate(columns):
-        pixels = (column[:, :3] if column.shape[1] == 3 else column[:, :1].expand(-1, 3, -1, -1)) / brightest
-        values = (pixels.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()
+        pixels = column if column.shape[1] == 3 else column[:, :1].repeat(3, axis=1)
+        values = (np.clip(pixels / brightest, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
         left = j * (wide + 2) + (4 if j else 0)
         for i, image in enumerate(values):
             h, w = image.shape[:2]

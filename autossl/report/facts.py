@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from autossl.record.folder import Folder, read_json, read_toml
+from autossl.record.config import StudyConfig, read_config
+from autossl.record.folder import Folder, read_json
 from autossl.record.journal import entries, read_study
 from autossl.report import leaderboard
 from autossl.targets import Target, target_class
@@ -16,7 +17,7 @@ class Found(NamedTuple):
     """What lies in a study folder; parts that are not there yet are empty."""
 
     folder: Folder
-    config: dict[str, Any]
+    config: StudyConfig
     state: dict[str, Any]
     data: dict[str, Any]
     runs: list[dict[str, Any]]
@@ -31,12 +32,12 @@ class Found(NamedTuple):
     @property
     def target(self) -> type[Target]:
         """What the study's encoder is for."""
-        return target_class(str(self.config.get("task", "classification")))
+        return target_class(self.config.task)
 
     @property
     def measured(self) -> str:
         """The name of the study's metric."""
-        metric = str(self.config.get("metric", "auto"))
+        metric = self.config.metric
         return metric if metric in self.target.metrics else next(iter(self.target.metrics), "")
 
     @property
@@ -58,9 +59,9 @@ class Found(NamedTuple):
 
 def read(folder: Folder) -> Found:
     """The study in this folder as it stands; it may be at work."""
-    config = read_toml(folder.config) if folder.config.is_file() else {}
+    config = read_config(folder.config)
     state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
-    study = read_study(folder, config["study_name"]) if "study_name" in config else None
+    study = read_study(folder, config.study_name)
     trials = study.get_trials(deepcopy=False) if study else []
-    rows = leaderboard.rows(trials, state, str(config.get("task", "classification")))
+    rows = leaderboard.rows(trials, state, config.task)
     return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)

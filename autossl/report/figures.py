@@ -9,8 +9,9 @@ import numpy as np
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES
 from autossl.proxies import Outcomes
 from autossl.record.journal import entries
-from autossl.report import answers, charts
+from autossl.report import answers, charts, label_curve
 from autossl.report.facts import Found
+from autossl.report.shown import shown
 from autossl.report.verdict import metric_name
 from autossl.trials.context import open_context
 from autossl.trials.space import read_space
@@ -126,18 +127,11 @@ def _loss_figure(found: Found) -> Drawn:
 
 def _label_figure(found: Found) -> Drawn:
     test = (found.result or {}).get("test", {})
-    points = _whole(test.get("label_curve", []))
+    points = label_curve.whole(test)
     if not points:
         return Drawn(missing="The label curve was not drawn: there was no time, or there are too few labels.")
     scratch = test["entrants"].get("supervised", {}).get(test["metric"])
     return Drawn(charts.label_curve(points, NAMES, metric_name(test), scratch))
-
-
-def _whole(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The points at numbers of labels that every network has; time may have run out within one."""
-    names = {point["name"] for point in points}
-    at = {n: {p["name"] for p in points if p["labels"] == n} for n in {p["labels"] for p in points}}
-    return [point for point in points if at[point["labels"]] == names]
 
 
 def _answer_figure(found: Found) -> Drawn:
@@ -164,5 +158,5 @@ def _view_figure(found: Found) -> Drawn:
     if found.result:
         chosen = found.result["candidate"]["hyperparameters"]
     else:
-        chosen = {**read_space(found.config["space"])[row["method"]].fixed, **row["hyperparameters"]}
-    return Drawn(png=charts.view_sheet(open_context(found.folder, "cpu"), row["method"], chosen))
+        chosen = {**read_space(found.config.space)[row["method"]].fixed, **row["hyperparameters"]}
+    return Drawn(png=charts.contact_sheet(shown(open_context(found.folder, "cpu"), row["method"], chosen)))

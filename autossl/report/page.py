@@ -17,8 +17,10 @@ from autossl.model.export import PACKAGES
 from autossl.pretext import METHODS
 from autossl.proxies import METRICS
 from autossl.record.clock import in_words
+from autossl.record.config import StudyConfig
 from autossl.record.folder import Folder, read_json, replace_file
 from autossl.record.journal import entries
+from autossl.report import label_curve
 from autossl.report.facts import Found, read
 from autossl.report.leaderboard import shortcuts
 from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
@@ -53,10 +55,10 @@ def _facts(found: Found) -> dict[str, Any]:
     from autossl.report.figures import figures  # here, because a search needs matplotlib only at its end
 
     result, plan = found.result, found.state.get("plan") or {}
-    test = (result or {}).get("test")
+    test, probe = (result or {}).get("test"), (result or {}).get("probe", "a logistic probe")
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
-        "verdict": verdict(result, found.config) if result else _so_far(found),
+        "verdict": verdict(result) if result else _so_far(found),
         "remarks": remarks(result) if result else [],
         "caution": _caution(found),
         "detectable": _detectable(found),
@@ -64,13 +66,13 @@ def _facts(found: Found) -> dict[str, Any]:
         "metric": metric_name(test) if test else "",
         "measure": measure(test) if test else None,
         "measures": measures(test) if test else [],
-        "probe": result.get("probe", "a logistic probe") if result else "",
+        "probe": probe,
         "headings": found.headings,
         "ranks": found.target.ranks,
         "scored": found.target.scored,
         "found": found,
         "settings": _without_folders(found.config),
-        "name": found.data.get("name") or found.config.get("study_name") or found.folder.root.name,
+        "name": found.data.get("name") or found.config.study_name,
         "names": NAMES,
         "baselines": BASELINES,
         "plan": plan,
@@ -86,6 +88,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "repeat": _repeat(found),
         "versions": _versions(found.folder),
         "figures": figures(found),
+        "curve": label_curve.words(test, probe, bool(found.data.get("patients"))) if test else "",
     }
 
 
@@ -158,22 +161,22 @@ def _spent(trials: list[FrozenTrial]) -> dict[str, tuple[int, float]]:
 def _repeat(found: Found) -> str:
     """The command that repeats this study: its plan without the clock, and what another machine might not choose."""
     config = _without_folders(found.config)
-    words = ["autossl", "search", str(config.get("data", "DATA"))]
+    words = ["autossl", "search", config.get("data", "DATA")]
     words += [word for key in ("unlabeled", "labels") if config.get(key) for word in (f"--{key}", str(config[key]))]
     for key in ("task", "label_column", "patient_column", "missing", "order", "max_labels", *DEFAULTS, *SET):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
-    methods = [*config.get("methods", ()), *config.get("left_out", ())]
+    methods = [*found.config.methods, *found.config.left_out]
     if set(methods) != set(METHODS):
         words += ["--methods", ",".join(methods)]
-    words += [word for key in RESOLVED if key in config for word in (f"--{key}", str(config[key]))]
+    words += [word for key in RESOLVED for word in (f"--{key}", str(config[key]))]
     return shlex.join([*words, "--plan", found.folder.root.resolve().name, "--out", "NEW"])
 
 
-def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
+def _without_folders(config: StudyConfig) -> dict[str, Any]:
     """The settings with paths cut to their last part: folders may name people, and a report is passed on."""
-    cut = {key: Path(str(config[key])).name for key in PATHS if config.get(key)}
-    return {key: value for key, value in {**config, **cut}.items() if key != "storage"}
+    told = {key: value for key, value in config.options.items() if value is not None}
+    return {**told, **{key: Path(told[key]).name for key in PATHS if told.get(key)}}
 
 
 def _versions(folder: Folder) -> dict[str, str]:

@@ -4,11 +4,10 @@ import math
 from typing import Any, NamedTuple
 
 from autossl.errors.printable import joined
-from autossl.model.entrants import BASELINES, NAMES, TUNED, measure
+from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, TUNED, measure
 from autossl.proxies import Metric
 from autossl.report import unverified
 
-EXPORT = "autossl export RUN PATH --candidate supervised"
 BLUNT = 0.2  # a difference that a test should be able to show
 CARRIED, SURE = 0.05, 2.0  # how far, in score and in standard errors, a test may fall below the search's score
 NORMAL = 1.96  # standard errors from the middle of a 95 % interval to its ends
@@ -21,48 +20,84 @@ class Verdict(NamedTuple):
     first: str
 
 
-def headline(result: dict[str, Any], config: dict[str, Any]) -> str:
+def headline(result: dict[str, Any]) -> str:
     """One sentence: did self-supervision help on this target, and by how much."""
-    return verdict(result, config).first
+    return verdict(result).first
 
 
-def verdict(result: dict[str, Any], config: dict[str, Any]) -> Verdict:
-    """Judge the winner by its paired differences to the baselines; one that beats it is named first.
+def verdict(result: dict[str, Any]) -> Verdict:
+    """Judge what `model/` holds by its paired differences to the baselines; one that beats it is named first.
 
-    What is judged is what `model/` holds: the fine-tuned winner where it was fine-tuned.
+    Where that is no self-supervised encoder, it is compared with those.
     """
     if "test" not in result:
         return Verdict("none", unverified.first_line(result))
     test = result["test"]
     if few := test.get("few"):
         return Verdict("unclear", _unmeasured(result, few))
-    tuned = "adapted_differences" in test
-    differences = test["adapted_differences"] if tuned else test["differences"]
+    judged, differences = _chosen(test)
+    if ENTRANTS[judged].role == "control":
+        return _without(result, judged, differences)
     gaps = {name: differences[name] for name in BASELINES if name in differences}
-    judged = TUNED if tuned else "winner"
-    who = f"the winner ({result['candidate']['method']}{', fine-tuned' if tuned else ''})"
+    who = _who(result, judged)
     reached = f"{who} reaches a {metric_name(test)} of {_scored(test, judged)} on the test part"
     lost = [name for name in gaps if gaps[name]["high"] < 0]
     if lost:
         return Verdict(
             "hurt",
             "A baseline beats self-supervision here: "
-            + _sentence(_lost(test, gaps, lost, judged, who), _frozen(result)),
+            + _sentence(_lost(test, gaps, lost, judged, who), _frozen(result, judged)),
         )
     unclear = [name for name in gaps if gaps[name]["low"] <= 0]
     same = [name for name in unclear if gaps[name]["low"] == gaps[name]["high"] == 0]
     gains = [f"{_signed(measure(test), gaps[name])} against {NAMES[name]}" for name in gaps if name not in unclear]
     if unclear or not gaps:
         more = f"it does gain {joined(gains)}" if gains else ""
-        told = _sentence(reached, *_open(measure(test), gaps, unclear, same), more, _frozen(result))
+        told = _sentence(reached, *_open(measure(test), gaps, unclear, same), more, _frozen(result, judged))
         if unclear and unclear == same:
             return Verdict("unclear", f"Self-supervision made no difference: {told}")
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
     missing = "was left out by a stop" if result.get("stopped") else "did not fit"
     rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
     return Verdict(
-        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {joined(gains)}", rest, _frozen(result))
+        "helped", "Self-supervision helped: " + _sentence(f"{reached}, {joined(gains)}", rest, _frozen(result, judged))
     )
+
+
+def _chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What `model/` holds, and its differences to others; studies of before had the winner, frozen or fine-tuned."""
+    if "chosen" in test:
+        return test["chosen"], test["chosen_differences"]
+    tuned = "adapted_differences" in test
+    return (TUNED, test["adapted_differences"]) if tuned else ("winner", test["differences"])
+
+
+def _who(result: dict[str, Any], name: str) -> str:
+    """A self-supervised network of the test: the winner (dcl, fine-tuned)."""
+    return f"the winner ({result['candidate']['method']}{', fine-tuned' if name == TUNED else ''})"
+
+
+def _without(result: dict[str, Any], judged: str, differences: dict[str, Any]) -> Verdict:
+    """The answer where `model/` holds a network that owes nothing to the search."""
+    test, metric = result["test"], measure(result["test"])
+    ours = [name for name in ("winner", TUNED) if name in differences]
+    given = [
+        f"{_who(result, name)} would have given {_scored(test, name)}, a difference of "
+        f"{_signed(metric, _turned(differences[name]))}"
+        for name in ours
+    ]
+    told = _sentence(
+        f"model/ holds {NAMES[judged]}, which was chosen before the test and reaches a {metric.words} of "
+        f"{_scored(test, judged)} on the test part",
+        *given,
+    )
+    if all(differences[name]["low"] > 0 for name in ours):
+        return Verdict("hurt", f"Self-supervision did not help here: {told}")
+    return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
+
+
+def _turned(gap: dict[str, float]) -> dict[str, float]:
+    return {"value": -gap["value"], "low": -gap["high"], "high": -gap["low"]}
 
 
 def _unmeasured(result: dict[str, Any], few: str) -> str:
@@ -139,14 +174,14 @@ def _lost(test: dict[str, Any], gaps: dict[str, Any], lost: list[str], judged: s
     values = [metric.text(test["entrants"][name][metric.name]) for name in (worst, judged)]
     advice = "keep these weights" if worst == "weights" else "search longer, or with more images"
     if any(name.startswith("supervised") for name in lost):
-        advice = f"{EXPORT} gives the encoder trained on the labels"
+        advice = "the choice was made before the test, and stands"
     return f"{NAMES[worst]} beats {who} by {by} on the test part ({values[0]} to {values[1]}); {advice}"
 
 
-def _frozen(result: dict[str, Any]) -> str:
+def _frozen(result: dict[str, Any], judged: str) -> str:
     """A remark on the frozen encoder, where the fine-tuned one was judged."""
     test, probe = result["test"], result.get("probe", "a logistic probe")
-    return f"frozen, with {probe}, it reaches {_scored(test, 'winner')}" if TUNED in test["entrants"] else ""
+    return f"frozen, with {probe}, it reaches {_scored(test, 'winner')}" if judged == TUNED else ""
 
 
 def metric_name(test: dict[str, Any]) -> str:

@@ -12,15 +12,15 @@ from autossl.errors import MachineStopped, UserError
 from autossl.errors.keywords import TEXT, path_in
 from autossl.errors.machine import absent_folders, remove_empty, writable
 from autossl.nn.weights import keep_weights
-from autossl.record.folder import Folder, only_process, read_json, read_toml, write_json, write_toml
+from autossl.record.config import StudyConfig, write_config
+from autossl.record.folder import Folder, only_process, read_json, write_json
 from autossl.record.links import refuse_links
-from autossl.run.settings import Asked, compare, default_out, resolve
+from autossl.run.asked import Asked
+from autossl.run.settings import compare, default_out, resolve
 from autossl.targets import target_class
 
-COMMENT = "The settings of this AutoSSL study, resolved."
 
-
-def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, dict[str, Any]]:
+def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, StudyConfig]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
     source = opened(data, asked, unlabeled, labels, patients)
     return source, settled(source, asked, data, unlabeled, labels)
@@ -39,11 +39,10 @@ def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any =
     return source
 
 
-def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> dict[str, Any]:
+def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> StudyConfig:
     """Every setting of a study on this source; UserError where it cannot be searched."""
     check_enough(source, asked.max_labels)
-    given = {"data": _describe(data), "unlabeled": _describe(unlabeled), "labels": _describe(labels)}
-    return resolve(asked, source, given)
+    return resolve(asked, source, data=_describe(data), unlabeled=_describe(unlabeled), labels=_describe(labels))
 
 
 def _check_names(source: Source) -> None:
@@ -53,25 +52,25 @@ def _check_names(source: Source) -> None:
             raise UserError(f"the name of {what} in UTF-8 was wanted, found {name!r} in {source.place}; rename it")
 
 
-def look_again(folder: Folder, config: dict[str, Any]) -> Source:
+def look_again(folder: Folder, config: StudyConfig) -> Source:
     """The data of a study that was stopped before they were decoded, as its settings name them."""
-    given = {key: config.get(key) for key in ("data", "unlabeled", "labels")}
-    if any(str(value).startswith("<") for value in given.values()):
+    given = (config.data, config.unlabeled, config.labels)
+    if any(str(value).startswith("<") for value in given):
         raise UserError(
             f"decoded images were wanted, found none in {folder.root}, and the data were given in memory; "
             "call autossl.search on them again"
         )
-    for value in given.values():
+    for value in given:
         if str(value).startswith("medmnist:"):
             raise UserError(
                 f"decoded images were wanted, found none in {folder.root}, and a download ({value}) is made only where "
                 f"it is asked for; run autossl search {value} --out {folder.root} again"
             )
     return open_data(
-        given["data"], form=target_class(config["task"]).form, unlabeled=given["unlabeled"], labels=given["labels"],
-        label_column=config.get("label_column"), patient_column=config.get("patient_column"),
-        missing=config.get("missing"), order=config.get("order"),
-        ct=config["modality"] == CT,
+        config.data, form=target_class(config.task).form, unlabeled=config.unlabeled, labels=config.labels,
+        label_column=config.label_column, patient_column=config.patient_column,
+        missing=config.missing, order=config.order,
+        ct=config.modality == CT,
     )  # fmt: skip
 
 
@@ -105,7 +104,7 @@ def _refuse_others(folder: Folder) -> None:
 
 
 @contextmanager
-def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
+def taken(folder: Folder, config: StudyConfig) -> Iterator[None]:
     """Hold the folder with these settings in it. Where a new study is refused before it is planned, nothing is left.
 
     The settings are written before the images are decoded, so that a run that is killed meanwhile can be resumed.
@@ -117,7 +116,7 @@ def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
             new = not folder.has_begun
             try:
                 if new:
-                    write_toml(folder.config, config, COMMENT)
+                    write_config(folder.config, config)
                 else:
                     compare(folder, config)
                 yield
@@ -132,17 +131,17 @@ def taken(folder: Folder, config: dict[str, Any]) -> Iterator[None]:
         raise
 
 
-def decode(source: Source, folder: Folder, config: dict[str, Any], progress: Callable[[int, int], None]) -> None:
+def decode(source: Source, folder: Folder, config: StudyConfig, progress: Callable[[int, int], None]) -> None:
     """Decode and describe the images of a new study; of one that has begun, refuse other images than its own.
 
     What a study has decoded is never written over: data of another date are decoded beside it to compare them.
     """
-    size = config["image_size"]
-    options: dict[str, Any] = {"max_labels": config.get("max_labels"), "seed": config["seed"], "progress": progress}
+    size = config.image_size
+    options: dict[str, Any] = {"max_labels": config.max_labels, "seed": config.seed, "progress": progress}
     known = read_json(folder.data)
     if known is None:
-        if config.get("weights"):
-            keep_weights(config["weights"], folder.weights)
+        if config.weights:
+            keep_weights(config.weights, folder.weights)
         write_json(folder.data, prepare(source, folder.cache, image_size=size, **options).record)
         return
     if is_stored(source, folder.cache, size):
@@ -164,8 +163,3 @@ def decode(source: Source, folder: Folder, config: dict[str, Any], progress: Cal
 
 def _brief(record: dict[str, Any]) -> str:
     return f"{record['images']:,} images, fingerprint {record['fingerprint'][:8]}"
-
-
-def keep_settings(folder: Folder, **changed: Any) -> None:
-    """Write settings that may change while a study goes on."""
-    write_toml(folder.config, {**read_toml(folder.config), **changed}, COMMENT)

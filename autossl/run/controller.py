@@ -18,17 +18,19 @@ from autossl.finish.unverified import end_unverified
 from autossl.nn.encoder import dims_of
 from autossl.proxies import warm_up
 from autossl.record.clock import Clock, in_words, seconds
+from autossl.record.config import StudyConfig, read_config, write_config
 from autossl.record.entries import Entry
-from autossl.record.folder import Folder, existing, machine_faults, only_process, read_json, read_toml
+from autossl.record.folder import Folder, existing, machine_faults, only_process, read_json
 from autossl.record.journal import entries, mend
 from autossl.report import verdict
 from autossl.report.display import Display
 from autossl.report.leaderboard import rows
 from autossl.report.page import write_report
 from autossl.run import begin
+from autossl.run.asked import Asked
 from autossl.run.forecast import Forecast, foresee, or_smaller
 from autossl.run.repeat import adopt_plan
-from autossl.run.settings import Asked, resolve
+from autossl.run.settings import check, resolve
 from autossl.targets import Judged
 from autossl.trials.calibrate import Counts, costs, measure, needs
 from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
@@ -57,7 +59,7 @@ def start(
 ) -> Folder:
     """Begin a study, or go on with the one in `asked.out` if its settings are the same. Returns its folder."""
     started = time.monotonic() if started is None else started
-    asked.check()
+    check(asked)
     if asked.plan is not None:
         existing(asked.plan)
     source, config = begin.look(data, asked, unlabeled, labels, patients)
@@ -65,8 +67,8 @@ def start(
     forecast = None
     if asked.limit is not None and not folder.is_planned:
 
-        def resized(side: int) -> dict[str, Any]:
-            return resolve(replace(asked, image_size=side), source, {})
+        def resized(side: int) -> StudyConfig:
+            return resolve(replace(asked, image_size=side), source)
 
         forecast = foresee(source, config, asked.limit, time.monotonic() - started, resized)
     with begin.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
@@ -74,7 +76,7 @@ def start(
         if asked.plan is not None:
             adopt_plan(folder, asked.plan)
         _decode(source, folder, config, run)
-        begin.keep_settings(folder, **config)
+        write_config(folder.config, config)  # some may change while a study goes on
         _run(folder, run, forecast=forecast)
     return folder
 
@@ -91,8 +93,8 @@ def resume(
     time_limit = DURATION.take("--time-limit", time_limit)
     folder, started = existing(path), time.monotonic() if started is None else started
     with only_process(folder):
-        config = read_toml(folder.config)
-        with Clocked(folder, _limit(config["time_limit"], time_limit), started, quiet) as run:
+        config = read_config(folder.config)
+        with Clocked(folder, _limit(config.time_limit, time_limit), started, quiet) as run:
             if not folder.has_begun:
                 _decode(begin.look_again(folder, config), folder, config, run)
             folder.stop.unlink(missing_ok=True)
@@ -100,9 +102,8 @@ def resume(
     return folder
 
 
-def _limit(stored: str | float, asked: str | float | timedelta | None) -> float | None:
+def _limit(limit: float | None, asked: str | float | timedelta | None) -> float | None:
     """Seconds until which a study may go on: as it was, replaced, or with time added; None for no limit."""
-    limit = None if stored == "none" else float(stored)
     if asked is None:
         return limit
     text = str(asked)
@@ -110,7 +111,7 @@ def _limit(stored: str | float, asked: str | float | timedelta | None) -> float 
     return given if not text.startswith("+") or given is None or limit is None else limit + given
 
 
-def _decode(source: Source, folder: Folder, config: dict[str, Any], run: "Clocked") -> None:
+def _decode(source: Source, folder: Folder, config: StudyConfig, run: "Clocked") -> None:
     run.display.say("opening the images")
     with machine_faults():
         begin.decode(source, folder, config, run.display.progress)
@@ -154,7 +155,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecas
         return
     requeue_lost(context.study, everything=True)
     warm_up(everything=False)
-    if dims_of(context.config["backbone"]) == 3:
+    if dims_of(context.config.backbone) == 3:
         trilinear.warm_up()
     _plan(context, run, say, extended, forecast)
     _search(context, run, say)
@@ -204,14 +205,14 @@ def _plan(
         raise
     context.remember(plan=plan.to_dict())
     if extended:  # now that the plan has accepted it
-        begin.keep_settings(context.folder, time_limit="none" if run.limit is None else run.limit)
+        write_config(context.folder.config, replace(context.config, time_limit=run.limit))
     _tell_plan(context, plan)
 
 
 def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
     """The plan of this run; UserError where its time limit is too short."""
     limit, now = run.limit, run.clock.now()
-    priors = {name: len(context.space[name].priors) for name in context.config["methods"]}
+    priors = {name: len(context.space[name].priors) for name in context.config.methods}
     found = Costs(**context.state("costs"))
     needed = needs(context.config, priors, context.data.dims, _counts(context), found, context.target)
     if context.state("plan") is None:
@@ -264,8 +265,8 @@ def _tell_plan(context: Context, plan: Plan) -> None:
     study = context.study
     facts = {
         "1 dataset": context.data.name,
-        "2 target": context.config["task"],
-        "3 backbone": context.config["backbone"],
+        "2 target": context.config.task,
+        "3 backbone": context.config.backbone,
     }
     for name, value in facts.items():
         if study.user_attrs.get(name) != value:
@@ -276,8 +277,8 @@ def _search(context: Context, run: Clocked, say: Callable[[str], None]) -> None:
     if search_left(_entries(context), context.plan, run.clock.now()) == 0:
         return
     say("searching")
-    if context.config["workers"] > 1:
-        run_workers(context, context.config["workers"], run.clock.now, run.display.tick)
+    if context.config.workers > 1:
+        run_workers(context, context.config.workers, run.clock.now, run.display.tick)
         return
     Worker(context, now=run.clock.now, stopped=context.folder.stop.exists, tick=run.display.tick).work()
 

@@ -2,10 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from autossl.errors import UserError
 from autossl.finish.baselines import UNTRAINED_SEED
 from autossl.nn.encoder import dims_of
 from autossl.record.clock import in_words
+from autossl.record.config import StudyConfig
 from autossl.targets import target_class
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import SCORED, new_encoder
@@ -35,7 +35,7 @@ SLOWER = 1.5  # the limit that is named is enough on a machine so many times as 
 SMALLER = {2: (64, 32), 3: (32,)}  # sides that are proposed where images are larger
 
 
-Resized = Callable[[int], Mapping[str, Any]]  # the settings of the same study at another image size
+Resized = Callable[[int], StudyConfig]  # the settings of the same study at another image size
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Forecast:
         return speed.or_faster(self.speed), max(score / 2, min(score, SLOWER * self.busy * self.score))
 
 
-def foresee(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> Forecast:
+def foresee(source: Source, config: StudyConfig, limit: float, used: float, resized: Resized) -> Forecast:
     """Refuse a time limit (seconds, of which `used` are over) that cannot be enough; UserError names one that is.
 
     It names smaller images too. What cannot be known yet is taken for cheap, so that what is refused here would be
@@ -78,18 +78,18 @@ def foresee(source: Source, config: Mapping[str, Any], limit: float, used: float
     raise too_short(limit, found.enough(limit, used), _with_smaller(source, config, limit, used, resized))
 
 
-def smaller(config: Mapping[str, Any]) -> int | None:
+def smaller(config: StudyConfig) -> int | None:
     """The side of images that a limit which is too short may suffice for; None where they are small already."""
-    return next((side for side in SMALLER[dims_of(config["backbone"])] if side < config["image_size"]), None)
+    return next((side for side in SMALLER[dims_of(config.backbone)] if side < config.image_size), None)
 
 
-def or_smaller(config: Mapping[str, Any], needed: str = "") -> str:
+def or_smaller(config: StudyConfig, needed: str = "") -> str:
     """The other way out of a limit that is too short, in words."""
     side = smaller(config)
     return "" if side is None else f", or smaller images: --image-size {side}{needed}"
 
 
-def _with_smaller(source: Source, config: Mapping[str, Any], limit: float, used: float, resized: Resized) -> str:
+def _with_smaller(source: Source, config: StudyConfig, limit: float, used: float, resized: Resized) -> str:
     """The same with what smaller images need; a backbone may not take them."""
     side = smaller(config)
     if side is None:
@@ -100,19 +100,19 @@ def _with_smaller(source: Source, config: Mapping[str, Any], limit: float, used:
     return ""
 
 
-def _forecast(source: Source, config: Mapping[str, Any], limit: float, seconds: float) -> Forecast:
+def _forecast(source: Source, config: StudyConfig, limit: float, seconds: float) -> Forecast:
     began, worked = time.perf_counter(), time.process_time()
-    device = torch.device(config["device"])
+    device = torch.device(config.device)
     encoder = new_encoder(config, source.channels, device, UNTRAINED_SEED)
     speed = measure(encoder, source.channels, device, limit, seconds)
-    counts = _counts(source, config.get("max_labels"))
+    counts = _counts(source, config.max_labels)
     scored = round((1 - SELECTED) * counts.labelled) if source.truth.looked_at else counts.pool
     score = _score_seconds(min(SCORED, scored), encoder.dim, speed)
-    target = target_class(config["task"])(source.truth.about, config["metric"])
+    target = target_class(config.task)(source.truth.about, config.metric)
     found = costs(config, speed, counts, score, encoder.dim, target)
-    space, _ = served(read_space(config["space"]), frozenset(config["lacks"]))
-    priors = {name: len(space[name].priors) for name in config["methods"]}
-    before = _decoding(source, config["image_size"]) + PREPARED + score
+    space, _ = served(read_space(config.space), frozenset(config.lacks))
+    priors = {name: len(space[name].priors) for name in config.methods}
+    before = _decoding(source, config.image_size) + PREPARED + score
     busy = (time.perf_counter() - began) / (time.process_time() - worked)
     return Forecast(speed, score, needs(config, priors, source.dims, counts, found, target), before, max(1.0, busy))
 

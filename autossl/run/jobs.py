@@ -1,6 +1,5 @@
 """Single jobs on a finished or running study: train one candidate on, evaluate the model."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Model
 from autossl.record.clock import seconds
-from autossl.record.folder import Folder, check_folder, existing, read_toml
+from autossl.record.config import read_config
+from autossl.record.folder import Folder, check_folder, existing
 from autossl.record.journal import entries
 from autossl.targets import target_class
 from autossl.train.resumable import Terms
@@ -71,11 +71,10 @@ def evaluate(
     else:
         found = _labelled(
             model, context.data.truth, path_in(data, "--data"), labels=path_in(labels, "--labels"),
-            label_column=label_column, patient_column=patient_column, missing=context.config.get("missing"),
+            label_column=label_column, patient_column=patient_column, missing=context.config.missing,
         )  # fmt: skip
         images, truth, warning = found.images, found.truth, _shared(context, found.digests)
-        groups = np.arange(len(images)) if found.groups is None else found.groups
-        unit = "image" if found.groups is None else "patient"
+        groups, unit = found.groups, found.unit
     outcomes = target.judge(model.answers_stored(images), truth)
     few = target.few(truth, groups, unit, "this set", absent=False)
     intervals = {} if few else outcomes.intervals(target.reported, groups)
@@ -90,10 +89,10 @@ def evaluate(
 
 def no_model(folder: Folder) -> UserError:
     """Why a study has no adapted model, and what to do."""
-    config = read_toml(folder.config)
-    if not target_class(str(config.get("task", "classification"))).metrics:
+    task = read_config(folder.config).task
+    if not target_class(task).metrics:
         return UserError(
-            f"a study with labels was wanted, found one with --task {config['task']} in {folder.root}, which has an "
+            f"a study with labels was wanted, found one with --task {task} in {folder.root}, which has an "
             "encoder and no model; autossl embed asks that, and a search with labels makes a model"
         )
     return UserError(f"a finished study was wanted, but {folder.root} has no model yet; see autossl status")
@@ -105,10 +104,7 @@ def _labelled(model: Model, known: Truth, data: str, **columns: str | None) -> F
     kept = found.truth.known
     if not kept.any():
         raise UserError(f"labelled images were wanted, found none in --data {data}; give --labels or --label-column")
-    groups = None if found.groups is None else found.groups[kept]
-    return replace(
-        found, images=found.images[kept], truth=found.truth[kept], groups=groups, digests=found.digests[kept]
-    )
+    return found[kept]
 
 
 def _shared(context: Context, digests: NDArray[np.uint8]) -> dict[str, str]:

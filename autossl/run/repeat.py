@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from autossl.errors import UserError
-from autossl.record.folder import Folder, existing, read_json, read_toml, write_json
+from autossl.record.config import read_config
+from autossl.record.folder import Folder, existing, read_json, write_json
 from autossl.record.journal import entries, read_study
 from autossl.trials.plan import Plan
 
@@ -21,8 +22,7 @@ def adopt_plan(folder: Folder, path: str) -> None:
 
 def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:
     """The plan of a study without its clock, and its scored segments in order: what repeats it exactly."""
-    config = read_toml(earlier.config)
-    study = read_study(earlier, config["study_name"])
+    study = read_study(earlier, read_config(earlier.config).study_name)
     trials = study.get_trials(deepcopy=False) if study else []
     segments = [
         {"candidate": e.candidate, "rung": e.rung, "prior_index": e.prior_index, "params": trials[e.number].params}

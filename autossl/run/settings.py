@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ import torch
 
 from autossl.data import CT, Source, default_image_size, positions
 from autossl.errors import UserError
-from autossl.errors.keywords import COLUMNS, DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
 from autossl.nn.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.nn.weights import file_of, load_weights, sha256
 from autossl.pretext import METHODS
 from autossl.pretext.needs import lacking
-from autossl.record.clock import seconds
+from autossl.record.config import StudyConfig
 from autossl.record.folder import Folder, read_json, read_toml
+from autossl.run.asked import Asked
 from autossl.targets import target_class
 from autossl.trials.limits import check_limit
 from autossl.trials.space import FLAT, VOLUMES_ONLY, read_space, served
@@ -29,101 +29,23 @@ ACCOMPANIED = 0.25  # share of the images that must share their patient (their s
 FREE = ("workers", "device", "left_out", "version")  # may differ when a study goes on
 UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
 MOST_LISTED = 6  # methods that a message names
-UNSTORED = ("out", "methods", "plan", "storage")
-MOST_SEED = 2**32 - 1  # what NumPy's and Optuna's generators take
-MOST_WORKERS = 1024
-COUNT = optional(whole(1, wanted="a positive whole number", remedy="give 1 or more"))
-KINDS = {  # what each keyword of a search takes, in Python and on the command line
-    "task": TEXT,
-    "label_column": optional(COLUMNS),
-    "patient_column": optional(TEXT),
-    "missing": optional(WORDS),
-    "order": optional(WORDS),
-    "max_labels": COUNT,
-    "metric": TEXT,
-    "adaptation": one_of("auto", "frozen", "finetune"),
-    "weights": optional(PATH),
-    "start": one_of("auto", "weights", "random"),
-    "time_limit": DURATION,
-    "max_candidates": COUNT,
-    "space": PATH,
-    "methods": NAMES,
-    "backbone": TEXT,
-    "image_size": whole(8, 1024, "auto", wanted="an image size between 8 and 1024 px", remedy="give 64, say, or auto"),
-    "modality": TEXT,
-    "out": optional(PATH),
-    "storage": optional(TEXT),
-    "workers": whole(1, MOST_WORKERS, "auto", wanted="a number of workers", remedy="give 1 or more, or auto"),
-    "executor": one_of("local"),
-    "device": DEVICE,
-    "precision": one_of("auto", "fp32", "bf16"),
-    "plan": optional(PATH),
-    "seed": whole(0, MOST_SEED),
-}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a user asked for; the words are the same in Python and on the command line."""
-
-    task: str = "classification"
-    label_column: str | None = None
-    patient_column: str | None = None
-    missing: str | None = None
-    order: str | None = None
-    max_labels: int | None = None
-    metric: str = "auto"
-    adaptation: str = "auto"
-    weights: str | None = None
-    start: str = "auto"
-    time_limit: str | float | None = "8h"
-    max_candidates: int | None = None
-    space: str = "auto"
-    methods: str | tuple[str, ...] = "all"
-    backbone: str = "auto"
-    image_size: int | str = "auto"
-    modality: str = "auto"
-    out: str | None = None
-    storage: str | None = None
-    workers: int | str = "auto"
-    executor: str = "local"
-    device: str = "auto"
-    precision: str = "auto"
-    plan: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            object.__setattr__(self, name, kind.take(_option(name), getattr(self, name)))
-
-    @property
-    def limit(self) -> float | None:
-        """Seconds, or None; an earlier study is repeated without a limit."""
-        return None if self.plan is not None else seconds(self.time_limit)
-
-    def check(self) -> None:
-        """Refuse what can be refused before any file is opened; UserError."""
-        target_class(self.task)({}, self.metric).adaptation(self.adaptation, 0)
-        limit = self.limit
-        check_limit(limit)
-        if limit is None and self.max_candidates is None and self.plan is None:
-            raise UserError(
-                "a study without a time limit must end somehow, found neither; give --max-candidates as well"
-            )
-        if self.storage is not None:
-            raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
-        if self.start == "weights" and self.weights is None:
-            raise UserError(
-                "weights to start from were wanted, found --start weights alone; give --weights FILE as well"
-            )
-        chosen_methods(self.methods)
-        if self.modality != "auto":
-            preset(self.modality, channels=1)
-        check_device(self.device)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def check(asked: Asked) -> None:
+    """Refuse what can be refused before any file is opened; UserError."""
+    target_class(asked.task)({}, asked.metric).tunes(asked.adaptation)
+    limit = asked.limit
+    check_limit(limit)
+    if limit is None and asked.max_candidates is None and asked.plan is None:
+        raise UserError("a study without a time limit must end somehow, found neither; give --max-candidates as well")
+    if asked.storage is not None:
+        raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
+    if asked.start == "weights" and asked.weights is None:
+        raise UserError("weights to start from were wanted, found --start weights alone; give --weights FILE as well")
+    chosen_methods(asked.methods)
+    if asked.modality != "auto":
+        preset(asked.modality, channels=1)
+    check_device(asked.device)
 
 
 def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
@@ -138,12 +60,49 @@ def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...
     return names
 
 
-def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[str, Any]:
-    """Every setting of the study, with nothing left to guess: what config.toml holds."""
-    channels = source.channels
-    device = asked.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+def resolve(
+    asked: Asked, source: Source, *, data: str | None = None, unlabeled: str | None = None, labels: str | None = None
+) -> StudyConfig:
+    """Every setting of the study, with nothing left to guess; `data`, `unlabeled` and `labels` as it names them."""
+    device, modality, channels = _device(asked), _modality(asked, source), source.channels
+    encoder = _encoder(asked, source, device)
+    if asked.weights is not None:
+        load_weights(encoder, asked.weights)  # refused here, not when there is a study
+    lacks = _lacks(preset(modality, channels), source, encoder)
+    tried, left_out = _served(asked, modality, channels, lacks)
+    as_asked = {f.name: getattr(asked, f.name) for f in fields(StudyConfig) if hasattr(asked, f.name)}
+    resolved: dict[str, Any] = dict(
+        **_given(asked),
+        data=data,
+        unlabeled=unlabeled,
+        labels=labels,
+        space=asked.space if asked.space == "auto" else str(Path(asked.space).resolve()),
+        time_limit=asked.limit,
+        methods=tried,
+        left_out=left_out,
+        lacks=tuple(sorted(lacks)),
+        modality=modality,
+        backbone=encoder.name,
+        model_args=encoder.model_args,
+        upsample=encoder.upsample,
+        image_size=encoder.image_size,
+        device=device,
+        precision=default_precision(device, source.dims) if asked.precision == "auto" else asked.precision,
+        workers=workers(asked, device),
+        study_name=re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{source.name}.{asked.task}.{encoder.name}"),
+        version=version("autossl-imaging"),
+    )
+    return StudyConfig(**{**as_asked, **resolved})
+
+
+def _device(asked: Asked) -> str:
+    if asked.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return asked.device
+
+
+def _encoder(asked: Asked, source: Source, device: str) -> Encoder:
+    """An encoder as candidates will have it; UserError for a size or a backbone that does not suit the images."""
     size = int(asked.image_size) if asked.image_size != "auto" else default_image_size(source)
     most, unit = (1024, "px") if source.dims == 2 else (256, "voxels")
     if not 8 <= size <= most:
@@ -151,33 +110,8 @@ def resolve(asked: Asked, source: Source, description: dict[str, Any]) -> dict[s
             f"an image size between 8 and {most} {unit} was wanted, found --image-size {size}; choose one in between"
         )
     backbone = _backbone(asked, size, device, source.dims)
-    model_args, upsample = fit_to_size(backbone, channels, size)
-    encoder = Encoder(backbone, channels, size, model_args=model_args, upsample=upsample)
-    if asked.weights is not None:
-        load_weights(encoder, asked.weights)  # refused here, not when there is a study
-    lacks = _lacks(preset(_modality(asked, source), channels), source, encoder)
-    tried, left_out = _served(asked, _modality(asked, source), channels, lacks)
-    limit = asked.limit
-    return {
-        **description,
-        **{f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in UNSTORED},
-        **_given(asked),
-        "space": asked.space if asked.space == "auto" else str(Path(asked.space).resolve()),
-        "time_limit": "none" if limit is None else limit,
-        "methods": list(tried),
-        "left_out": left_out,
-        "lacks": sorted(lacks),
-        "modality": _modality(asked, source),
-        "backbone": backbone,
-        "model_args": model_args,
-        "upsample": upsample,
-        "image_size": size,
-        "device": device,
-        "precision": default_precision(device, source.dims) if asked.precision == "auto" else asked.precision,
-        "workers": workers(asked, device),
-        "study_name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{source.name}.{asked.task}.{backbone}"),
-        "version": version("autossl-imaging"),
-    }
+    model_args, upsample = fit_to_size(backbone, source.channels, size)
+    return Encoder(backbone, source.channels, size, model_args=model_args, upsample=upsample)
 
 
 def _given(asked: Asked) -> dict[str, str | None]:
@@ -213,8 +147,7 @@ def _modality(asked: Asked, source: Source) -> str:
 
 def _lacks(views: Preset, source: Source, encoder: Encoder) -> frozenset[str]:
     """What these images and this encoder do not have, of all that a method may need."""
-    groups = source.groups
-    accompanied = 0.0 if groups is None else float((np.bincount(groups)[groups] > 1).mean())
+    accompanied = float((np.bincount(source.groups)[source.groups] > 1).mean())
     found = {
         "colour": source.channels != 3,
         "patients": accompanied < ACCOMPANIED,
@@ -229,7 +162,9 @@ def _lacks(views: Preset, source: Source, encoder: Encoder) -> frozenset[str]:
     return lacks | {name for name, missing in found.items() if missing}
 
 
-def _served(asked: Asked, modality: str, channels: int, lacks: frozenset[str]) -> tuple[list[str], dict[str, str]]:
+def _served(
+    asked: Asked, modality: str, channels: int, lacks: frozenset[str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Methods that this data set and encoder can serve, in the order of the prior, and why the others are left out."""
     chosen, views = chosen_methods(asked.methods), preset(modality, channels)
     space, unserved = served(read_space(asked.space), lacks)
@@ -240,7 +175,7 @@ def _served(asked: Asked, modality: str, channels: int, lacks: frozenset[str]) -
             left_out[name] = unserved[name]
         elif name not in space:
             left_out[name] = "not in the search space"
-    tried = [m for m in order if m not in left_out]
+    tried = tuple(m for m in order if m not in left_out)
     if len({METHODS[m].paradigm for m in tried}) == 0:
         why = "; ".join(f"{m}: {reason}" for m, reason in left_out.items())
         raise UserError(
@@ -257,12 +192,15 @@ def workers(asked: Asked, device: str) -> int:
     return int(asked.workers)
 
 
-def compare(folder: Folder, config: dict[str, Any]) -> None:
-    """Refuse to go on with a study under other settings; UserError names the first difference."""
-    stored = read_toml(folder.config)
+def compare(folder: Folder, config: StudyConfig) -> None:
+    """Refuse to go on with a study under other settings; UserError names the first difference.
+
+    The file itself is compared, so that a setting which this version does not know is not passed over.
+    """
+    stored, given = read_toml(folder.config), config.options
     free = FREE if "plan" in (read_json(folder.state) or {}) else (*FREE, *UNTIL_PLANNED)
-    for key in (*config, *(key for key in stored if key not in config)):  # what users set stands first
-        was, now = stored.get(key), config.get(key)
+    for key in (*given, *(key for key in stored if key not in given)):  # what users set stands first
+        was, now = stored.get(key), given.get(key)
         if key in free or was == now or _same(was, now):
             continue
         remedy = "give the same settings to go on with it, or another --out"

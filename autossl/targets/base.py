@@ -78,13 +78,13 @@ class Target(ABC):
         """About what a probe on so many labels and its intervals cost on a common processor."""
         return 0.0
 
-    def adaptation(self, wanted: str, labels: int) -> tuple[str, str]:
-        """How the encoder is adapted ("frozen", "finetune", or "auto" where it is to be measured) and why, in words."""
-        if wanted == "finetune":
+    def tunes(self, adaptation: str) -> bool:
+        """Whether encoders are also trained on labels where "auto", "frozen" or "finetune" is asked for."""
+        if adaptation == "finetune":
             raise UserError(
-                f"a task with labels was wanted, found --adaptation {wanted} with --task {self.task}; leave it out"
+                f"a task with labels was wanted, found --adaptation {adaptation} with --task {self.task}; leave it out"
             )
-        return "frozen", "there are no labels"
+        return False
 
     @abstractmethod
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
@@ -94,7 +94,6 @@ class Target(ABC):
 class Judged(Target):
     """A target with labels: readouts are fitted, tested and exported."""
 
-    measured_above: ClassVar[int] = 250  # labels up to which adaptation="auto" stays frozen (catalogue §5.4)
     probe_words: ClassVar[str]  # what a frozen encoder is adapted by, in words
 
     @abstractmethod
@@ -139,11 +138,5 @@ class Judged(Target):
         """The metrics of a test: the study's own first."""
         return (self.metric, *(name for name in (*self.metrics, *self.told) if name != self.metric))
 
-    def adaptation(self, wanted: str, labels: int) -> tuple[str, str]:
-        """How the encoder is adapted ("frozen", "finetune", or "auto" where it is to be measured) and why, in words."""
-        if wanted != "auto":
-            return wanted, "as asked"
-        most = self.measured_above
-        if labels <= most:
-            return "frozen", f"{labels} labels: up to about {most} a frozen probe does better than fine-tuning"
-        return "auto", f"{labels} labels: above about {most} it is measured which does better"
+    def tunes(self, adaptation: str) -> bool:
+        return adaptation != "frozen"

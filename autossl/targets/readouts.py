@@ -18,7 +18,7 @@ class Readout(nn.Module, ABC):
     """From features to an answer in the units of the labels. A subclass is final, its arguments are JSON.
 
     What its loss needs to know of labels (class weights, mean and spread) it is given for the rows that it is fitted
-    on, in buffers.
+    on, in buffers. It has no batch norms: weights are averaged after training, and only an encoder's norms are settled.
     """
 
     reads: ClassVar[str] = "pooled"  # or "maps"

@@ -17,7 +17,7 @@ from autossl.record.stored import Damaged
 from autossl.train.pool import Pool, places
 from autossl.train.shortcut import early_accuracy, start
 
-AVERAGED = 0.1  # the scored encoder is the mean of the weights over this last part of the steps so far
+AVERAGED = 0.1  # what is scored has the mean of the weights over this last part of the steps so far
 CLIP = 5.0  # largest norm of a gradient; only outliers reach it
 
 
@@ -32,7 +32,10 @@ class Settings:
 
 @dataclass
 class Run:
-    """One candidate in training. `average` is the encoder that is scored; `method` goes on being trained."""
+    """One candidate in training. `average` is the encoder that is scored; `method` goes on being trained.
+
+    A running mean is kept of the weights of all that the method delivers.
+    """
 
     method: Pretext
     settings: Settings
@@ -45,7 +48,7 @@ class Run:
     losses: list[tuple[int, float]] = field(default_factory=list)  # (images seen, mean loss since the last entry)
     shares: list[float] = field(default_factory=list)  # of right answers in the first steps, where a task has them
     optimizer: torch.optim.Optimizer = field(init=False)
-    mean: list[Tensor] = field(default_factory=list)  # running mean of the encoder's parameters, and of how many
+    mean: list[Tensor] = field(default_factory=list)  # running mean of the delivered parameters, and of how many
     averaged: int = 0
     accumulate: int = 1  # micro-batches per step, after an out-of-memory
 
@@ -72,10 +75,19 @@ class Run:
     @property
     def average(self) -> dict[str, Tensor]:
         """State dict of the encoder with averaged weights (batch norms still need settling)."""
-        state = {name: value.detach().clone() for name, value in self.method.encoder.state_dict().items()}
-        names = [name for name, _ in self.method.encoder.named_parameters()]
-        state.update({name: mean.clone() for name, mean in zip(names, self.mean, strict=False)})
+        return self.average_of(self.method.encoder)
+
+    def average_of(self, module: nn.Module) -> dict[str, Tensor]:
+        """State dict of a module that the method delivers, with averaged weights."""
+        means = dict(zip(self.delivered, self.mean, strict=False))
+        state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        state.update({name: means[p].clone() for name, p in module.named_parameters() if p in means})
         return state
+
+    @property
+    def delivered(self) -> list[nn.Parameter]:
+        """What is averaged."""
+        return [p for module in self.method.delivered for p in module.parameters()]
 
 
 class Diverged(RuntimeError):
@@ -171,8 +183,8 @@ def _seed(run: Run) -> None:
 
 @torch.no_grad()
 def _average(run: Run, window: float = 1.0) -> None:
-    """Add the encoder's weights to their running mean over the last `window` of the steps that were added."""
-    now = [p.detach() for p in run.method.encoder.parameters()]
+    """Add the weights to their running mean over the last `window` of the steps that were added."""
+    now = [p.detach() for p in run.delivered]
     run.averaged += 1
     if run.averaged == 1:
         run.mean = [p.clone() for p in now]
@@ -235,6 +247,8 @@ def _restored(run: Run, state: dict[str, Any]) -> dict[str, float]:
     run.optimizer.load_state_dict(state["optimizer"])
     run.step, run.seconds = state["step"], state["seconds"]
     run.mean, run.averaged = state["mean"], state["averaged"]
+    if run.mean:  # an earlier version averaged the encoder alone: the mean of the rest begins where that is now
+        run.mean += [p.detach().clone() for p in run.delivered[len(run.mean) :]]
     run.losses = [(int(n), float(value)) for n, value in state["losses"]]
     run.shares = [float(share) for share in state["shares"]]
     run.accumulate = state.get("accumulate", 1)  # a study may have been begun by an earlier version

@@ -20,9 +20,8 @@ class Pool:
 
     Batches are (b, c, h, w) or (b, c, d, h, w), in memory channels last.
 
-    `rows` picks images; `groups` are the patients of all images, `positions` their places in a stack of slices (0 to 1,
-    NaN where unknown), `truth` their labels, for a method that learns these. On an accelerator the images are kept
-    resident where they fit.
+    `rows` picks images; `columns` (n, ...) say more of all images, under the names that `Batch` has for it. On an
+    accelerator the images are kept resident where they fit.
     """
 
     def __init__(
@@ -31,17 +30,12 @@ class Pool:
         rows: NDArray[np.int64],
         scale: float,
         device: torch.device,
-        groups: NDArray[np.int64] | None = None,
-        positions: NDArray[np.float32] | None = None,
-        truth: NDArray[Any] | None = None,
+        **columns: NDArray[Any],
     ) -> None:
         assert len(rows) > 0, "a pool without images"
         self.images, self.rows, self.scale, self.device = images, rows, scale, device
-        self.patients = None if groups is None else groups[rows]
-        self.columns = [
-            None if column is None else torch.from_numpy(column[rows]).to(device)
-            for column in (groups, positions, truth)
-        ]
+        self.patients = columns["groups"][rows] if "groups" in columns else None
+        self.columns = {name: torch.from_numpy(column[rows]).to(device) for name, column in columns.items()}
         self.resident: Tensor | None = None
         if device.type != "cpu" and len(rows) * images[0].nbytes <= RESIDENT_BYTES:
             self.resident = _tensor(np.take(images, rows, axis=0)).to(device)
@@ -52,8 +46,7 @@ class Pool:
     def batch(self, at: NDArray[np.int64]) -> Batch:
         """What is at these places of the pool."""
         place = torch.from_numpy(at).to(self.device)
-        groups, positions, truth = (None if column is None else column[place] for column in self.columns)
-        return Batch(self.images_at(at), groups, positions, truth)
+        return Batch(self.images_at(at), **{name: column[place] for name, column in self.columns.items()})
 
     def images_at(self, at: NDArray[np.int64]) -> Tensor:
         """The images at these places alone, (b, c, h, w) or (b, c, d, h, w) in [0, 1]."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,15 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 class Terms:
     """On what terms something is trained, until `stopped` (asked at every step).
 
-    `seconds` may be used in all, over all runs of a study, and of them `rest` from now on; None: no limit, or all of
-    them. Its checkpoint is at `path`; None: there is none.
+    `seconds` may be used in all, over all runs of a study, and of them `rest` since these terms `began`, which they
+    did when they were made; None: no limit, or all of them. Its checkpoint is at `path`; None: there is none.
     """
 
     seconds: float | None = None
     rest: float | None = None
     stopped: Callable[[], bool] = lambda: False
     path: Path | None = None
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def begun(self) -> bool:
@@ -41,12 +42,24 @@ class Terms:
 
     @property
     def left(self) -> float | None:
-        """Seconds from now on."""
-        return self.seconds if self.rest is None else self.rest
+        """Seconds from now on; None: no limit."""
+        rest = self.seconds if self.rest is None else self.rest
+        return None if rest is None else max(0.0, rest - (time.monotonic() - self.began))
 
-    def after(self, used: float) -> "Terms":
-        """The same when so many seconds of the rest are over."""
-        return self if self.left is None else replace(self, rest=max(0.0, self.left - used))
+    def without(self, spent: float) -> "Terms":
+        """The same after other trainings that took so many of all the seconds, those before a kill included."""
+        seconds = None if self.seconds is None else self.seconds - spent
+        return replace(self, seconds=seconds, rest=self.left, began=time.monotonic())
+
+    def share(self, name: str, of_all: float, of_left: float) -> "Terms":
+        """What one of several trainings may use, which has a checkpoint of its own."""
+        seconds, rest = self.seconds, self.left
+        return Terms(
+            None if seconds is None else of_all * seconds,
+            None if rest is None else of_left * rest,
+            self.stopped,
+            self.path and self.path.with_name(f"{self.path.stem}-{name}{self.path.suffix}"),
+        )
 
 
 class Training:

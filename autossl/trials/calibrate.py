@@ -4,12 +4,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.record.config import StudyConfig
 from autossl.targets import Target
 from autossl.train.pool import VALUES
 from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs, foremost
@@ -96,11 +96,11 @@ def _fastest(device: torch.device, work: Callable[[int], object], first: int, mo
         size = min(4 * size, most)
 
 
-def costs(config: Mapping[str, Any], speed: Speed, counts: Counts, score: float, dim: int, target: Target) -> Costs:
+def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: int, target: Target) -> Costs:
     """What the plan counts with; `score` are the seconds of scoring one embedding, `dim` its width."""
     return Costs(
         # views, heads and the optimiser of the heads come on top of the passes
-        per_image={name: METHODS[name].passes * speed.per_pass * 1.15 for name in config["methods"]},
+        per_image={name: METHODS[name].passes * speed.per_pass * 1.15 for name in config.methods},
         per_pass=speed.per_pass,
         score=score + 0.3,
         embed=speed.embed,
@@ -110,14 +110,11 @@ def costs(config: Mapping[str, Any], speed: Speed, counts: Counts, score: float,
 
 
 def needs(
-    config: Mapping[str, Any], priors: Mapping[str, int], dims: int, counts: Counts, found: Costs, target: Target
+    config: StudyConfig, priors: Mapping[str, int], dims: int, counts: Counts, found: Costs, target: Target
 ) -> Needs:
     """What the plan of a study with these settings must provide for; `priors` are counted by method."""
-    adaptation, _ = target.adaptation(config["adaptation"], counts.labelled)
-    methods = tuple(
-        Method(name, METHODS[name].paradigm, priors[name], METHODS[name].passes) for name in config["methods"]
-    )
-    most = config.get("max_candidates")
+    methods = tuple(Method(name, METHODS[name].paradigm, priors[name], METHODS[name].passes) for name in config.methods)
+    most = config.max_candidates
     if not target.ranks:
         methods = foremost(methods)
         most = min(len(methods), most or len(methods))
@@ -128,9 +125,10 @@ def needs(
         images=counts.labelled + counts.test,
         labelled=counts.labelled,
         max_candidates=most,
-        workers=config["workers"],
-        baselines=3 if config.get("weights") else 2,
-        finetune=adaptation != "frozen",
+        workers=config.workers,
+        baselines=3 if config.weights else 2,
+        finetune=target.tunes(config.adaptation),
+        frozen=2 if config.weights else 1,
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
         ranked=target.ranks,
     )

@@ -12,7 +12,7 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from autossl.data import FLOATS, KEPT, PROBE, SELECTION, TEST, Data
+from autossl.data import PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.data.truth import Truth
 from autossl.errors import UserError
@@ -20,7 +20,8 @@ from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder, Features, channels_last, check_device, dims_of
 from autossl.nn.weights import load_weights
 from autossl.proxies import Outcomes
-from autossl.record.folder import Folder, read_json, read_toml, write_json
+from autossl.record.config import StudyConfig, read_config
+from autossl.record.folder import Folder, read_json, write_json
 from autossl.record.journal import open_study
 from autossl.targets import Judged, Readout, Score, Seen, Target, target_class
 from autossl.train.loop import settle_norms
@@ -49,17 +50,17 @@ class Context:
     """A study that is open: its settings, its data, its Optuna study."""
 
     folder: Folder
-    config: dict[str, Any]
+    config: StudyConfig
     data: Data
     device: torch.device
 
     @cached_property
     def study(self) -> optuna.Study:
-        return open_study(self.folder, self.config["study_name"])
+        return open_study(self.folder, self.config.study_name)
 
     @cached_property
     def target(self) -> Target:
-        return target_class(self.config["task"])(self.data.truth.about, self.config["metric"])
+        return target_class(self.config.task)(self.data.truth.about, self.config.metric)
 
     @property
     def judged(self) -> Judged:
@@ -70,15 +71,15 @@ class Context:
     @cached_property
     def space(self) -> Space:
         """The search space without what this data set cannot serve; a shipped one begins at the modality's jitter."""
-        name = self.config["space"]
-        whole, _ = served(read_space(name), frozenset(self.config.get("lacks", ())))
+        name = self.config.space
+        whole, _ = served(read_space(name), frozenset(self.config.lacks))
         if name == "auto" or name in shipped_spaces():
             whole = at_jitter(whole, self.preset.first_jitter)
-        return {name: table for name, table in whole.items() if name in self.config["methods"]}
+        return {name: table for name, table in whole.items() if name in self.config.methods}
 
     @cached_property
     def preset(self) -> Preset:
-        return preset(self.config["modality"], self.channels)
+        return preset(self.config.modality, self.channels)
 
     @property
     def channels(self) -> int:
@@ -86,7 +87,7 @@ class Context:
 
     @property
     def seed(self) -> int:
-        return int(self.config["seed"])
+        return self.config.seed
 
     @cached_property
     def plan(self) -> Plan:
@@ -111,7 +112,7 @@ class Context:
     @property
     def starts_from_weights(self) -> bool:
         """Whether candidates start from the user's weights."""
-        return self.config.get("start") == "weights"
+        return self.config.start == "weights"
 
     def new_candidate(self, seed: int) -> Encoder:
         """The encoder of a candidate before its first step: an untrained one, or with the user's weights."""
@@ -129,7 +130,7 @@ class Context:
     @property
     def unit(self) -> str:
         """The word for what `groups` are."""
-        return "patient" if self.data.has_patients else "image"
+        return self.data.unit
 
     def truth(self, rows: NDArray[np.int64]) -> Truth:
         """What is known of these images."""
@@ -138,10 +139,8 @@ class Context:
     @property
     def preprocessing(self) -> Preprocessing:
         """From stored pixels to the encoder's input."""
-        data = self.data
-        window, depth = data.record.get("window", KEPT), data.images.dtype.name
-        floats = any(note.startswith(FLOATS) for note in data.notes)
-        size = self.config["image_size"]
+        data, size = self.data, self.config.image_size
+        window, floats, depth = data.record["window"], data.record["floats"], data.images.dtype.name
         return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
 
     def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +149,7 @@ class Context:
         limits, start = list(LIMITS), {"weights": "random"}
         if self.starts_from_weights and "candidate" in result:  # a baseline has started from random ones
             limits.append(STARTED)
-            start = {"weights": Path(self.config["weights"]).name, "sha256": self.config["weights_sha256"]}
+            start = {"weights": Path(str(self.config.weights)).name, "sha256": str(self.config.weights_sha256)}
         return {
             **result,
             "start": start,
@@ -161,15 +160,14 @@ class Context:
 
     def rows(self, *parts: int, labelled: bool = False) -> NDArray[np.int64]:
         """Which images are in these parts."""
-        inside = np.isin(self.data.part, parts)
-        return np.flatnonzero(inside & self.data.truth.known if labelled else inside)
+        return self.data.rows(*parts, labelled=labelled)
 
     def pool(self, rows: NDArray[np.int64]) -> Pool:
         """These images as batches, with their patients.
 
         Without ids an image is its own patient, so that it is no negative of itself; exact duplicates share one.
         """
-        return Pool(self.data.images, rows, self.data.scale, self.device, self.data.groups, self.data.positions)
+        return Pool(self.data.images, rows, self.data.scale, self.device, **self.data.columns)
 
     @cached_property
     def probe_pool(self) -> Pool:
@@ -203,7 +201,7 @@ class Context:
     @cached_property
     def plain(self) -> Views:
         """Views that are used to standardise only."""
-        return views_for(dims_of(self.config["backbone"]))(self.preset, self.data.mean, self.data.std)
+        return views_for(dims_of(self.config.backbone))(self.preset, self.data.mean, self.data.std)
 
     def see(self, encoder: Encoder, rows: NDArray[np.int64]) -> Seen:
         """These images as an encoder sees them."""
@@ -255,28 +253,26 @@ class Context:
         return replace(score, seconds=time.perf_counter() - started)
 
 
-def new_encoder(
-    config: Mapping[str, Any], channels: int, device: torch.device, seed: int, where: str | Path = ""
-) -> Encoder:
+def new_encoder(config: StudyConfig, channels: int, device: torch.device, seed: int, where: str | Path = "") -> Encoder:
     """An untrained encoder as the settings of a study, which stand in the file `where`, want it."""
     torch.manual_seed(seed)
     encoder = Encoder(
-        config["backbone"],
+        config.backbone,
         channels,
-        config["image_size"],
-        model_args=config["model_args"],
-        upsample=config["upsample"],
+        config.image_size,
+        model_args=config.model_args,
+        upsample=config.upsample,
         where=where,
     )
-    encoder.low_precision = config["precision"] == "bf16"
+    encoder.low_precision = config.precision == "bf16"
     channels_last(encoder, encoder.dims)
     return encoder.to(device)
 
 
 def open_context(folder: Folder, device: str | None = None) -> Context:
     """Open a study from its folder; the images come from its cache."""
-    config = read_toml(folder.config)
-    name = device or str(config["device"])
+    config = read_config(folder.config)
+    name = device or config.device
     check_device(name)
     return Context(folder, config, _decoded(folder), torch.device(name))
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from autossl.errors import UserError
@@ -10,6 +10,7 @@ from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
     AMBITIONS,
     ETA,
+    LONG,
     UNRANKED,
     Ambition,
     Ladder,
@@ -25,9 +26,9 @@ PAUSE = 2.0  # seconds kept free at the very end
 WRONG = 3.0  # training and scoring may cost so many times their estimate: the least answer must still fit
 RESTART = 30.0  # seconds of another start-up, for a study that is refused and taken up with more time
 PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
-MOST_FINAL = {True: 0.45, False: 0.75}  # of the time before the end for the final training, where scores rank or not
+MOST_FINAL = 0.75  # of the time before the end for the final training
 REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
-SUPERVISED_EPOCHS = 10  # one run of the supervised search should see the labels so often
+CURVE = 0.2  # times what the supervised baseline gets: enough for points up to a third of its labels, probes included
 UNBOUNDED = "a bound of the search was wanted, found --time-limit none without --max-candidates; give one of the two"
 
 Step = Literal["search", "rescue", "supervised", "finalist", "replicate", "final training", "finetune", "label curve"]
@@ -48,7 +49,6 @@ class Plan:
     workers: int = 1
     supervised_seconds: float = 0.0
     supervised_least: float = 0.0  # one short run, which every study gets
-    supervised_runs: int = 1
     finalists: int = 2
     finalist_seconds: float = 0.0  # one encoder embedded and scored
     replicates: int = 0  # new training seeds of each finalist
@@ -77,7 +77,8 @@ class Plan:
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
         """The plan that `to_dict` wrote."""
         lists = {name: tuple(values[name]) for name in ("rungs", "methods", "skipped", "planned_away")}
-        return cls(**{**values, **lists, "table": tuple(Method(*row) for row in values["table"])})
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{**known, **lists, "table": tuple(Method(*row) for row in values["table"])})
 
 
 def make_plan(limit: float, now: float, needs: Needs, smaller: str = "") -> Plan:
@@ -111,7 +112,6 @@ def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
         table=needs.methods,
         max_candidates=most,
         candidates=most,
-        supervised_runs=3,
         finalists=min(2, most) if needs.ranked else 1,
         final_images=3 * images[-1],
         ranked=needs.ranked,
@@ -157,8 +157,6 @@ def left(plan: Plan, step: Step, now: float, needed: float = 0.0) -> float | Non
         seconds = min(plan.supervised_seconds, max(seconds, min(plan.supervised_least, spare)))
     elif step == "finalist":
         needed = max(needed, plan.finalist_seconds)
-    elif step == "final training":  # a search that ended early must not make the rest of a night final training
-        seconds = min(seconds, 1.5 * plan.final_seconds)
     elif step == "finetune":
         seconds = min(seconds, 1.5 * plan.finetune_seconds)
     return seconds if seconds > max(needed, 0.0) else 0.0
@@ -182,7 +180,7 @@ def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
 
 
 def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
-    levels = AMBITIONS if needs.ranked else UNRANKED
+    levels = [level for level in AMBITIONS if limit >= LONG or not level.replicates] if needs.ranked else UNRANKED
     attempts = (_attempt(limit, now, needs, ambition, known) for ambition in levels)
     return next((plan for plan in attempts if plan is not None), None)
 
@@ -210,7 +208,7 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     room = until["final training"] - now
     one = 2 * costs.score  # a finalist: embeds the scored images and the selection part
     least = needs.least * costs.supervised
-    final = min(ambition.final * limit, MOST_FINAL[needs.ranked] * room)
+    final = min(ambition.final * limit, MOST_FINAL * room)
     supervised = max(ambition.supervised * limit, least)
     others = final + supervised + ambition.finalists * one + costs.export
     # the last segment is scored after its deadline, and one finalist is scored and exported even then
@@ -232,7 +230,6 @@ def _written(
     limit: float, until: Mapping[str, float], sized: Ladder, methods: tuple[str, ...], needs: Needs, ambition: Ambition
 ) -> Plan:
     supervised = max(ambition.supervised * limit, needs.least * needs.costs.supervised)
-    run = SUPERVISED_EPOCHS * needs.costs.supervised * max(needs.labelled, 1)
     plan = Plan(
         rungs=sized.rungs,
         methods=methods,
@@ -245,7 +242,6 @@ def _written(
         workers=needs.workers,
         supervised_seconds=supervised,
         supervised_least=needs.least * needs.costs.supervised,
-        supervised_runs=max(1, min(8, int(supervised / run))) if run else 1,
         finalists=min(ambition.finalists, sized.candidates),
         finalist_seconds=2 * needs.costs.score,
         replicates=ambition.replicates,
@@ -254,7 +250,7 @@ def _written(
         end_seconds=limit - until["final training"],
         ranked=needs.ranked,
     )
-    return replace(plan, planned_away=_planned_away(plan))
+    return replace(plan, planned_away=_planned_away(plan, needs.finetune))
 
 
 def _search(
@@ -278,21 +274,25 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
     one = MARGIN * needs.costs.encoder(needs.images)
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
-    curve = min(0.2 * ambition.supervised * limit, 60.0)
+    curve = CURVE * ambition.supervised * limit
     tuned = written - curve - (one if needs.finetune else 0.0)
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
-    trained = tested - MARGIN * 2 * needs.costs.score - (1 + needs.baselines) * one
+    judged = MARGIN * needs.probes * needs.costs.evaluate
+    trained = tested - MARGIN * 2 * needs.costs.score - judged - (1 + needs.baselines) * one
     return {"label curve": written, "finetune": tuned, "final training": trained}
 
 
-def _planned_away(plan: Plan) -> tuple[str, ...]:
+def _planned_away(plan: Plan, finetune: bool) -> tuple[str, ...]:
     """What the limit left no time for, in sentences."""
     if not plan.ranked:
         return ()
     rows = (
         (plan.replicates == 0, "New training seeds of the finalists did not fit: one seed stands behind each score."),
         (plan.finalists == 1, "A second finalist did not fit: the best candidate of the search is trained on."),
-        (plan.supervised_runs == 1, "A search over supervised settings did not fit: that baseline is one default run."),
+        (
+            finetune and not plan.finetune_seconds,
+            "Fine-tuning did not fit: encoders stay frozen.",
+        ),
         (len(plan.rungs) < 3, f"Upper rungs did not fit: candidates are compared after {plan.rungs[-1]} images."),
         (bool(plan.skipped), f"Methods that were not tried first: {', '.join(plan.skipped)}."),
     )

@@ -54,8 +54,7 @@ def next_step(
     """The first wish that fits `time_left` (seconds, None: no limit).
 
     Wishes in order: first priors, one promotion per paradigm, promotions by asynchronous successive halving (Li et
-    al. 2020, arXiv 1810.05934), with little time left the best promotion that fits, further priors, first priors of
-    the methods that did not fit at first, TPE.
+    al. 2020, arXiv 1810.05934), further priors, first priors of the methods that did not fit at first, TPE.
     """
     search = _Search(entries, plan, time_left, cost, paired)
     if time_left is not None and time_left <= 0:
@@ -108,6 +107,15 @@ class _Search:
             return False
         return min(self.cost(row.name, rungs[1] - rungs[0]) for row in self.plan.table) <= self.time
 
+    @property
+    def _could_climb(self) -> bool:
+        """Whether a new candidate could still be promoted: else the final training has more of the time."""
+        rungs, rows = self.plan.rungs, self.plan.table
+        if len(rungs) < 2:
+            return True
+        climbing = sum(self.cost(row.name, n) for row in rows for n in (rungs[0], rungs[1] - rungs[0])) / len(rows)
+        return self.time >= climbing
+
     def wishes(self) -> Iterator[Promote | Sample]:
         """What would be done, best first, if there were time for it."""
         if not self.full:
@@ -115,8 +123,7 @@ class _Search:
         yield from self._floor()
         for rung in range(len(self.plan.rungs) - 2, -1, -1):
             yield from filter(self._leaves_breadth, self._halving(rung))
-        yield from filter(self._leaves_breadth, self._last_promotions())
-        if not self.full:
+        if not self.full and self._could_climb:
             yield from self._further_priors()
             yield Sample()
 
@@ -185,18 +192,6 @@ class _Search:
             difference, se = self.paired(better.candidate, worse.candidate, better.rung)
             return difference <= se
         return better.value - worse.value <= math.hypot(better.se or 0.0, worse.se or 0.0)
-
-    def _last_promotions(self) -> Iterator[Promote]:
-        """When a new candidate could no longer climb, the time is better spent on those there are."""
-        rungs = self.plan.rungs
-        if len(rungs) < 2 or self.time == math.inf:
-            return
-        rows = self.plan.table
-        climbing = sum(self.cost(row.name, n) for row in rows for n in (rungs[0], rungs[1] - rungs[0])) / len(rows)
-        if self.time >= climbing:
-            return
-        for rung in range(len(rungs) - 2, -1, -1):
-            yield from (Promote(e.candidate, rung + 1) for e in self._open(self.scored(rung)))
 
     def _further_priors(self) -> Iterator[Sample]:
         """Second priors of the better half of the methods, third priors of the best quarter, then what was skipped."""

@@ -12,6 +12,10 @@ LONGEST_FIRST = (96, 20)  # batches, or epochs of the pool if that is more: the 
 MOST_RUNGS = 6
 CLIMB = 0.6  # of the search time at most for one candidate's way to the top rung
 PRIORS = 1 / 3  # of the search time for the first prior of each method
+FOLDS = 3  # in which ways to a model are judged
+MANY_LABELS = (
+    3000  # from which on one fold is judged: it holds a thousand, and each further one costs a fit of each way
+)
 NUMBERS = tuple(sorted({round(1.06**k) for k in range(119)} - {0}, reverse=True))  # of candidates, 1 to about 970
 BREADTH = range(12, 18)  # so many candidates at two rungs are better than fewer, where a third rung does not fit
 
@@ -70,6 +74,7 @@ class Needs:
     workers: int = 1
     baselines: int = 2  # encoders tested beside the winner: untrained, supervised, the user's weights
     finetune: bool = False
+    frozen: int = 1  # encoders whose probes are judged on folds of the labels
     longest: int | None = None  # images of the first rung at most, where time sets it
     least: int = MIN_RUNG  # images of the first rung at least; fewer of volumes
     ranked: bool = True  # whether scores rank candidates; else few are tried, and as much as can be trains the first
@@ -78,6 +83,11 @@ class Needs:
     def step(self) -> int:
         """What rungs are multiples of."""
         return self.least // LEAST_BATCHES
+
+    @property
+    def probes(self) -> int:
+        """How many probes are fitted to judge frozen encoders."""
+        return self.frozen * (0 if not self.labelled else 2 if self.labelled >= MANY_LABELS else 1 + FOLDS)
 
     @property
     def paradigms(self) -> int:
@@ -130,19 +140,20 @@ class Ambition(NamedTuple):
     candidates: int  # fewer than these: planned away to the next level
 
 
-AMBITIONS = (  # what goes first: replicates, second finalist, supervised search, upper rungs, methods
-    Ambition(3, 2, 0.10, 0.06, 1 / 3, 27),
-    Ambition(3, 1, 0.10, 0.06, 1 / 3, 22),
-    Ambition(2, 1, 0.10, 0.06, 1 / 3, 18),
-    Ambition(2, 0, 0.10, 0.06, 1 / 3, 8),
-    Ambition(1, 0, 0.10, 0.06, 1 / 3, 6),
-    Ambition(1, 0, 0.05, 0.04, 1 / 3, 4),
-    Ambition(1, 0, 0.05, 0.00, 1 / 4, 4),
+AMBITIONS = (  # what goes first: replicates, finalists, rungs, shares of what follows the search, methods
+    Ambition(3, 2, 0.06, 0.12, 0.55, 27),
+    Ambition(3, 1, 0.06, 0.12, 0.55, 22),
+    Ambition(3, 0, 0.08, 0.13, 0.55, 18),
+    Ambition(2, 0, 0.08, 0.13, 0.55, 8),
+    Ambition(1, 0, 0.08, 0.13, 0.55, 6),
+    Ambition(1, 0, 0.08, 0.13, 0.50, 4),
+    Ambition(1, 0, 0.08, 0.10, 0.35, 4),
+    Ambition(1, 0, 0.05, 0.06, 0.25, 4),
+    Ambition(1, 0, 0.05, 0.00, 0.25, 4),
     Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
     Ambition(1, 0, 0.00, 0.00, 0.00, 2),
 )
-
-
+LONG = 8 * 3600  # seconds of a limit from which on finalists get new training seeds
 UNRANKED = (  # the same where nothing tells the better of two: upper rungs would not either
     Ambition(1, 0, 0.0, 0.0, 0.6, 8),
     Ambition(1, 0, 0.0, 0.0, 0.6, 4),

@@ -79,13 +79,13 @@ def _peak(device: torch.device) -> float:
 
 def fill(context: Context, methods: list[str], table: Path) -> Rows:
     """Train what is not yet in TABLE.json; write both files after each method."""
-    space = Path(context.config["space"]).name
+    space = Path(context.config.space).name
     rows = Rows(table.with_suffix(".json"), {**facts(context), "images": context.plan.rungs[-1], "space": space})
     for name in methods:
         if name in rows:
             continue
         rows.add(name, trained(context, name))
-        table.with_suffix(".md").write_text(as_markdown(rows, context.config["left_out"]))
+        table.with_suffix(".md").write_text(as_markdown(rows, context.config.left_out))
         print(f"{name}: {rows.rows[name]}", flush=True)
     return rows
 
@@ -116,7 +116,7 @@ def main() -> None:
     data, images, table, methods = (asked.pop(name) for name in ("data", "images", "out", "methods"))
     with tempfile.TemporaryDirectory() as folder:
         context = opened(data, Path(folder), images, **asked)
-        served = list(context.config["methods"])
+        served = list(context.config.methods)
         chosen = served if methods == "all" else [name for name in methods.split(",") if name in served]
         fill(context, chosen, table or HERE / Path(data).stem)
 

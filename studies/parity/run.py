@@ -66,7 +66,7 @@ def pair(context: Context, method: str, seed: int) -> dict[str, Any]:
         next(train(run, context.plan.rungs))
         found[name] = round(context.score(context.averaged(run.average)).value, 5)
         found[f"{name}_last_loss"] = round(run.losses[-1][1], 5)
-    return {"method": method, "seed": seed, "encoder": context.config["backbone"], **found}
+    return {"method": method, "seed": seed, "encoder": context.config.backbone, **found}
 
 
 def fill(context_of: Callable[[str], Context], methods: list[str], seeds: int, rows: Rows) -> None:

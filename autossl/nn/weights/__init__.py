@@ -1,0 +1,11 @@
+"""Given weights: the table of known ones, from what the user typed to a file, and from a file to an encoder."""
+
+from autossl.nn.weights.fit import load_weights
+from autossl.nn.weights.known import Known, known
+from autossl.nn.weights.read import file_of, keep_weights, sha256
+from autossl.nn.weights.where import Start, available, here, start, starts
+
+__all__ = [
+    "Known", "Start", "available", "file_of", "here", "keep_weights", "known", "load_weights", "sha256", "start",
+    "starts",
+]  # fmt: skip

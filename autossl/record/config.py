@@ -1,0 +1,73 @@
+"""The settings of a study, resolved: one record, which this file alone reads from and writes to config.toml."""
+
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from autossl.record.folder import read_toml, write_toml
+
+COMMENT = "The settings of this AutoSSL study, resolved."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Every setting of a study, with nothing left to guess; in the file they stand in this order.
+
+    Settings that a study may not have written down, earlier ones above all, have a default.
+    """
+
+    data: str | None = None  # a path, a sample's name, or <the type> of what was given in memory
+    unlabeled: str | None = None
+    labels: str | None = None
+    task: str = "classification"
+    label_column: str | None = None
+    patient_column: str | None = None
+    missing: str | None = None
+    order: str | None = None
+    max_labels: int | None = None
+    metric: str = "auto"
+    adaptation: str
+    weights: str | None = None
+    start: str | None = None  # "weights" or "random"; None without weights
+    time_limit: float | None  # seconds; in the file "none" for None
+    max_candidates: int | None = None
+    space: str
+    backbone: str
+    image_size: int  # pixels or voxels a side
+    modality: str
+    workers: int
+    executor: str = "local"
+    device: str
+    precision: str
+    seed: int
+    weights_sha256: str | None = None
+    methods: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict[str, str])  # methods, and why
+    lacks: tuple[str, ...] = ()  # what methods may need and these images or this backbone do not have
+    model_args: dict[str, Any] = field(default_factory=dict[str, Any])
+    upsample: int = 1
+    study_name: str
+    version: str = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings by name, as the file holds them; None is left out there."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {**plain, "time_limit": "none" if self.time_limit is None else self.time_limit}
+
+
+def read_config(path: Path) -> StudyConfig:
+    """The settings in this file. Raises `Damaged`, also for one that every study has and this one has not."""
+    stored = read_toml(path)
+    known = [f.name for f in fields(StudyConfig) if f.name in stored or _is_needed(f)]
+    found: dict[str, Any] = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in known}
+    return StudyConfig(**{**found, "time_limit": None if found["time_limit"] == "none" else found["time_limit"]})
+
+
+def _is_needed(setting: Field[Any]) -> bool:
+    return setting.default is MISSING and setting.default_factory is MISSING
+
+
+def write_config(path: Path, config: StudyConfig) -> None:
+    """Write the settings of a study, whole or not at all."""
+    write_toml(path, config.options, COMMENT)

@@ -1,0 +1,81 @@
+"""What a user asks of a search: its keywords, their defaults, and what each of them takes."""
+
+from dataclasses import dataclass
+
+from autossl.errors.keywords import COLUMNS, DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
+from autossl.record.clock import seconds
+
+MOST_SEED = 2**32 - 1  # what NumPy's and Optuna's generators take
+MOST_WORKERS = 1024
+COUNT = optional(whole(1, wanted="a positive whole number", remedy="give 1 or more"))
+KINDS = {  # what each keyword of a search takes, in Python and on the command line
+    "task": TEXT,
+    "label_column": optional(COLUMNS),
+    "patient_column": optional(TEXT),
+    "missing": optional(WORDS),
+    "order": optional(WORDS),
+    "max_labels": COUNT,
+    "metric": TEXT,
+    "adaptation": one_of("auto", "frozen", "finetune"),
+    "weights": optional(PATH),
+    "start": one_of("auto", "weights", "random"),
+    "time_limit": DURATION,
+    "max_candidates": COUNT,
+    "space": PATH,
+    "methods": NAMES,
+    "backbone": TEXT,
+    "image_size": whole(8, 1024, "auto", wanted="an image size between 8 and 1024 px", remedy="give 64, say, or auto"),
+    "modality": TEXT,
+    "out": optional(PATH),
+    "storage": optional(TEXT),
+    "workers": whole(1, MOST_WORKERS, "auto", wanted="a number of workers", remedy="give 1 or more, or auto"),
+    "executor": one_of("local"),
+    "device": DEVICE,
+    "precision": one_of("auto", "fp32", "bf16"),
+    "plan": optional(PATH),
+    "seed": whole(0, MOST_SEED),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked for; the words are the same in Python and on the command line."""
+
+    task: str = "classification"
+    label_column: str | None = None
+    patient_column: str | None = None
+    missing: str | None = None
+    order: str | None = None
+    max_labels: int | None = None
+    metric: str = "auto"
+    adaptation: str = "auto"
+    weights: str | None = None
+    start: str = "auto"
+    time_limit: str | float | None = "8h"
+    max_candidates: int | None = None
+    space: str = "auto"
+    methods: str | tuple[str, ...] = "all"
+    backbone: str = "auto"
+    image_size: int | str = "auto"
+    modality: str = "auto"
+    out: str | None = None
+    storage: str | None = None
+    workers: int | str = "auto"
+    executor: str = "local"
+    device: str = "auto"
+    precision: str = "auto"
+    plan: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            object.__setattr__(self, name, kind.take(_option(name), getattr(self, name)))
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds, or None; an earlier study is repeated without a limit."""
+        return None if self.plan is not None else seconds(self.time_limit)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,183 @@
+"""The ways to a model: judged on patients that their fits have not seen, chosen before the test, tested once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import autossl
+from autossl.data import TEST
+from autossl.data.truth import Classes
+from autossl.finish import arms, baselines
+from autossl.finish.arms import Arm, choose, frozen, trained
+from autossl.finish.baselines import untrained
+from autossl.finish.finish import ELIGIBLE
+from autossl.finish.folds import Folds, folds_of
+from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
+from autossl.nn.encoder import Encoder
+from autossl.proxies import Outcomes
+from autossl.targets import Readout
+from autossl.targets.classification import Classification
+from autossl.train.resumable import Terms
+from autossl.trials.context import PROBE, SELECTION, Context, open_context
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_runs_on_labels() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "LABEL_PASSES", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """A study of 240 images of four textures, of 80 made-up patients."""
+    rng = np.random.default_rng(0)
+    y = np.arange(240) % 4
+    angle = y * np.pi / 4
+    row, column = np.mgrid[:16, :16]
+    along = row * np.cos(angle)[:, None, None] + column * np.sin(angle)[:, None, None]
+    x = 127 + 50 * np.sin(along + rng.uniform(0, 6, (240, 1, 1))) + rng.normal(0, 60, (240, 16, 16))
+    images = np.clip(x, 0, 255).astype(np.uint8)
+    settings: dict[str, Any] = {"time_limit": None, "max_candidates": 1, "methods": "denoising", "seed": 1}
+    study = autossl.search(
+        images, labels=y, patients=np.arange(240) // 3, out=tmp_path_factory.mktemp("arms") / "run",
+        backbone="test_resnet", **settings,
+    )  # fmt: skip
+    return open_context(study.folder)
+
+
+def test_the_study_chose_before_its_test_and_says_why(context: Context) -> None:
+    result = context.state("result")
+    choice, test = result["choice"], result["test"]
+    assert set(choice["arms"]) == {"winner", "supervised", TUNED}
+    assert all(0 <= found["se"] < 0.2 for found in choice["arms"].values())
+    assert test["chosen"] == choice["arm"]
+    assert set(test["chosen_differences"]) == set(test["entrants"]) - {choice["arm"]}
+    model = autossl.load(context.folder.model)
+    rows = context.rows(TEST, labelled=True)
+    outcomes = context.judged.judge(model.answers_stored(np.asarray(context.data.images[rows])), context.truth(rows))
+    assert outcomes.value("balanced_accuracy") == pytest.approx(
+        test["entrants"][choice["arm"]]["balanced_accuracy"], abs=1e-4
+    )
+    page = context.folder.report.read_text()
+    assert "on folds of the labels" in page
+    assert ENTRANTS[choice["arm"]].words in page
+
+
+def test_no_patient_is_judged_by_a_fit_that_has_seen_it(context: Context) -> None:
+    folds = folds_of(context)
+    assert folds.judged == (0, 1, 2)
+    assert set(folds.rows) == set(context.rows(PROBE, SELECTION, labelled=True))
+    judged = []
+    for fold in folds.judged:
+        others, held = folds.parts(fold)
+        groups = context.groups(folds.rows)
+        assert not set(groups[others]) & set(groups[held])
+        assert set(context.truth(folds.rows[held]).strata) == {0, 1, 2, 3}
+        judged += held.tolist()
+    assert sorted(judged) == list(range(len(folds.rows)))
+
+
+def test_the_outcomes_of_an_arm_are_those_of_its_folds(context: Context) -> None:
+    folds, encoder = folds_of(context), untrained(context)
+    arm = frozen(context, "winner", encoder, folds)
+    assert arm.outcomes is not None
+    z, truth, groups = context.embed(encoder, folds.rows), context.truth(folds.rows), context.groups(folds.rows)
+    raw = []
+    for fold in folds.judged:
+        others, held = folds.parts(fold)
+        seen = context.see(encoder, folds.rows)[others]
+        raw.append(context.judged.probe(seen, truth[others], groups[others]).answers(z[held]))
+    np.testing.assert_allclose(arm.outcomes.columns["scores"], np.concatenate(raw), rtol=1e-5)
+    assert folds.groups.shape == (arm.outcomes.n,)
+
+
+def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None:
+    labels = context.data.truth.strata.copy()
+    labels[context.rows(TEST)] = 0
+    changed = replace(context, data=replace(context.data, truth=Classes(labels, context.data.truth.names)))
+    found = [
+        trained(each, "supervised", lambda: untrained(context), folds_of(each), Terms(), probed=False)
+        for each in (context, changed)
+    ]
+    first, second = cast(tuple[Arm, Arm], found)
+    assert first.effort is not None
+    assert second.effort is not None
+    assert first.effort.settings == second.effort.settings
+    for own, other in zip(first.head.parameters(), second.head.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_fine_tuning_that_spoils_the_encoder_is_not_taken(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "SEARCHED", ((3.0, 0.05, 1.0),))  # a learning rate that destroys it
+    folds, encoder = folds_of(context), untrained(context)
+    tuned = trained(context, TUNED, lambda: untrained(context), folds, Terms(), probed=True)
+    assert tuned is not None
+    chosen, _ = choose(context, [frozen(context, "winner", encoder, folds), tuned], folds)
+    assert chosen.name == "winner"
+
+
+def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = folds_of(context)
+    monkeypatch.setattr(arms, "LEAST_IMAGES", 10**9)
+    monkeypatch.setattr(arms, "LEAST_PASSES", 10**9)
+    short = trained(context, TUNED, lambda: untrained(context), folds, Terms(60.0), probed=True)
+    assert short is not None
+    assert short.outcomes is None
+    assert short.effort is not None
+    assert short.effort.settings["tried"] == 0
+    assert trained(context, TUNED, lambda: untrained(context), folds, Terms(0.0), probed=True) is None
+    alone, why = choose(context, [short], folds)
+    assert alone is short
+    assert why == "there was no other"
+
+
+@pytest.mark.parametrize(("seconds", "settings"), [(None, 3), (60.0, 3), (59.0, 2), (45.0, 1), (40.0, 1), (39.0, 0)])
+def test_settings_go_before_folds(seconds: float | None, settings: int) -> None:
+    assert arms._affordable(seconds, 10.0, 3) == settings
+    assert arms._affordable(seconds, 10.0, 0) == 0
+
+
+def test_what_may_be_chosen_follows_what_was_asked() -> None:
+    asked = {
+        word: [name for name, words in ELIGIBLE.items() if word in words] for word in ("auto", "frozen", "finetune")
+    }
+    assert asked["auto"] == ["weights", "winner", "supervised", WEIGHTS_TUNED, TUNED]
+    assert asked["frozen"] == ["weights", "winner"]
+    assert asked["finetune"] == [WEIGHTS_TUNED, TUNED]
+
+
+def judged_as(right: NDArray[np.bool_], name: str) -> Arm:
+    """An arm that is right for these images of two classes."""
+    y = np.arange(len(right)) % 2
+    scores = np.eye(2, dtype=np.float32)[np.where(right, y, 1 - y)]
+    return Arm(name, cast(Encoder, None), cast(Readout, None), Outcomes.of(y, scores))
+
+
+def chosen_of(found: list[Arm], n: int) -> tuple[str, str]:
+    context = cast(Context, SimpleNamespace(target=Classification({"classes": ["a", "b"]})))
+    arm, why = choose(context, found, cast(Folds, SimpleNamespace(groups=np.arange(n))))
+    return arm.name, why
+
+
+def test_the_best_is_taken_and_of_equals_the_simplest() -> None:
+    n = 400
+    half, most = np.arange(n) % 10 < 5, np.arange(n) % 10 < 9
+    name, why = chosen_of([judged_as(half, "winner"), judged_as(most, TUNED)], n)
+    assert (name, why) == (TUNED, "it has the best balanced accuracy on folds of the labels, 0.900")
+    nearly = most.copy()
+    nearly[[0, 1, 9]] = [False, False, True]
+    name, why = chosen_of([judged_as(nearly, "winner"), judged_as(most, TUNED)], n)
+    assert name == "winner"
+    assert "within one standard error" in why
+    assert "less simple" in why
+    name, _ = chosen_of([judged_as(most, "winner"), judged_as(half, TUNED)], n)
+    assert name == "winner"
