@@ -226,7 +226,7 @@ def test_a_study_killed_while_it_decodes_is_a_study_and_goes_on(tmp_path: Path) 
 
 def test_weights_of_another_network_are_refused_before_there_is_a_study(images: Path, tmp_path: Path) -> None:
     torch.save({"head": torch.zeros(3)}, tmp_path / "other.pt")
-    for name, word in (("other.pt", "lacks"), ("noise.npz", "does not")):
+    for name, word in (("other.pt", "of another network"), ("noise.npz", "does not")):
         assert word in refused("search", str(images), "--out", str(tmp_path / "o"), "--weights", str(tmp_path / name))
         assert not (tmp_path / "o").exists()
 

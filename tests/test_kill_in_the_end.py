@@ -26,7 +26,7 @@ from autossl.train import resumable
 from autossl.trials.context import Context, open_context
 
 STAGES = {  # what the study says when it begins one: the step in which it is killed
-    "training on the labels alone, the baseline": 25,  # in the second of its six fits
+    "training on the labels alone, the baseline": 25,  # in the third of its six fits
     "candidate 0 again with another training seed": 5,
     "training candidate 0 (denoising) on, with a falling learning rate": 3,
     "fine-tuning the winner on the labels": 4,
@@ -167,8 +167,8 @@ def test_killed_once_in_every_stage_the_end_is_the_same(
     assert files(folder) == files(undisturbed)
     assert read_json(folder.state)["tests"] == 1  # no network was tested twice
     went_on = [record.getMessage() for record in caplog.records if "going on from a checkpoint" in record.getMessage()]
-    # two runs on the labels, the replicate, the final training, the fine-tune; the killed step is the next
-    assert len(went_on) == 5
+    # three fits on the labels (two are whole), the replicate, the final training, the fine-tune
+    assert len(went_on) == 6
     assert all("checkpoint, 0 images" not in words for words in went_on)
 
 

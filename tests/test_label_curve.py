@@ -15,7 +15,7 @@ import autossl
 from autossl.data.truth import Classes, Truth, Values
 from autossl.finish import baselines
 from autossl.finish.baselines import Effort, untrained
-from autossl.finish.curve import LEAST_PASSES, SETTLED, draw_labels, granted, label_curve
+from autossl.finish.curve import LEAST_PASSES, after_training, draw_labels, granted, label_curve
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant, Outcome
 from autossl.report.label_curve import whole, words
@@ -101,10 +101,10 @@ def test_trainings_share_the_time_and_stay_within_it(seconds: float, points: int
         if given == 0:
             break
         assert given >= LEAST_PASSES * 20 * number * pace * 0.999
-        left -= min(given, 20 * number * pace) + pace * (tested + SETTLED)
+        left -= min(given, 20 * number * pace) + after_training(number, baseline(), tested)
         assert left >= -1e-6
         made += 1
-    needed = pace * (tested + SETTLED + LEAST_PASSES * 20 * numbers[0])
+    needed = after_training(numbers[0], baseline(), tested) + LEAST_PASSES * 20 * numbers[0] * pace
     assert (made > 0) == (seconds >= needed)
 
 

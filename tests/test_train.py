@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
-from autossl.train.loop import Diverged, Run, Settings, resume, save, settle_norms, train
+from autossl.train.loop import SETTLING, Diverged, Run, Settings, resume, save, settle_norms, train
 from autossl.train.pool import Pool, places
 from autossl.views.images import Views
 from autossl.views.presets import preset
@@ -134,9 +134,9 @@ def test_no_micro_batch_holds_one_image_alone(batch: int) -> None:
 def test_norms_are_settled_on_plain_images() -> None:
     run = make_run()
     encoder = run.method.encoder
-    settle_norms(encoder, run.pool, run.method.views.standardise, batches=2)
+    settle_norms(encoder, run.pool, run.method.views.standardise)
     norm = next(m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d))
-    assert norm.num_batches_tracked == 2
+    assert norm.num_batches_tracked == SETTLING[0]
     assert norm.momentum == 0.1
     assert not encoder.training
 

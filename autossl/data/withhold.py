@@ -111,7 +111,8 @@ class _Draw:
         """Further groups in random order as long as no class gets more than its share."""
         for group in self.order[~self.keep[self.order]].tolist():
             counts = self.table[group]
-            if (self.have + counts <= self.quota)[counts > 0].all():
+            fits = self.total() + self.sizes[group] <= self.wanted  # what was needed may be above its share
+            if fits and (self.have + counts <= self.quota)[counts > 0].all():
                 self.take(group)
                 if (self.have >= self.quota).all():
                     return

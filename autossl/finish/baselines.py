@@ -67,6 +67,11 @@ class Effort:
     images: int = 0
 
     @property
+    def pace(self) -> float:
+        """Seconds per image in training."""
+        return self.seconds / self.images
+
+    @property
     def setting(self) -> Setting:
         """The one that it was trained with."""
         return self.settings["lr"], self.settings["crop_min"], self.settings["jitter"]

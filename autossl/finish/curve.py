@@ -11,7 +11,7 @@ from autossl.data.withhold import LEAST, TooFew, whole_groups
 from autossl.finish.baselines import Effort, fit, untrained
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Outcome
-from autossl.train.loop import Diverged
+from autossl.train.loop import SETTLING, Diverged
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 from autossl.trials.plan import Step
@@ -23,7 +23,7 @@ NUMBERS = (10, 30, 100, 300, 1000, 3000, 10_000)  # of labels
 DRAWS = 3  # of labels per point
 MANY = 1000  # labels of a point from which on one draw will do: they differ little, and cost most
 LEAST_PASSES = 0.5  # of the baseline's over its labels; a point with fewer is left out, it would flatter the others
-SETTLED = 2048  # images at most that settle batch norms after a training
+EMBEDDED = 0.5  # of what an image costs in training: at most what it costs where it is only embedded
 
 
 def label_curve(steps: Steps, outcome: Outcome, baseline: Effort | None) -> list[dict[str, Any]]:
@@ -116,14 +116,19 @@ def granted(left: float | None, numbers: list[int], baseline: Effort, tested: in
     """Seconds for training on the first of these numbers of labels; None: no limit, 0: there is no time for it.
 
     As many of them as get LEAST_PASSES, from the first on, share what is left by their labels, once each has what its
-    test on so many images takes. An image is taken to cost what it did in the baseline's training, also where it is
-    only embedded.
+    test on `tested` images takes. An image is taken to cost what it did in the baseline's training.
     """
     if left is None:
         return None
-    pace = baseline.seconds / baseline.images
     for most in range(len(numbers), 0, -1):
-        each = (left - most * pace * (tested + SETTLED)) / sum(numbers[:most])
-        if each >= LEAST_PASSES * baseline.passes * pace:
+        tests = sum(after_training(number, baseline, tested) for number in numbers[:most])
+        each = (left - tests) / sum(numbers[:most])
+        if each >= LEAST_PASSES * baseline.passes * baseline.pace:
             return each * numbers[0]
     return 0.0
+
+
+def after_training(labels: int, baseline: Effort, tested: int) -> float:
+    """What it takes after a training on so many labels to settle batch norms and to embed `tested` images."""
+    batches, size = SETTLING
+    return EMBEDDED * baseline.pace * (batches * min(size, labels) + tested)

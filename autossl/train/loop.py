@@ -18,6 +18,7 @@ from autossl.train.pool import Pool, places
 from autossl.train.shortcut import early_accuracy, start
 
 AVERAGED = 0.1  # what is scored has the mean of the weights over this last part of the steps so far
+SETTLING = (8, 256)  # batches of so many images at most that settle batch norms
 CLIP = 5.0  # largest norm of a gradient; only outliers reach it
 
 
@@ -195,7 +196,7 @@ def _average(run: Run, window: float = 1.0) -> None:
 
 
 @torch.no_grad()
-def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], Tensor], batches: int = 8) -> None:
+def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], Tensor]) -> None:
     """Re-estimate batch-norm statistics of `encoder` on plain images of the pool (averaged weights need new ones)."""
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -205,8 +206,8 @@ def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], T
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     encoder.train()
-    size = min(256, len(pool))
-    for step in range(batches):
+    size = min(SETTLING[1], len(pool))
+    for step in range(SETTLING[0]):
         encoder(standardise(pool.images_at(places(step, size, len(pool), seed=0))))
     for norm, momentum in kept:
         norm.momentum = momentum

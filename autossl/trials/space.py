@@ -21,6 +21,7 @@ from autossl.views.presets import Preset
 from autossl.views.volumes import views_for
 
 T = TypeVar("T")
+OTHERS = ("modalities.toml", "weights.toml")  # tables beside the search spaces
 METHOD = "method"  # the name of the parameter that chooses the method
 WORDS = {"patients": "patients with several images", "order": "known order of slices"}  # of needs to be explained
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
@@ -162,7 +163,7 @@ def _why(missing: frozenset[str]) -> str:
 def shipped_spaces() -> list[str]:
     """Names of the search spaces that come with AutoSSL."""
     files = [entry.name for entry in (resources.files("autossl") / "search_spaces").iterdir()]
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml") and name != "modalities.toml")
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml") and name not in OTHERS)
 
 
 def _shipped(name: str) -> bytes:
