@@ -72,7 +72,7 @@ def test_the_leaderboard_has_candidates_and_baselines(study: Study) -> None:
     keys = [(-r["rung"], -r["score"]) for r in candidates]
     assert keys == sorted(keys)
     assert "untrained" not in {t.params.get("method") for t in study.optuna.trials}
-    named = {"baseline untrained", "baseline supervised, selection part", "baseline supervised, test part"}
+    named = {"baseline untrained", "baseline supervised, in folds", "baseline supervised, test part"}
     assert named <= set(study.optuna.user_attrs)
 
 
@@ -296,7 +296,7 @@ def test_nothing_in_the_study_names_a_file_or_a_patient(tmp_path: Path) -> None:
             assert b"PID-0" not in content, path
 
 
-OF_THE_TEST = ("testing", "adapted", "tested")  # what a study writes down while it is tested
+OF_THE_TEST = ("testing", "tested")  # what a study writes down while it is tested
 
 
 def endless(study: Study, root: Path, step: str) -> Folder:
@@ -306,7 +306,7 @@ def endless(study: Study, root: Path, step: str) -> Folder:
     stored = read_json(folder.state)
     plan = replace(Plan.from_dict(stored["plan"]), replicates=1, final_images=1 << 40)
     plan = replace(plan, rungs=tuple((1 << 40) + k for k in range(len(plan.rungs))))
-    names = ("supervised", "finalists", "final")
+    names = ("arms", "finalists", "final")
     done = names[: {LABELS: 0, AGAIN: 1, ON: 2, TUNE: 3}[step]]
     left_out = ("result", "finished", "granted", "scored", *OF_THE_TEST, *names)
     begun = {k: v for k, v in stored.items() if k not in left_out or k in done}
@@ -336,7 +336,7 @@ def test_a_stop_ends_each_step_and_the_best_so_far_is_tested_and_exported(
     assert stopped.result is not None
     assert stopped.result["stopped"]
     assert stopped.result["tests"] == 1
-    assert stopped.result["adaptation"]["chosen"] == "frozen"
+    assert stopped.result["choice"]["arm"] == "winner"
     assert ("supervised" in stopped.result["test"]["entrants"]) == (during != LABELS)
     assert ("selection_after" in stopped.result["final_training"]) == (during in (ON, TUNE))
     assert len(stopped.encoder().embed(textures()[0][:3, ..., None])) == 3

@@ -118,7 +118,7 @@ def test_the_worst_of_everything_at_once(limit: int, workers: int) -> None:
 @pytest.mark.parametrize("dearer", [0.7, 1.0, 1.3])
 def test_what_three_and_ten_minutes_give(dearer: float) -> None:
     wrong = {name: dearer for name in [row.name for row in TABLE] + ["score"]}
-    for limit, candidates, rungs in ((180, 4, 1), (600, 12, 3)):
+    for limit, candidates, rungs in ((180, 4, 1), (600, 8, 2)):
         study = run(two_cores(limit, wrong))
         scored = [entry for entry in study.entries(math.inf) if entry.state == "scored"]
         assert len({entry.candidate for entry in scored}) >= candidates

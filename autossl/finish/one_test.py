@@ -47,7 +47,7 @@ class Test:
         outcome = self.outcome
         if entrant.name in outcome.heads:
             return
-        self._count(entrant.name)
+        self.context.count_test(entrant.name)
         outcome.add(self.context, entrant)
         if entrant.name == "winner":
             self._keep(outcome.seen["winner"].pooled)
@@ -57,7 +57,7 @@ class Test:
         """Draw the curve over numbers of labels for those that were fitted and the baseline, unless that is done."""
         if "label_curve" in self.outcome.facts:
             return
-        self._count(STEP)
+        self.context.count_test(STEP)
         self._embed([entrant for entrant in entrants if entrant.head is None])
         self.outcome.facts["label_curve"] = label_curve(steps, self.outcome, supervised)
         self._write()
@@ -71,13 +71,6 @@ class Test:
                 outcome.seen[entrant.name] = context.see(entrant.encoder, rows)
                 outcome.fitted[entrant.name] = context.see(entrant.encoder, fit_rows)
         outcome.fitted = {entrant.name: outcome.fitted[entrant.name] for entrant in entrants}
-
-    def _count(self, name: str) -> None:
-        """Write down that the test part is about to be used: a new use of it where this was begun before."""
-        begun = list(self.context.state("testing") or ())
-        new = not begun or name in begun
-        tests = int(self.context.state("tests") or 0) + new
-        self.context.remember(tests=tests, testing=[*begun, *([] if name in begun else [name])])
 
     def _write(self) -> None:
         """Keep what was tested; heads are kept by name and shape, for they are needed again."""

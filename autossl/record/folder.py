@@ -2,8 +2,9 @@
 
 import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from autossl.record.links import refuse_links
 from autossl.record.stored import Damaged, key, read_json, read_toml, toml
 
 __all__ = [
-    "FULL", "Folder", "check_folder", "check_output", "existing", "machine_faults", "only_process", "read_json",
-    "read_toml", "replace_file", "writable", "write_json", "write_toml",
+    "FULL", "Folder", "change_json", "check_folder", "check_output", "existing", "machine_faults", "only_process",
+    "read_json", "read_toml", "replace_file", "writable", "write_json", "write_toml",
 ]  # fmt: skip
 
 
@@ -143,6 +144,20 @@ def existing(path: str | Path) -> Folder:
         raise UserError(f"a study folder was wanted, found {found} at {path}; give the folder that --out named")
     refuse_links(folder.root)
     return folder
+
+
+def change_json(path: Path, how: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Write what `how` makes of the values in a file (none if it is not there) over them, while nobody else may.
+
+    The folder itself is locked, so that nothing is left in it; processes and threads wait for each other.
+    """
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        known = read_json(path) or {}
+        write_json(path, {**known, **how(known)})
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -64,7 +64,7 @@ def evaluate(
     model, target = load(folder.model), context.judged
     warning: dict[str, str] = {}
     if data is None:
-        context.remember(tests=int(context.state("tests") or 0) + 1)
+        context.count_test()
         rows = context.rows(TEST, labelled=True)
         images, truth, groups = np.asarray(context.data.images[rows]), context.truth(rows), context.groups(rows)
         unit = context.unit

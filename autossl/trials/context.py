@@ -21,7 +21,7 @@ from autossl.nn.encoder import Encoder, Features, channels_last, check_device, d
 from autossl.nn.weights import load_weights
 from autossl.proxies import Outcomes
 from autossl.record.config import StudyConfig, read_config
-from autossl.record.folder import Folder, read_json, write_json
+from autossl.record.folder import Folder, change_json, read_json
 from autossl.record.journal import open_study
 from autossl.targets import Judged, Readout, Score, Seen, Target, target_class
 from autossl.train.loop import settle_norms
@@ -101,9 +101,20 @@ class Context:
 
     def remember(self, **values: Any) -> None:
         """Write results of the controller down, so that a resumed run need not repeat them."""
-        write_json(self.folder.state, {**(read_json(self.folder.state) or {}), **values})
+        change_json(self.folder.state, lambda _: values)
         if "plan" in values:
             self.__dict__.pop("plan", None)
+
+    def count_test(self, part: str = "") -> None:
+        """Write down that the test part is about to be used; a `part` of the one test counts where it is begun anew."""
+
+        def counted(state: Mapping[str, Any]) -> dict[str, Any]:
+            tests, begun = int(state.get("tests") or 0), list(state.get("testing") or ())
+            if not part:
+                return {"tests": tests + 1}
+            return {"tests": tests + (not begun or part in begun), "testing": list(dict.fromkeys([*begun, part]))}
+
+        change_json(self.folder.state, counted)
 
     def new_encoder(self, seed: int) -> Encoder:
         """An untrained encoder of the study's architecture; the same seed gives the same weights."""
