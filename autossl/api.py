@@ -55,8 +55,10 @@ def search(
     classification, regression (numbers), ordinal (grades) or multilabel (several findings, 0 or 1, or a|b); labels of
     several columns are (n, t), or `label_column="a,b,c"`. `time_limit` ("45m", "8h", seconds, or None with
     `max_candidates`) is hard and counts from this call.
-    `weights` (safetensors or a torch state dict) are a baseline, and candidates start from them; from random weights
-    with `start="random"`. Untrained encoder and supervised training always start from random ones.
+    `weights` (safetensors or a torch state dict, an exported encoder, packaged:NAME, or hub:NAME, which is downloaded
+    unless it is cached; see `autossl list weights`) are a baseline, and candidates start from them; from random weights
+    with `start="random"`. Without `backbone` it is theirs, where that is known. Untrained
+    encoder and supervised training always start from random ones.
     `precision` is that of training ("auto": bf16 where the device computes with it); embeddings are always fp32.
     The study is a folder (`out`); calling again with the same settings goes on with it. `plan` repeats the plan of
     an earlier study folder.

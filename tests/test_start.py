@@ -14,12 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from autossl.errors import UserError
 from autossl.finish import baselines
 from autossl.finish.anneal import fresh_run
 from autossl.nn.encoder import Encoder
 from autossl.nn.weights import keep_weights, sha256
 from autossl.record.folder import Folder, read_toml
 from autossl.record.journal import entries
+from autossl.run import begin
+from autossl.run.asked import Asked
 from autossl.study import Study
 from autossl.train.loop import Run
 from autossl.trials.context import Context, open_context
@@ -191,3 +194,17 @@ def test_volumes_start_from_weights_too(tmp_path: Path) -> None:
     keep_weights(str(mine), context.folder.weights)
     made = new_run(context, 0, "simclr", first_prior(context, "simclr"))
     assert torch.equal(seen(made.method.encoder), wanted(context, encoder))
+
+
+def test_packaged_weights_bring_their_architecture_and_their_licence(data: Path) -> None:
+    asked = Asked(weights="packaged:lite0", image_size=32, time_limit=60.0)
+    _, config = begin.look(str(data), asked, None, None)
+    assert config.backbone == "tf_efficientnet_lite0"
+    assert config.start == "weights"
+    assert config.weights_licence == "Apache-2.0"
+    assert Path(str(config.weights)).is_file()  # a resolved file: what is read from a study asks no network
+    assert refused("search", str(data), "--weights", "packaged:nothing") == (
+        "error: packaged weights were wanted, found 'packaged:nothing'; there are packaged:lite0, packaged:lite2\n"
+    )
+    with pytest.raises(UserError, match="weights for resnet10t were wanted"):
+        begin.look(str(data), Asked(weights="packaged:lite0", backbone="resnet10t", time_limit=60.0), None, None)

@@ -24,7 +24,7 @@ HELP = {  # in the order of --help
     "max_labels": "Keep so many labels; all other images count as unlabelled.",
     "metric": "What is maximised; see list targets.",
     "adaptation": "frozen, finetune or auto.",
-    "weights": "Your own weights for the backbone: a baseline, and where candidates start.",
+    "weights": "A file or folder, packaged:NAME or hub:NAME: a baseline, and where candidates start.",
     "start": "Candidates start from: weights, random or auto.",
     "time_limit": "Hard: 45m, 8h, 1d, or none.",
     "max_candidates": "Try at most so many candidates.",

@@ -41,6 +41,7 @@ class StudyConfig:
     precision: str
     seed: int
     weights_sha256: str | None = None
+    weights_licence: str | None = None  # where it is known
     methods: tuple[str, ...]
     left_out: dict[str, str] = field(default_factory=dict[str, str])  # methods, and why
     lacks: tuple[str, ...] = ()  # what methods may need and these images or this backbone do not have

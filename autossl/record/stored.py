@@ -107,7 +107,10 @@ SCORED = optional(_with(score=optional(ANY_NUMBER), se=optional(ANY_NUMBER), sec
 TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     "config.toml": {
         **dict.fromkeys(("study_name", "task", "metric", "adaptation", "space", "backbone", "modality"), TEXT),
-        **dict.fromkeys(("device", "precision", "start", "weights", "label_column", "patient_column", "order"), TEXT),
+        **dict.fromkeys(
+            ("device", "precision", "start", "weights", "label_column", "patient_column", "order", "weights_licence"),
+            TEXT,
+        ),
         "missing": _typed("a text", str),
         **dict.fromkeys(("model_args", "left_out"), TABLE),
         **dict.fromkeys(("methods", "lacks"), _all(TEXT)),

@@ -256,6 +256,8 @@ def _tell_plan(context: Context, plan: Plan) -> None:
     rungs = ", ".join(f"{images:,}" for images in plan.rungs)
     until = "no time limit" if plan.search_until is None else f"search until {in_words(plan.search_until)}"
     log.info("plan: rungs at %s images; %s; first %s", rungs, until, ", ".join(plan.methods))
+    if context.config.weights_licence:
+        log.info("plan: the licence of the given weights: %s", context.config.weights_licence)
     if context.starts_from_weights:
         log.info("plan: candidates start from the given weights, training on the labels alone from scratch")
     for sentence in plan.planned_away:

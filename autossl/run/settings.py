@@ -14,7 +14,7 @@ import torch
 from autossl.data import CT, Source, default_image_size, positions
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
-from autossl.nn.weights import file_of, load_weights, sha256
+from autossl.nn.weights import Start, load_weights, sha256, start
 from autossl.pretext import METHODS
 from autossl.pretext.needs import lacking
 from autossl.record.config import StudyConfig
@@ -65,14 +65,15 @@ def resolve(
 ) -> StudyConfig:
     """Every setting of the study, with nothing left to guess; `data`, `unlabeled` and `labels` as it names them."""
     device, modality, channels = _device(asked), _modality(asked, source), source.channels
-    encoder = _encoder(asked, source, device)
-    if asked.weights is not None:
-        load_weights(encoder, asked.weights)  # refused here, not when there is a study
+    given = None if asked.weights is None else start(asked.weights)
+    encoder = _encoder(asked, source, device, given)
+    if given is not None:
+        load_weights(encoder, str(given.file))  # refused here, not when there is a study
     lacks = _lacks(preset(modality, channels), source, encoder)
     tried, left_out = _served(asked, modality, channels, lacks)
     as_asked = {f.name: getattr(asked, f.name) for f in fields(StudyConfig) if hasattr(asked, f.name)}
     resolved: dict[str, Any] = dict(
-        **_given(asked),
+        **_given(asked, given),
         data=data,
         unlabeled=unlabeled,
         labels=labels,
@@ -101,7 +102,7 @@ def _device(asked: Asked) -> str:
     return asked.device
 
 
-def _encoder(asked: Asked, source: Source, device: str) -> Encoder:
+def _encoder(asked: Asked, source: Source, device: str, given: Start | None) -> Encoder:
     """An encoder as candidates will have it; UserError for a size or a backbone that does not suit the images."""
     size = int(asked.image_size) if asked.image_size != "auto" else default_image_size(source)
     most, unit = (1024, "px") if source.dims == 2 else (256, "voxels")
@@ -109,23 +110,29 @@ def _encoder(asked: Asked, source: Source, device: str) -> Encoder:
         raise UserError(
             f"an image size between 8 and {most} {unit} was wanted, found --image-size {size}; choose one in between"
         )
-    backbone = _backbone(asked, size, device, source.dims)
+    backbone = _backbone(asked, size, device, source.dims, given)
     model_args, upsample = fit_to_size(backbone, source.channels, size)
     return Encoder(backbone, source.channels, size, model_args=model_args, upsample=upsample)
 
 
-def _given(asked: Asked) -> dict[str, str | None]:
-    """The user's weights, and whether candidates start from them; nothing where there are none."""
-    if asked.weights is None:
+def _given(asked: Asked, given: Start | None) -> dict[str, str | None]:
+    """The user's weights, as a file of this machine, and whether candidates start from them; nothing without any."""
+    if given is None:
         return {"weights": None, "weights_sha256": None, "start": None}
-    file = os.path.abspath(file_of(asked.weights))  # a link stays one: what it leads to may be called anything
-    start = "weights" if asked.start == "auto" else asked.start
-    return {"weights": file, "weights_sha256": sha256(file), "start": start}
+    file = os.path.abspath(given.file)  # a link stays one: what it leads to may be called anything
+    begin = "weights" if asked.start == "auto" else asked.start
+    licence = "; ".join(filter(None, (given.licence, given.shares_outputs))) or None
+    return {"weights": file, "weights_sha256": sha256(file), "weights_licence": licence, "start": begin}
 
 
-def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:
-    """The backbone asked for or the default; UserError if it takes images where there are volumes, or the reverse."""
+def _backbone(asked: Asked, size: int, device: str, dims: int, given: Start | None) -> str:
+    """The backbone asked for, that of the given weights where it is known, or the default.
+
+    UserError if it takes images where there are volumes, or the reverse.
+    """
     default = default_backbone(size, device, dims)
+    if given is not None and given.architecture is not None and given.dims in (dims, None):
+        default = given.architecture
     backbone = default if asked.backbone == "auto" else asked.backbone
     if dims_of(backbone) != dims:
         raise UserError(

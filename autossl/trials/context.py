@@ -161,6 +161,8 @@ class Context:
         if self.starts_from_weights and "candidate" in result:  # a baseline has started from random ones
             limits.append(STARTED)
             start = {"weights": Path(str(self.config.weights)).name, "sha256": str(self.config.weights_sha256)}
+            if self.config.weights_licence:
+                start["licence"] = self.config.weights_licence
         return {
             **result,
             "start": start,
