@@ -140,7 +140,7 @@ def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
     assert why == "there was no other"
 
 
-@pytest.mark.parametrize(("seconds", "settings"), [(None, 3), (60.0, 3), (59.0, 2), (45.0, 1), (40.0, 1), (39.0, 0)])
+@pytest.mark.parametrize(("seconds", "settings"), [(None, 3), (70.0, 3), (69.0, 2), (60.0, 2), (50.0, 1), (49.0, 0)])
 def test_settings_go_before_folds(seconds: float | None, settings: int) -> None:
     assert arms._affordable(seconds, 10.0, 3) == settings
     assert arms._affordable(seconds, 10.0, 0) == 0

@@ -15,7 +15,8 @@ from autossl.targets import Readout
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 
-LEAST_PASSES, LEAST_IMAGES = 10, 8192  # of one fit: so many passes over its labels, or so many images if that is less
+LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
+LAST = 2  # times as long as that of a fold is the fit to all labels
 DRAWS = 400
 
 
@@ -57,30 +58,33 @@ def trained(
     one fit was whole: what was cut short would flatter what it is compared with.
     """
     fits = Fits(context, start, folds, terms, probed)
+    settings = (
+        SEARCHED if not probed else (SEARCHED[1], SEARCHED[0], *SEARCHED[2:])
+    )  # a low rate first where weights are
     least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * context.state("costs")["supervised"]
-    settings = _affordable(terms.left, least, len(folds.judged))
-    if not settings:
-        return _made(context, name, fits.fitted(SEARCHED[0], folds.everything), fits)
-    fits.left = settings + len(folds.judged)
-    tried = [found for setting in SEARCHED[:settings] if (found := fits.judged(setting, folds.judged[0])) is not None]
+    compared = _affordable(terms.left, least, len(folds.judged))
+    if not compared:
+        return _made(context, name, fits.fitted(settings[0], folds.everything), fits, settings[0])
+    fits.left = compared + len(folds.judged) - 1 + LAST
+    tried = [found for setting in settings[:compared] if (found := fits.judged(setting, folds.judged[0])) is not None]
     if not tried:
         return None
     best = int(np.argmax([found.outcomes.worth(context.target.metric) for found in tried]))
-    others = [fits.judged(SEARCHED[best], fold) for fold in folds.judged[1:]]
+    others = [fits.judged(settings[best], fold) for fold in folds.judged[1:]]
     raw = [found.raw for found in (tried[best], *others) if found is not None]
     # where time is over or a stop came, the network of the first fold stands, fitted to fewer labels
-    final = fits.fitted(SEARCHED[best], folds.everything) or tried[best].fitted
+    final = fits.fitted(settings[best], folds.everything) or tried[best].fitted
     outcomes = folds.outcomes(iter(raw)) if len(raw) == len(folds.judged) else None
-    return _made(context, name, final, fits, outcomes, best, len(tried))
+    return _made(context, name, final, fits, settings[best], outcomes, len(tried))
 
 
 def _made(
-    context: Context, name: str, final: Fitted | None, fits: "Fits", outcomes: Outcomes | None = None, best: int = 0,
+    context: Context, name: str, final: Fitted | None, fits: "Fits", setting: Setting, outcomes: Outcomes | None = None,
     tried: int = 0,
 ) -> Arm | None:  # fmt: skip
     if final is None:
         return None
-    lr, crop, jitter = SEARCHED[best]
+    lr, crop, jitter = setting
     settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": tried}
     effort = Effort(settings, round(fits.spent, 2), final.images / fits.labels, fits.images)
     return Arm(name, final.encoder, final.head, outcomes, effort)
@@ -92,7 +96,7 @@ def _affordable(seconds: float | None, least: float, folds: int) -> int:
     One fit takes at least so many seconds.
     """
     for settings in range(len(SEARCHED), 0, -1):
-        if folds and (seconds is None or seconds >= least * (settings + folds)):
+        if folds and (seconds is None or seconds >= least * (settings + folds - 1 + LAST)):
             return settings
     return 0
 
