@@ -204,7 +204,7 @@ def test_packaged_weights_bring_their_architecture_and_their_licence(data: Path)
     assert config.weights_licence == "Apache-2.0"
     assert Path(str(config.weights)).is_file()  # a resolved file: what is read from a study asks no network
     assert refused("search", str(data), "--weights", "packaged:nothing") == (
-        "error: packaged weights were wanted, found 'packaged:nothing'; there are packaged:lite0, packaged:lite2\n"
+        "error: packaged weights were wanted, found 'packaged:nothing'; there are packaged:lite0, packaged:lite2"
     )
     with pytest.raises(UserError, match="weights for resnet10t were wanted"):
         begin.look(str(data), Asked(weights="packaged:lite0", backbone="resnet10t", time_limit=60.0), None, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from autossl.finish.one_test import count_test
 from autossl.record.folder import Folder, change_json, read_json
 from autossl.trials.context import Context
 
@@ -34,7 +35,7 @@ def test_uses_of_the_test_part_are_counted_beside_results(tmp_path: Path) -> Non
 
     def use(_: int) -> None:
         for _ in range(TIMES):
-            context.count_test()
+            count_test(context)
 
     def work(_: int) -> None:
         for step in range(TIMES):
@@ -43,9 +44,9 @@ def test_uses_of_the_test_part_are_counted_beside_results(tmp_path: Path) -> Non
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda job: job(0), [use, work, use, work]))
     assert read_json(tmp_path / "state.json") == {"tests": 2 * TIMES, "stage": f"step {TIMES - 1}"}
-    context.count_test("winner")
-    context.count_test("untrained")
+    count_test(context, "winner")
+    count_test(context, "untrained")
     assert read_json(tmp_path / "state.json")["tests"] == 2 * TIMES + 1
-    context.count_test("winner")  # cut off, and done again
+    count_test(context, "winner")  # cut off, and done again
     found = read_json(tmp_path / "state.json")
     assert (found["tests"], found["testing"]) == (2 * TIMES + 2, ["winner", "untrained"])

@@ -58,9 +58,7 @@ def trained(
     one fit was whole: what was cut short would flatter what it is compared with.
     """
     fits = Fits(context, start, folds, terms, probed)
-    settings = (
-        SEARCHED if not probed else (SEARCHED[1], SEARCHED[0], *SEARCHED[2:])
-    )  # a low rate first where weights are
+    settings = tuple(sorted(SEARCHED)) if probed else SEARCHED  # the lowest rate first where there is much to lose
     least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * context.state("costs")["supervised"]
     compared = _affordable(terms.left, least, len(folds.judged))
     if not compared:

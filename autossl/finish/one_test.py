@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,22 @@ from autossl.finish.curve import STEP, label_curve
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant, Outcome
 from autossl.proxies import Outcomes
-from autossl.record.folder import replace_file
+from autossl.record.folder import change_json, replace_file
 from autossl.record.stored import Damaged
 from autossl.targets.readouts import made_again
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
+
+
+def count_test(context: Context, part: str = "") -> None:
+    """Write down that the test part is about to be used; a `part` of the one test counts where it is begun anew."""
+
+    def counted(state: Mapping[str, Any]) -> dict[str, Any]:
+        tests, begun = int(state.get("tests") or 0), list(state.get("testing") or ())
+        if not part:
+            return {"tests": tests + 1}
+        return {"tests": tests + (not begun or part in begun), "testing": list(dict.fromkeys([*begun, part]))}
+
+    change_json(context.folder.state, counted)
 
 
 class Test:
@@ -47,7 +60,7 @@ class Test:
         outcome = self.outcome
         if entrant.name in outcome.heads:
             return
-        self.context.count_test(entrant.name)
+        count_test(self.context, entrant.name)
         outcome.add(self.context, entrant)
         if entrant.name == "winner":
             self._keep(outcome.seen["winner"].pooled)
@@ -57,7 +70,7 @@ class Test:
         """Draw the curve over numbers of labels for those that were fitted and the baseline, unless that is done."""
         if "label_curve" in self.outcome.facts:
             return
-        self.context.count_test(STEP)
+        count_test(self.context, STEP)
         self._embed([entrant for entrant in entrants if entrant.head is None])
         self.outcome.facts["label_curve"] = label_curve(steps, self.outcome, supervised)
         self._write()

@@ -11,6 +11,7 @@ from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import DURATION, optional, path_in, path_of, whole
 from autossl.finish import anneal
+from autossl.finish.one_test import count_test
 from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Model
@@ -64,7 +65,7 @@ def evaluate(
     model, target = load(folder.model), context.judged
     warning: dict[str, str] = {}
     if data is None:
-        context.count_test()
+        count_test(context)
         rows = context.rows(TEST, labelled=True)
         images, truth, groups = np.asarray(context.data.images[rows]), context.truth(rows), context.groups(rows)
         unit = context.unit

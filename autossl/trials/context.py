@@ -105,17 +105,6 @@ class Context:
         if "plan" in values:
             self.__dict__.pop("plan", None)
 
-    def count_test(self, part: str = "") -> None:
-        """Write down that the test part is about to be used; a `part` of the one test counts where it is begun anew."""
-
-        def counted(state: Mapping[str, Any]) -> dict[str, Any]:
-            tests, begun = int(state.get("tests") or 0), list(state.get("testing") or ())
-            if not part:
-                return {"tests": tests + 1}
-            return {"tests": tests + (not begun or part in begun), "testing": list(dict.fromkeys([*begun, part]))}
-
-        change_json(self.folder.state, counted)
-
     def new_encoder(self, seed: int) -> Encoder:
         """An untrained encoder of the study's architecture; the same seed gives the same weights."""
         return new_encoder(self.config, self.channels, self.device, seed, self.folder.config)
