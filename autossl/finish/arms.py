@@ -153,10 +153,9 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
         return (judged or list(arms))[0], "nothing else could be judged" if len(arms) > 1 else "there was no other"
     metric, measure = context.target.metric, context.target.measure
     best = max(judged, key=lambda arm: _of(arm).worth(metric))
-    for arm in judged:
-        gap = _of(best).minus(_of(arm), metric, folds.groups, draws=DRAWS)
-        if measure.worth(gap.value) <= gap.se:  # so does the best itself, whose gap is 0
-            break
+    gaps = [_of(best).minus(_of(arm), metric, folds.groups, draws=DRAWS) for arm in judged]
+    near = [pair for pair in zip(judged, gaps, strict=True) if measure.worth(pair[1].value) <= pair[1].se]
+    arm, gap = near[0] if near else (best, gaps[judged.index(best)])  # none where the metric is not defined
     own = measure.text(_of(arm).value(metric))
     if arm is best:
         return arm, f"it has the best {measure.words} on folds of the labels, {own}"

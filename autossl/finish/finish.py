@@ -117,7 +117,7 @@ class Finish:
             start = (lambda: baselines.given(context)) if name == WEIGHTS_TUNED else (lambda: self._copy(encoder))
             arm = kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
             found += [] if arm is None else [arm]
-        return found[::-1]
+        return found
 
     def _copy(self, encoder: Encoder) -> Encoder:
         copy = self.context.new_encoder(0)
@@ -139,7 +139,7 @@ class Finish:
     def _evaluate(self, winner: Finalist, encoder: Encoder, final: dict[str, Any], arms: list[Arm]) -> None:
         """Choose, test everything once, export."""
         context = self.context
-        eligible = [arm for arm in arms if arm.name in self._eligible()]
+        eligible = [arm for name in self._eligible() for arm in arms if arm.name == name]
         winner_alone = [arm for arm in arms if arm.name == "winner"]
         chosen, why = choose(context, eligible or winner_alone, self.folds)
         log.info("model/ will hold %s: %s", ENTRANTS[chosen.name].words, why)
