@@ -20,7 +20,7 @@ LAST = 2  # times as long as that of a fold is the fit to all labels
 DRAWS = 400
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One way to a model: a network with its readout, fitted to all labels outside the test part.
 
