@@ -1,1 +1,1 @@
-"""The end of a study: training on, baselines, adaptation, the choice, the one test."""
+"""The end of a study: training on, baselines, the arms, the choice, the one test."""
