@@ -166,7 +166,9 @@ class Finish:
         own = (
             result if ENTRANTS[chosen.name].role == "winner" else {k: v for k, v in result.items() if k != "candidate"}
         )
-        write(context, chosen.encoder, context.folder.model, own, chosen.head)
+        write(
+            context, chosen.encoder, context.folder.model, own, chosen.head, chosen.name.startswith("weights") or None
+        )
         context.remember(result=result, tested=True)
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))

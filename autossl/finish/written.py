@@ -13,11 +13,14 @@ from autossl.targets import Readout
 from autossl.trials.context import Context
 
 
-def write(context: Context, encoder: Encoder, path: Path, facts: dict[str, Any], head: Readout | None = None) -> None:
-    """Export an encoder, with a head as a model."""
+def write(
+    context: Context, encoder: Encoder, path: Path, facts: dict[str, Any], head: Readout | None = None,
+    given: bool | None = None,
+) -> None:  # fmt: skip
+    """Export an encoder, with a head as a model; `given` as for `Context.card_facts`."""
     truth = context.data.truth
     meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
-    export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts))
+    export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts, given))
 
 
 def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:

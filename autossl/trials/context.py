@@ -143,11 +143,15 @@ class Context:
         window, floats, depth = data.record["window"], data.record["floats"], data.images.dtype.name
         return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
 
-    def card_facts(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """What a model card and metrics.json say of a result."""
+    def card_facts(self, result: Mapping[str, Any], given: bool | None = None) -> dict[str, Any]:
+        """What a model card and metrics.json say of a result; `given`: it began with the user's weights.
+
+        None: so did candidates, where they do in this study; a baseline has started from random ones.
+        """
+        given = self.starts_from_weights and "candidate" in result if given is None else given
         record = self.data.record
         limits, start = list(LIMITS), {"weights": "random"}
-        if self.starts_from_weights and "candidate" in result:  # a baseline has started from random ones
+        if given:
             limits.append(STARTED)
             start = {"weights": Path(str(self.config.weights)).name, "sha256": str(self.config.weights_sha256)}
             if self.config.weights_licence:
