@@ -22,7 +22,7 @@ Settings = dict[str, Any]
 
 def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
     """The data set with a single rung of `images` images seen; `settings` are those of `autossl.search`."""
-    asked = Asked(time_limit=None, max_candidates=1, workers=1, **settings)
+    asked = Asked(**{"time_limit": None, "max_candidates": 1, "workers": 1, "weights": "none", **settings})
     check(asked)
     source = open_data(data)
     config = resolve(asked, source, data=Path(data).name)
@@ -61,5 +61,5 @@ def shown(encoder: Encoder) -> list[float]:
         x = inputs[0]
         found.append(x.shape[0] * x.shape[2:].numel() / encoder.image_size ** (x.ndim - 2))
 
-    encoder.enlarge.register_forward_pre_hook(count)  # pooled embeddings and pyramids both begin there
+    encoder.intake.register_forward_pre_hook(count)  # pooled embeddings and pyramids both begin there
     return found

@@ -22,6 +22,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_weights_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that happen to be installed here would be in every study, and cost seconds; marked tests want them."""
+    if "installed_weights" not in request.keywords:
+        monkeypatch.setattr("autossl.run.given._suitable", lambda *_: [])
+
+
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 

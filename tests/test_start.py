@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autossl.errors import UserError
 from autossl.finish import baselines
 from autossl.finish.anneal import fresh_run
+from autossl.model.load import load
 from autossl.nn.encoder import Encoder
 from autossl.nn.weights import keep_weights, sha256
 from autossl.record.folder import Folder, read_toml
@@ -52,7 +52,7 @@ def checkpoint(path: Path, seed: int = 7) -> Encoder:
 
 def typed(data: Path, out: Path, weights: Path) -> list[str]:
     """A search with given weights, as its user types it."""
-    return command(data, out, "--weights", str(weights), "--max-candidates", "2")
+    return command(data, out, "--weights", str(weights), "--start", "weights", "--max-candidates", "2")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def seen(encoder: Encoder) -> Tensor:
 
 def wanted(context: Context, given: Encoder) -> Tensor:
     """What the study's architecture sees with these weights."""
-    encoder = context.new_encoder(1)
+    encoder = context.encoder(replace(context.begins, place=None), 1)
     encoder.backbone.load_state_dict(given.backbone.state_dict())
     return seen(encoder)
 
@@ -106,9 +106,9 @@ def test_candidates_start_from_the_weights_and_baselines_as_ever(study: Study, g
     assert not torch.allclose(seen(baselines.untrained(context)), expected)
     assert {"untrained", "weights", "supervised"} <= set(study.result["test"]["entrants"])  # type: ignore[index]
     scores = {name: found["score"] for name, found in context.state("baselines").items()}
-    assert ("score below no training" in study.folder.log.read_text()) == (scores["weights"] < scores["untrained"])
-    chance = replace(context, config=replace(context.config, start="random"))
-    assert not torch.allclose(seen(begun(chance).method.encoder), expected)
+    begins = scores[context.begins.words(16)]
+    assert ("score below no training" in study.folder.log.read_text()) == (begins < scores["untrained"])
+    assert load(study.folder.starts / "mine.pt").encoder.name == "test_resnet"
 
 
 def test_card_and_report_name_the_weights_but_not_their_folder(
@@ -125,7 +125,7 @@ def test_card_and_report_name_the_weights_but_not_their_folder(
     assert "- weights: random" in supervised
     assert "mine.pt" not in supervised
     report = study.folder.report.read_text()
-    assert "Candidates started from the given weights (mine.pt)" in report[: report.index("<h2>Test</h2>")]
+    assert "Candidates started from mine.pt; training" in report[: report.index("<h2>Test</h2>")]
     assert "--weights mine.pt --start weights" in report
     assert "jane_doe" not in report
 
@@ -141,7 +141,7 @@ def test_a_killed_study_needs_the_file_no_more(data: Path, study: Study, tmp_pat
 
 
 def test_the_same_study_with_other_weights_is_refused(data: Path, study: Study, tmp_path: Path) -> None:
-    path = Path(str(study.config.weights))
+    path = Path(study.config.weights[0])
     was = path.read_bytes()
     again = typed(data, study.folder.root, path)[len(CLI) :]
     try:
@@ -150,7 +150,7 @@ def test_the_same_study_with_other_weights_is_refused(data: Path, study: Study, 
     finally:
         path.write_bytes(was)
     assert "start = 'weights', found start = 'random'" in refused(*again, "--start", "random")
-    assert run(*again, "--start", "weights").exit_code == 0
+    assert run(*again).exit_code == 0
 
 
 def test_a_start_that_is_not_there_is_refused_before_there_is_a_study(data: Path, tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_a_folder_and_a_link_are_known_by_the_name_of_the_file(data: Path, tmp_p
     save_file(state, tmp_path / "blob")
     (folder / "model.safetensors").symlink_to(tmp_path / "blob")  # as in the cache of a hub
     context = opened(str(data), tmp_path / "run", 64, backbone="test_resnet", weights=str(folder))
-    keep_weights(str(context.config.weights), context.folder.weights)
-    assert torch.equal(load_file(context.folder.weights)["backbone.conv1.0.weight"], state["backbone.conv1.0.weight"])
-    assert context.card_facts({"candidate": 0})["start"]["weights"] == "model.safetensors"
+    keep_weights(context.config.given[0]["file"], context.folder.weights())
+    assert torch.equal(load_file(context.folder.weights())["backbone.conv1.0.weight"], state["backbone.conv1.0.weight"])
+    assert context.card_facts({"candidate": 0}, context.given)["start"]["weights"] == "model.safetensors"
 
 
 def test_volumes_start_from_weights_too(tmp_path: Path) -> None:
@@ -190,8 +190,10 @@ def test_volumes_start_from_weights_too(tmp_path: Path) -> None:
     torch.manual_seed(7)
     encoder = Encoder("resnet10_half_3d", 1, 16)
     torch.save({f"module.{k}": v for k, v in encoder.backbone.state_dict().items()}, mine)
-    context = opened(str(path), tmp_path / "run", 64, backbone="resnet10_half_3d", weights=str(mine), modality="mr")
-    keep_weights(str(mine), context.folder.weights)
+    context = opened(
+        str(path), tmp_path / "run", 64, backbone="resnet10_half_3d", weights=str(mine), start="weights", modality="mr"
+    )
+    keep_weights(str(mine), context.folder.weights())
     made = new_run(context, 0, "simclr", first_prior(context, "simclr"))
     assert torch.equal(seen(made.method.encoder), wanted(context, encoder))
 
@@ -199,12 +201,11 @@ def test_volumes_start_from_weights_too(tmp_path: Path) -> None:
 def test_packaged_weights_bring_their_architecture_and_their_licence(data: Path) -> None:
     asked = Asked(weights="packaged:lite0", image_size=32, time_limit=60.0)
     _, config = begin.look(str(data), asked, None, None)
-    assert config.backbone == "tf_efficientnet_lite0"
-    assert config.start == "weights"
-    assert config.weights_licence == "Apache-2.0"
-    assert Path(str(config.weights)).is_file()  # a resolved file: what is read from a study asks no network
+    assert config.backbone == "resnet10t"  # of random weights and of training on the labels alone
+    assert config.weights == ("packaged:lite0",)
+    given = config.given[0]
+    assert (given["backbone"], given["licence"], given["size"]) == ("tf_efficientnet_lite0", "Apache-2.0", 224)
+    assert Path(given["file"]).is_file()  # a resolved file: what is read from a study asks no network
     assert refused("search", str(data), "--weights", "packaged:nothing") == (
         "error: packaged weights were wanted, found 'packaged:nothing'; there are packaged:lite0, packaged:lite2"
     )
-    with pytest.raises(UserError, match="weights for resnet10t were wanted"):
-        begin.look(str(data), Asked(weights="packaged:lite0", backbone="resnet10t", time_limit=60.0), None, None)

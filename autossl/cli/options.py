@@ -13,6 +13,7 @@ OF_RUNNING = frozenset(
     {"adaptation", "time_limit", "max_candidates", "out", "storage", "workers", "executor", "precision", "plan"}
 )
 HIDDEN = frozenset({"storage"})
+SEVERAL = frozenset({"weights"})  # may be given several times
 HELP = {  # in the order of --help
     "task": "What the encoder is for; see list targets.",
     "unlabeled": "More images, without labels, in any supported form.",
@@ -24,7 +25,7 @@ HELP = {  # in the order of --help
     "max_labels": "Keep so many labels; all other images count as unlabelled.",
     "metric": "What is maximised; see list targets.",
     "adaptation": "frozen, finetune or auto.",
-    "weights": "A file or folder, packaged:NAME or hub:NAME: a baseline, and where candidates start.",
+    "weights": "A file or folder, packaged:NAME or hub:NAME (several times); auto takes what is here; none.",
     "start": "Candidates start from: weights, random or auto.",
     "time_limit": "Hard: 45m, 8h, 1d, or none.",
     "max_candidates": "Try at most so many candidates.",
@@ -48,9 +49,10 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command every keyword of `autossl.search` as an option."""
     defaults = {f.name: f.default for f in fields(Asked)}
     for name, text in reversed(HELP.items()):
-        default = defaults.get(name)
+        default, several = defaults.get(name), name in SEVERAL
+        shown = None if default is None else (str(default),) if several else str(default)
         command = click.option(
-            f"--{name.replace('_', '-')}", default=None if default is None else str(default),
-            show_default=default is not None, hidden=name in HIDDEN, help=text,
+            f"--{name.replace('_', '-')}", default=shown, show_default=default is not None, hidden=name in HIDDEN,
+            multiple=several, help=text,
         )(command)  # fmt: skip
     return command

@@ -181,6 +181,15 @@ def _names(value: Any) -> str | tuple[str, ...]:
     return tuple(_text(name) for name in value)
 
 
+def _weights(value: Any) -> tuple[str, ...]:
+    """Texts and paths, one or several; `auto` and `none` stand alone."""
+    several = value if isinstance(value, tuple | list) else (value,)
+    found = tuple(dict.fromkeys(_path("none" if each is None else each) for each in several))
+    if not found or (len(found) > 1 and {"auto", "none"} & set(found)):
+        raise ValueError
+    return found
+
+
 def _columns(value: Any) -> str:
     return _text(",".join(map(_text, value)) if isinstance(value, tuple | list) else value)
 
@@ -213,6 +222,11 @@ FLAG = Kind("true or false", "mend it", _flag)
 TEXT = Kind("a text", "give one", _text)
 PATH = Kind("a path", "give the path of a file or folder", _path)
 NAMES = Kind("names with a comma between them or a list of names", "give for example simclr,vicreg", _names)
+WEIGHTS = Kind(
+    "auto, none, or the names or files of weights",
+    "give auto or none alone, or for example packaged:lite0, hub:NAME or a file",
+    _weights,
+)
 WORDS = Kind("words with a comma between them or a list of words", "give for example none,unknown", _words)
 COLUMNS = Kind("a column, or several with a comma between them or as a list", "give for example age,size", _columns)
 DEVICE = Kind("a device", "give auto, cpu or cuda", _device)

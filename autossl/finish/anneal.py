@@ -36,7 +36,7 @@ def fresh_run(context: Context, entry: Entry, seed_shift: int = 0) -> Run:
 
 def encoder_of(context: Context, entry: Entry, stopped: Callable[[], bool]) -> Encoder:
     """The encoder that was scored for this entry; where it must be trained again, until `stopped`."""
-    return context.averaged(_as_scored(context, entry, Terms(stopped=stopped), keep=True).average)
+    return context.averaged(_as_scored(context, entry, Terms(stopped=stopped), keep=True))
 
 
 def _as_scored(context: Context, entry: Entry, terms: Terms, keep: bool) -> Run:
@@ -76,4 +76,4 @@ def train_on(context: Context, entry: Entry, terms: Terms) -> tuple[Encoder, dic
 
     last = first + images if terms.left is None else 1 << 50
     training.to(last, terms, progress)
-    return context.averaged(run.average, context.final_pool), {"images": run.images, "images_before": first}
+    return context.averaged(run, context.final_pool), {"images": run.images, "images_before": first}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.finish.baselines import SEARCHED, Effort, Fitted, Setting, fit
 from autossl.finish.folds import Folds
+from autossl.model.entrants import TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets import Readout
@@ -18,6 +19,7 @@ from autossl.trials.context import Context
 LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
 LAST = 2  # times as long as that of a fold is the fit to all labels
 DRAWS = 400
+COST = {TUNED: "tuned", WEIGHTS_TUNED: "given"}  # of one image in training, as the study's costs have it
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ def trained(
     """
     fits = Fits(context, start, folds, terms, probed)
     settings = tuple(sorted(SEARCHED)) if probed else SEARCHED  # the lowest rate first where there is much to lose
-    least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * context.state("costs")["supervised"]
+    costs = context.state("costs")
+    least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * costs.get(COST.get(name, ""), costs["supervised"])
     compared = _affordable(terms.left, least, len(folds.judged))
     if not compared:
         return _made(context, name, fits.fitted(settings[0], folds.everything), fits, settings[0])

@@ -1,9 +1,7 @@
 """What self-supervision must beat: the untrained encoder, the user's own weights, and training on the labels alone."""
 
-import logging
-import time
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,8 +18,6 @@ from autossl.train.resumable import Terms, Training
 from autossl.trials.context import Context
 from autossl.views.images import Views
 from autossl.views.volumes import views_for
-
-log = logging.getLogger("autossl")
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
 Setting = tuple[float, float, float]  # learning rate, smallest crop, jitter
@@ -92,26 +88,9 @@ def untrained(context: Context) -> Encoder:
 
 
 def given(context: Context) -> Encoder:
-    """The study's architecture with the user's weights."""
-    return context.given(context.new_encoder(UNTRAINED_SEED)).eval()
-
-
-def scored(context: Context) -> dict[str, Any]:
-    """Aligned scores of encoders that no search trains: leaderboard rows and study attributes, never trials."""
-    encoders = {"untrained": untrained(context)}
-    if context.config.weights:
-        encoders["weights"] = given(context)
-    found = {}
-    for name, encoder in encoders.items():
-        started = time.monotonic()
-        score = context.score(encoder)
-        seconds_used = round(time.monotonic() - started, 3)
-        found[name] = {"score": score.value, "se": score.se, **score.proxies, "seconds": seconds_used}
-        context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
-        log.info("%s encoder: %s", name, context.target.line(score))
-    if context.target.ranks and context.starts_from_weights and found["weights"]["score"] < found["untrained"]["score"]:
-        log.warning("the given weights score below no training at all here; with --start random candidates leave them")
-    return found
+    """The given weights as they are, fed in the way that suits the data best."""
+    assert context.given is not None
+    return context.encoder(context.given, UNTRAINED_SEED).eval()
 
 
 def fit(

@@ -99,7 +99,7 @@ def _replicated(steps: Steps, finalist: Finalist, number: int) -> Finalist:
     steps.say(f"candidate {entry.candidate} again with another training seed")
     if not training.to(images, Terms(rest=seconds, stopped=steps.over)):
         return finalist
-    found = _noted(steps, finalist, context.averaged(run.average))
+    found = _noted(steps, finalist, context.averaged(run))
     training.forget()
     return found
 

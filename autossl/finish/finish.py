@@ -84,7 +84,7 @@ class Finish:
 
     def _eligible(self) -> tuple[str, ...]:
         """The arms that `model/` may hold, the simplest first: as asked for, and as far as there are weights."""
-        asked, given = self.context.config.adaptation, bool(self.context.config.weights)
+        asked, given = self.context.config.adaptation, self.context.given is not None
         return tuple(
             name
             for name, adaptations in ELIGIBLE.items()
@@ -104,7 +104,7 @@ class Finish:
         context = self.context
         self.say("judging frozen encoders on folds of the labels")
         found = [frozen(context, "winner", encoder, self.folds)]
-        if context.config.weights:
+        if context.given is not None:
             found.insert(0, frozen(context, "weights", baselines.given(context), self.folds))
         return found
 
@@ -166,9 +166,8 @@ class Finish:
         own = (
             result if ENTRANTS[chosen.name].role == "winner" else {k: v for k, v in result.items() if k != "candidate"}
         )
-        write(
-            context, chosen.encoder, context.folder.model, own, chosen.head, chosen.name.startswith("weights") or None
-        )
+        start = context.given if chosen.name.startswith("weights") else None
+        write(context, chosen.encoder, context.folder.model, own, chosen.head, start)
         context.remember(result=result, tested=True)
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))

@@ -44,9 +44,9 @@ def kept(
     steps.say(DOING[name])
     arm = trained(context, name, start, folds, steps.terms(step, stem, part), probed=step == "finetune")
     if arm is not None:
-        given = name == WEIGHTS_TUNED or (name == TUNED and context.starts_from_weights)
+        begun = {TUNED: context.begins, WEIGHTS_TUNED: context.given}.get(name)
         facts = asdict(arm.effort) if arm.effort else {}
-        write(context, arm.encoder, place, {"arm": {"name": ENTRANTS[name].words, **facts}}, arm.head, given)
+        write(context, arm.encoder, place, {"arm": {"name": ENTRANTS[name].words, **facts}}, arm.head, begun)
         found = {} if arm.outcomes is None else arm.outcomes.arrays()
         replace_file(outcomes, lambda file: np.savez(file, allow_pickle=False, **found))
         context.remember(arms={**(context.state("arms") or {}), name: facts})

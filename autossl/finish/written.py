@@ -1,5 +1,6 @@
 """What the end of a study writes: encoders and models as folders, read again after a kill, and candidates as facts."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -7,28 +8,31 @@ from autossl.finish.anneal import hyperparameters_of
 from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
-from autossl.nn.encoder import Encoder
+from autossl.nn.encoder import Encoder, channels_last
 from autossl.record.entries import Entry
 from autossl.targets import Readout
 from autossl.trials.context import Context
+from autossl.trials.starts import Start, rescaling
 
 
 def write(
     context: Context, encoder: Encoder, path: Path, facts: dict[str, Any], head: Readout | None = None,
-    given: bool | None = None,
+    start: Start | None = None,
 ) -> None:  # fmt: skip
-    """Export an encoder, with a head as a model; `given` as for `Context.card_facts`."""
+    """Export an encoder, with a head as a model; `start` as for `Context.card_facts`."""
     truth = context.data.truth
     meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
-    export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts, given))
+    export.write(Model(encoder, context.preprocessing(encoder), head, meaning), path, context.card_facts(facts, start))
 
 
 def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:
     """An encoder that was exported, in the very form that it had before, and as it was read."""
-    model, encoder = load(path), context.new_encoder(0)
-    encoder.load_state_dict(model.encoder.state_dict())
-    encoder.low_precision = False
-    return encoder.eval(), model
+    model = load(path)
+    encoder, p = copy.deepcopy(model.encoder), model.preprocessing
+    channels_last(encoder, encoder.dims)
+    if (by := (context.data.mean, context.data.std)) != (p.mean, p.std):
+        encoder.rescale(rescaling(by, (p.mean, p.std)))
+    return encoder.to(context.device).eval(), model
 
 
 def described(context: Context, entry: Entry) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.errors import UserError
+from autossl.nn.intake import Intake, Rescaling
 from autossl.nn.networks import REFUSED, create
 from autossl.nn.small_maps import serve_small_maps
 from autossl.nn.volume_networks import VOLUMES
@@ -20,7 +21,6 @@ TOKENS = 8  # patches a side that are aimed at where an image is smaller than a 
 PLENTY = 6  # patches a side with which a transformer for images is left as it is
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 ALIKE = 0.99  # correlation above which a pooled embedding is the mean of the last map
-LINEAR = {2: "bilinear", 3: "trilinear"}  # what torch calls linear interpolation in so many dimensions
 
 
 class Features(NamedTuple):
@@ -34,9 +34,11 @@ class Encoder(nn.Module):
     """A backbone without its classifier: timm's for images, MONAI's (VOLUMES) for volumes; its name tells which.
 
     Takes standardised images (b, channels, h, w), or volumes (b, channels, d, h, w) where `dims` is 3. `upsample`
-    enlarges them by a fixed factor first; it is the last resort for backbones that have no keyword for small images,
-    and the only thing that the library would have to be told besides `model_args`. With `low_precision` the backbone
-    computes in bf16 while it is trained; what it gives is fp32, and in evaluation nothing changes.
+    enlarges them by a fixed factor first: for backbones that have no keyword for small images, and for weights that
+    have learnt from larger ones. It is the only thing that the library would have to be told besides `model_args`.
+    `rescaled` (factors, summands; one per channel) turns the normalisation of the images into that of the weights; an
+    export has it in its own mean and sd instead. With `low_precision` the backbone computes in bf16 while it is
+    trained; what it gives is fp32, and in evaluation nothing changes.
 
     Raises UserError, naming the file `where` they come from, if the backbone is unknown or `model_args` are refused.
     """
@@ -49,6 +51,7 @@ class Encoder(nn.Module):
         *,
         model_args: dict[str, Any] | None = None,
         upsample: int | None = None,
+        rescaled: Rescaling | None = None,
         where: str | Path = "",
     ) -> None:
         super().__init__()
@@ -59,7 +62,8 @@ class Encoder(nn.Module):
         self.backbone = create(backbone, channels, image_size, given, upsample=self.upsample, where=where)
         self.model_args = dict(given)
         self.dims = dims_of(backbone)
-        self.enlarge = Enlarged(self.dims, self.upsample)
+        self.intake = Intake(self.dims, self.upsample)
+        self.rescale(rescaled)
         serve_small_maps(self.backbone)
         with torch.no_grad():
             was = self.training
@@ -72,6 +76,11 @@ class Encoder(nn.Module):
         self.mean_pooled = _alike(pooled, maps[-1].flatten(2).mean(2))
         self._taken: dict[tuple[int, ...], bool] = {}
 
+    def rescale(self, by: Rescaling | None) -> None:
+        """Take images in another normalisation than before: see `rescaled`; None: as they are."""
+        self.rescaled = by
+        self.intake.rescale(by, next(self.parameters()).device)
+
     @property
     def size(self) -> tuple[int, ...]:
         """Pixels or voxels along each axis of what it takes."""
@@ -82,7 +91,7 @@ class Encoder(nn.Module):
         if self.dims == 3:
             return self.features(images).pooled
         with self._autocast(images):
-            return cast(Tensor, self.backbone(self.enlarge(images))).float()
+            return cast(Tensor, self.backbone(self.intake(images))).float()
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Feature maps (b, c, *space), finest first."""
@@ -98,7 +107,7 @@ class Encoder(nn.Module):
         # a hierarchical network gives its last four stages, a plain transformer its last layer
         indices = list(range(max(levels - 4, 0), levels)) if deep else [levels - 1]
         with self._autocast(images):
-            final, maps = model.forward_intermediates(self.enlarge(images), indices=indices, norm=not deep)
+            final, maps = model.forward_intermediates(self.intake(images), indices=indices, norm=not deep)
             pooled = model.forward_head(final, pre_logits=True)
         return Features(pooled.float(), [m.float() for m in maps])
 
@@ -121,36 +130,12 @@ class Encoder(nn.Module):
 
     def _volume_features(self, images: Tensor) -> Features:
         with self._autocast(images):
-            maps = VOLUMES[self.name].stages(self.backbone, self.enlarge(images))
+            maps = VOLUMES[self.name].stages(self.backbone, self.intake(images))
         maps = [m.float() for m in maps[-4:]]
         return Features(maps[-1].flatten(2).mean(2), maps)
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision and self.training)
-
-
-class Enlarged(nn.Module):
-    """What every image passes before it reaches a backbone: enlarged by a fixed factor, laid out as it is fastest."""
-
-    def __init__(self, dims: int, factor: int) -> None:
-        super().__init__()
-        self.mode, self.factor = LINEAR[dims], factor
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.factor > 1:
-            images = F.interpolate(images, scale_factor=float(self.factor), mode=self.mode, align_corners=False)
-        return _channels_behind(images)
-
-
-def _channels_behind(images: Tensor) -> Tensor:
-    """Dense images of one channel with the strides of channels last; others as they are.
-
-    To torch such images are in either layout, but oneDNN goes by the stride of the channel, and takes a fifth longer
-    for a step of a network for volumes of 64^3 on what looks like channels first (docs/decisions.md).
-    """
-    if images.shape[1] > 1 or not images.is_contiguous():
-        return images
-    return images.as_strided(images.shape, [1 if axis == 1 else step for axis, step in enumerate(images.stride())])
 
 
 def _alike(pooled: Tensor, mean: Tensor) -> bool:
@@ -227,6 +212,11 @@ def fit_to_size(backbone: str, channels: int, image_size: int) -> tuple[dict[str
         "a side with every keyword that it offers and with 8 x up-sampling; choose a larger --image-size or "
         f"{default_backbone(image_size, 'cpu', dims_of(backbone))}"
     )
+
+
+def enlarged(backbone: str, channels: int, image_size: int, factor: int) -> dict[str, Any] | None:
+    """Keywords with which `backbone` takes images that are enlarged by this factor; None if it cannot."""
+    return _keywords(backbone, channels, factor * image_size)
 
 
 def _keywords(backbone: str, channels: int, image_size: int) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.nn.encoder import LINEAR, Features
+from autossl.nn.encoder import Features
+from autossl.nn.intake import LINEAR
 from autossl.views.intensity import along
 
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}

@@ -47,7 +47,7 @@ def tokens(
     """
     model = cast(Any, encoder.backbone)
     with encoder._autocast(images):
-        x = model.patch_embed(encoder.enlarge(images))  # (b, n, d), or (b, rows, columns, d) where sizes may vary
+        x = model.patch_embed(encoder.intake(images))  # (b, n, d), or (b, rows, columns, d) where sizes may vary
         if mask is not None:
             assert token is not None
             x = torch.where(mask.view(*x.shape[:-1], 1), token.to(x.dtype), x)

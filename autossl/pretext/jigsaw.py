@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.nn.encoder import LINEAR, Encoder
+from autossl.nn.encoder import Encoder
 from autossl.nn.heads import mlp
+from autossl.nn.intake import LINEAR
 from autossl.pretext.base import Pretext
 from autossl.pretext.batch import Batch
 from autossl.views.images import Views

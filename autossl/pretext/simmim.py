@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autossl.nn.encoder import LINEAR, Encoder
+from autossl.nn.encoder import Encoder
 from autossl.nn.heads import CONV, shuffle
+from autossl.nn.intake import LINEAR
 from autossl.pretext.base import Pretext
 from autossl.pretext.batch import Batch
 from autossl.pretext.cnn_mae import block_mask

@@ -5,7 +5,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from autossl.nn.encoder import LINEAR, Encoder
+from autossl.nn.encoder import Encoder
+from autossl.nn.intake import LINEAR
 from autossl.pretext.base import Pretext, image_decoder
 from autossl.pretext.batch import Batch
 from autossl.views.images import Views

@@ -27,8 +27,8 @@ class StudyConfig:
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str
-    weights: str | None = None
-    start: str | None = None  # "weights" or "random"; None without weights
+    weights: tuple[str, ...] = ("none",)  # as they were asked for; paths are whole
+    start: str | None = None  # where candidates begin: "auto", "weights" or "random"; None without weights
     time_limit: float | None  # seconds; in the file "none" for None
     max_candidates: int | None = None
     space: str
@@ -40,8 +40,8 @@ class StudyConfig:
     device: str
     precision: str
     seed: int
-    weights_sha256: str | None = None
-    weights_licence: str | None = None  # where it is known
+    weights_sha256: tuple[str, ...] = ()  # of each of the given ones
+    given: tuple[dict[str, Any], ...] = ()  # what is known of each: name, file, backbone, size, mean, sd, licence ...
     methods: tuple[str, ...]
     left_out: dict[str, str] = field(default_factory=dict[str, str])  # methods, and why
     lacks: tuple[str, ...] = ()  # what methods may need and these images or this backbone do not have
@@ -59,10 +59,27 @@ class StudyConfig:
 
 def read_config(path: Path) -> StudyConfig:
     """The settings in this file. Raises `Damaged`, also for one that every study has and this one has not."""
-    stored = read_toml(path)
+    stored = read_settings(path)
     known = [f.name for f in fields(StudyConfig) if f.name in stored or _is_needed(f)]
     found: dict[str, Any] = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in known}
     return StudyConfig(**{**found, "time_limit": None if found["time_limit"] == "none" else found["time_limit"]})
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """All that the file holds, as it is written today: earlier studies have weights of one file, or do not say so."""
+    stored = read_toml(path)
+    file = stored.get("weights")
+    if file is None and stored:
+        return {**stored, "weights": ["none"]}
+    if not isinstance(file, str):
+        return stored
+    facts = {
+        name: stored.get(name, default) for name, default in (("backbone", ""), ("model_args", {}), ("upsample", 1))
+    }
+    facts |= {"name": Path(file).name, "file": file}
+    if (licence := stored.pop("weights_licence", None)) is not None:
+        facts["licence"] = licence
+    return {**stored, "weights": [file], "weights_sha256": [stored.get("weights_sha256", "")], "given": [facts]}
 
 
 def _is_needed(setting: Field[Any]) -> bool:

@@ -56,10 +56,14 @@ class Folder:
     def state(self) -> Path:
         return self.root / "state.json"
 
+    def weights(self, place: int = 0) -> Path:
+        """A copy of the weights that have this place among the given ones."""
+        return self.root / (f"weights-{place}.safetensors" if place else "weights.safetensors")
+
     @property
-    def weights(self) -> Path:
-        """A copy of the weights that the user gave."""
-        return self.root / "weights.safetensors"
+    def starts(self) -> Path:
+        """Where given weights are exported to, fed in the way that suits the data best."""
+        return self.root / "starts"
 
     @property
     def stop(self) -> Path:
@@ -123,9 +127,10 @@ class Folder:
 
     def clear(self) -> None:
         """Remove the files of a study that never began, and nothing else."""
-        for path in (self.artifacts, self.checkpoints, self.cache):
+        for path in (self.artifacts, self.checkpoints, self.cache, self.starts):
             shutil.rmtree(path, ignore_errors=True)
-        of_its_own = (self.config, self.weights, self.data, self.clock, self.state, self.stop, self.log, self.journal)
+        copies = self.root.glob("weights*.safetensors")
+        of_its_own = (self.config, *copies, self.data, self.clock, self.state, self.stop, self.log, self.journal)
         for path in (*of_its_own, self.lock):
             path.unlink(missing_ok=True)
 

@@ -104,16 +104,28 @@ def _each(kind: Kind) -> Kind:
 
 ANY_NUMBER = number(-math.inf)
 SCORED = optional(_with(score=optional(ANY_NUMBER), se=optional(ANY_NUMBER), seconds=optional(ANY_NUMBER)))
+GIVEN = {
+    **dict.fromkeys(("name", "file", "backbone", "licence"), TEXT),
+    "model_args": TABLE,
+    **dict.fromkeys(("upsample", "size"), counted(1)),
+    **dict.fromkeys(("mean", "sd"), _some(ANY_NUMBER)),
+}
+START = _with(
+    name=TEXT, backbone=TEXT, model_args=TABLE, upsample=counted(1), mean=optional(_some(ANY_NUMBER)),
+    std=optional(_some(ANY_NUMBER)), place=optional(counted(0)),
+)  # fmt: skip
 TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     "config.toml": {
         **dict.fromkeys(("study_name", "task", "metric", "adaptation", "space", "backbone", "modality"), TEXT),
         **dict.fromkeys(
-            ("device", "precision", "start", "weights", "label_column", "patient_column", "order", "weights_licence"),
+            ("device", "precision", "start", "label_column", "patient_column", "order", "weights_licence"),
             TEXT,
         ),
         "missing": _typed("a text", str),
         **dict.fromkeys(("model_args", "left_out"), TABLE),
         **dict.fromkeys(("methods", "lacks"), _all(TEXT)),
+        **dict.fromkeys(("weights", "weights_sha256"), _either(TEXT, _all(TEXT))),
+        "given": _all(_with(**GIVEN)),
         **dict.fromkeys(("image_size", "upsample", "workers", "max_labels", "max_candidates"), counted(1)),
         "seed": counted(0, 2**32),
         "time_limit": _either(number(0, open_low=True), one_of("none")),
@@ -123,6 +135,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "finished": FLAG,
         "tests": counted(0),
         "baselines": optional(_each(SCORED)),
+        "starts": optional(_with(best=_each(START), begins=TEXT)),
         "costs": optional(TABLE),
         "plan": optional(
             _with(rungs=_all(counted(1, 2**62)), methods=_all(TEXT), skipped=_all(TEXT), table=_all(LIST))

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
 from autossl.errors import UserError
+from autossl.errors.printable import joined
 from autossl.model.entrants import BASELINES, NAMES, measure, measures
 from autossl.model.export import PACKAGES
 from autossl.pretext import METHODS
@@ -25,13 +26,14 @@ from autossl.report.facts import Found, read
 from autossl.report.leaderboard import shortcuts
 from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
 from autossl.trials.scheduler import CUT_OFF
+from autossl.trials.starts import RANDOM, Start
 
 __all__ = ["headline", "write_report"]
 
 MOST_ROWS = 40  # of the leaderboard
-PATHS = ("data", "unlabeled", "labels", "weights", "space")  # settings that may be paths
+PATHS = ("data", "unlabeled", "labels", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
-SET = ("weights", "start", "backbone", "image_size")  # settings that a repetition always names
+SET = ("start", "backbone", "image_size")  # settings that a repetition always names
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # they act on a terminal that shows the page's source
 RESOLVED = ("precision", "device", "workers")  # settings whose defaults follow from the machine
 
@@ -71,6 +73,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "ranks": found.target.ranks,
         "scored": found.target.scored,
         "found": found,
+        "started": _started(found),
         "settings": _without_folders(found.config),
         "name": found.data.get("name") or found.config.study_name,
         "names": NAMES,
@@ -90,6 +93,25 @@ def _facts(found: Found) -> dict[str, Any]:
         "figures": figures(found),
         "curve": label_curve.words(test, probe, bool(found.data.get("patients"))) if test else "",
     }
+
+
+def _started(found: Found) -> str:
+    """What given weights there were and where candidates began; empty without any."""
+    config, known = found.config, found.state.get("starts")
+    if not config.given:
+        return ""
+    licences = joined([f"{each['name']}: {each['licence']}" for each in config.given if "licence" in each])
+    told = f" Licences: {licences}." if licences else ""
+    began = "the given weights" if config.start == "weights" else "random weights"
+    if known:
+        began = Start.from_dict(known["best"][known["begins"]]).words(config.image_size)
+    if began.startswith(RANDOM):
+        began = "random weights"
+    names = joined([each["name"] for each in config.given])
+    return (
+        f"Given weights: {names}. Candidates started from {began}; training on the labels alone started from random "
+        f"weights. If the given weights were trained on images of the test part, the test flatters them.{told}"
+    )
 
 
 def _caution(found: Found) -> str:
@@ -166,6 +188,8 @@ def _repeat(found: Found) -> str:
     for key in ("task", "label_column", "patient_column", "missing", "order", "max_labels", *DEFAULTS, *SET):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
+    for name in [each["name"] for each in found.config.given] or ["none"]:
+        words += ["--weights", name]
     methods = [*found.config.methods, *found.config.left_out]
     if set(methods) != set(METHODS):
         words += ["--methods", ",".join(methods)]
@@ -175,7 +199,8 @@ def _repeat(found: Found) -> str:
 
 def _without_folders(config: StudyConfig) -> dict[str, Any]:
     """The settings with paths cut to their last part: folders may name people, and a report is passed on."""
-    told = {key: value for key, value in config.options.items() if value is not None}
+    told = {key: value for key, value in config.options.items() if value is not None and key != "given"}
+    told["weights"] = [Path(text).name for text in config.weights]
     return {**told, **{key: Path(told[key]).name for key in PATHS if told.get(key)}}
 
 

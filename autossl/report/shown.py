@@ -1,5 +1,6 @@
 """What a method shows its encoder: a few images of a study beside their views."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def shown(context: Context, method: str, hyperparameters: dict[str, Any]) -> lis
 def _views(context: Context, method: str, hyperparameters: dict[str, Any], images: Tensor) -> list[Tensor]:
     """What the encoder is shown for these images, several times over."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        encoder = context.new_encoder(0)
+        encoder = context.encoder(replace(context.begins, place=None), 0)
         encoder.low_precision = False  # a report is drawn on a CPU, which may have no bf16
         pretext, _ = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
         seen = watched(encoder)
@@ -54,5 +55,5 @@ def watched(encoder: Encoder) -> list[Tensor]:
         if layer.training:  # what is tried is tried in evaluation
             seen.append(inputs[0].detach())
 
-    encoder.enlarge.register_forward_pre_hook(note)
+    encoder.intake.register_forward_pre_hook(note)
     return seen

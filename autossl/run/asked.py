@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
-from autossl.errors.keywords import COLUMNS, DEVICE, DURATION, NAMES, PATH, TEXT, WORDS, one_of, optional, whole
+from autossl.errors.keywords import (
+    COLUMNS,
+    DEVICE,
+    DURATION,
+    NAMES,
+    PATH,
+    TEXT,
+    WEIGHTS,
+    WORDS,
+    one_of,
+    optional,
+    whole,
+)
 from autossl.record.clock import seconds
 
 MOST_SEED = 2**32 - 1  # what NumPy's and Optuna's generators take
@@ -17,7 +29,7 @@ KINDS = {  # what each keyword of a search takes, in Python and on the command l
     "max_labels": COUNT,
     "metric": TEXT,
     "adaptation": one_of("auto", "frozen", "finetune"),
-    "weights": optional(PATH),
+    "weights": WEIGHTS,
     "start": one_of("auto", "weights", "random"),
     "time_limit": DURATION,
     "max_candidates": COUNT,
@@ -49,7 +61,7 @@ class Asked:
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str = "auto"
-    weights: str | None = None
+    weights: str | tuple[str, ...] = "auto"
     start: str = "auto"
     time_limit: str | float | None = "8h"
     max_candidates: int | None = None

@@ -140,8 +140,8 @@ def decode(source: Source, folder: Folder, config: StudyConfig, progress: Callab
     options: dict[str, Any] = {"max_labels": config.max_labels, "seed": config.seed, "progress": progress}
     known = read_json(folder.data)
     if known is None:
-        if config.weights:
-            keep_weights(config.weights, folder.weights)
+        for place, each in enumerate(config.given):
+            keep_weights(each["file"], folder.weights(place))
         write_json(folder.data, prepare(source, folder.cache, image_size=size, **options).record)
         return
     if is_stored(source, folder.cache, size):

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from autossl.data import Source
 from autossl.errors import UserError
 from autossl.errors.keywords import DURATION
-from autossl.finish import baselines
+from autossl.errors.printable import one_line
 from autossl.finish.finish import NOT_YET, Finish, none_scored, still_needed
 from autossl.finish.steps import Steps
 from autossl.finish.unverified import end_unverified
@@ -29,11 +29,12 @@ from autossl.report.page import write_report
 from autossl.run import begin
 from autossl.run.asked import Asked
 from autossl.run.forecast import Forecast, foresee, or_smaller
+from autossl.run.looking import look
+from autossl.run.outset import begun, needed
 from autossl.run.repeat import adopt_plan
-from autossl.run.settings import check, resolve
+from autossl.run.settings import as_begun, check, resolve
 from autossl.targets import Judged
-from autossl.trials.calibrate import Counts, costs, measure, needs
-from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
+from autossl.trials.context import TEST, Context, open_context
 from autossl.trials.executor import run_workers
 from autossl.trials.plan import Plan, ensure_time, extend, make_plan, make_untimed_plan
 from autossl.trials.scheduler import enough, search_left
@@ -42,7 +43,6 @@ from autossl.trials.sizing import Costs
 from autossl.trials.worker import Worker
 from autossl.views import trilinear
 
-MEASURING = 4.0  # seconds for the speed of the encoder, at most
 log = logging.getLogger("autossl")
 
 
@@ -64,6 +64,7 @@ def start(
         existing(asked.plan)
     source, config = begin.look(data, asked, unlabeled, labels, patients)
     folder = begin.place(asked, source)
+    config = as_begun(folder, config)
     forecast = None
     if asked.limit is not None and not folder.is_planned:
 
@@ -190,11 +191,11 @@ def _plan(
 ) -> None:
     """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
     if context.state("baselines") is None:
-        say("scoring the untrained encoder")
-        context.remember(baselines=baselines.scored(context))
+        say("looking at the encoders to start from" if context.config.given else "scoring the untrained encoder")
+        context.remember(**look(context, run.limit))
     if context.state("costs") is None:
         say("measuring what things cost here")
-        context.remember(costs=asdict(_costs(context, run.limit, forecast)))
+        context.remember(**begun(context, run.limit, run.clock.now(), forecast))
     if context.state("detectable") is None:
         context.remember(detectable=_detectable(context))
     try:
@@ -212,33 +213,16 @@ def _plan(
 def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
     """The plan of this run; UserError where its time limit is too short."""
     limit, now = run.limit, run.clock.now()
-    priors = {name: len(context.space[name].priors) for name in context.config.methods}
-    found = Costs(**context.state("costs"))
-    needed = needs(context.config, priors, context.data.dims, _counts(context), found, context.target)
+    wanted = needed(context, Costs(**context.state("costs")))
     if context.state("plan") is None:
-        return make_untimed_plan(needed) if limit is None else make_plan(limit, now, needed, or_smaller(context.config))
+        return make_untimed_plan(wanted) if limit is None else make_plan(limit, now, wanted, or_smaller(context.config))
     if not extended:
         plan = context.plan
         ensure_time(plan, now, still_needed(context))
         return plan
-    plan = extend(context.plan, limit, now, needed, answered=enough(_entries(context), context.plan))
+    plan = extend(context.plan, limit, now, wanted, answered=enough(_entries(context), context.plan))
     context.remember(finished=False, extended_after_test=bool(context.state("tests")), **NOT_YET)
     return plan
-
-
-def _costs(context: Context, limit: float | None, forecast: Forecast | None) -> Costs:
-    """What things cost: the encoder as fast as it was ever measured, scoring as it was just measured."""
-    encoder = context.new_encoder(baselines.UNTRAINED_SEED)
-    speed = measure(encoder, context.channels, context.device, limit, MEASURING)
-    score = float(context.state("baselines")["untrained"]["seconds"])
-    if forecast is not None:
-        speed, score = forecast.corrected(speed, score)
-    return costs(context.config, speed, _counts(context), score, encoder.dim, context.target)
-
-
-def _counts(context: Context) -> Counts:
-    labelled = len(context.rows(PROBE, SELECTION, labelled=True))
-    return Counts(len(context.probe_pool), labelled, len(context.rows(TEST)))
 
 
 def _detectable(context: Context) -> float | None:
@@ -256,10 +240,11 @@ def _tell_plan(context: Context, plan: Plan) -> None:
     rungs = ", ".join(f"{images:,}" for images in plan.rungs)
     until = "no time limit" if plan.search_until is None else f"search until {in_words(plan.search_until)}"
     log.info("plan: rungs at %s images; %s; first %s", rungs, until, ", ".join(plan.methods))
-    if context.config.weights_licence:
-        log.info("plan: the licence of the given weights: %s", context.config.weights_licence)
-    if context.starts_from_weights:
-        log.info("plan: candidates start from the given weights, training on the labels alone from scratch")
+    for each in context.config.given:
+        log.info("plan: the licence of %s: %s", one_line(each["name"]), one_line(each.get("licence", "not known")))
+    if context.begins.given:
+        told = one_line(context.begins.words(context.config.image_size))
+        log.info("plan: candidates start from %s, training on the labels alone from scratch", told)
     for sentence in plan.planned_away:
         log.info("plan: %s", sentence)
     if caution := verdict.noisy(len(context.scored_rows)):

@@ -20,11 +20,12 @@ from autossl.record.clock import in_words
 from autossl.record.config import StudyConfig
 from autossl.targets import target_class
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
-from autossl.trials.context import SCORED, new_encoder
+from autossl.trials.context import SCORED
 from autossl.trials.limits import FLOOR_SECONDS, too_short
 from autossl.trials.plan import fits, least_limit
 from autossl.trials.sizing import Needs
 from autossl.trials.space import read_space, served
+from autossl.trials.starts import at_random, new_encoder
 
 SELECTED = 0.15  # of the images outside the test part, that the search does not train on
 PREPARED = 3.0  # seconds between the last decoded image and the plan, besides what is measured here
@@ -58,12 +59,13 @@ class Forecast:
         slower = replace(self.needs, costs=replace(costs, score=self.busy * costs.score))
         return least_limit(least, SLOWER * (used + self.busy * self.before), slower)
 
-    def corrected(self, speed: Speed, score: float) -> tuple[Speed, float]:
-        """A later measurement, but not beyond what `enough` allowed for: a busy moment must not take that back.
+    def corrected(self, score: float) -> float:
+        """A later measurement of scoring, but not beyond what `enough` allowed for: a busy moment must not take that
+        back.
 
         Scoring is timed once only; half of that counts in any case, which the margins of a plan make up for.
         """
-        return speed.or_faster(self.speed), max(score / 2, min(score, SLOWER * self.busy * self.score))
+        return max(score / 2, min(score, SLOWER * self.busy * self.score))
 
 
 def foresee(source: Source, config: StudyConfig, limit: float, used: float, resized: Resized) -> Forecast:
@@ -103,7 +105,7 @@ def _with_smaller(source: Source, config: StudyConfig, limit: float, used: float
 def _forecast(source: Source, config: StudyConfig, limit: float, seconds: float) -> Forecast:
     began, worked = time.perf_counter(), time.process_time()
     device = torch.device(config.device)
-    encoder = new_encoder(config, source.channels, device, UNTRAINED_SEED)
+    encoder = new_encoder(config, source.channels, device, UNTRAINED_SEED, at_random(config))
     speed = measure(encoder, source.channels, device, limit, seconds)
     counts = _counts(source, config.max_labels)
     scored = round((1 - SELECTED) * counts.labelled) if source.truth.looked_at else counts.pool

@@ -42,7 +42,7 @@ def train_on(run: str | Path, candidate: int | str | None, time_limit: str, outp
         )
     encoder, facts = anneal.train_on(context, chosen, Terms(limit))
     facts = context.card_facts({"candidate": chosen.candidate, **facts})
-    export.write(Model(encoder, context.preprocessing), output, facts)
+    export.write(Model(encoder, context.preprocessing(encoder)), output, facts)
     return output
 
 

@@ -1,9 +1,8 @@
 """The settings of a study: checked, resolved against the data, and compared when a folder is used again."""
 
 import math
-import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import torch
 from autossl.data import CT, Source, default_image_size, positions
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
-from autossl.nn.weights import Start, load_weights, sha256, start
+from autossl.nn.weights import AUTO, NONE
 from autossl.pretext import METHODS
 from autossl.pretext.needs import lacking
-from autossl.record.config import StudyConfig
-from autossl.record.folder import Folder, read_json, read_toml
+from autossl.record.config import StudyConfig, read_config, read_settings
+from autossl.record.folder import Folder, read_json
+from autossl.run import given
 from autossl.run.asked import Asked
 from autossl.targets import target_class
 from autossl.trials.limits import check_limit
@@ -26,7 +26,8 @@ from autossl.trials.space import FLAT, VOLUMES_ONLY, read_space, served
 from autossl.views.presets import Preset, preset
 
 ACCOMPANIED = 0.25  # share of the images that must share their patient (their stack) with another for it to be of use
-FREE = ("workers", "device", "left_out", "version")  # may differ when a study goes on
+FREE = ("workers", "device", "left_out", "version", "given")  # may differ when a study goes on
+OF_WEIGHTS = ("weights", "weights_sha256", "given", "start", "lacks", "methods")  # what follows from given weights
 UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
 MOST_LISTED = 6  # methods that a message names
 
@@ -40,7 +41,7 @@ def check(asked: Asked) -> None:
         raise UserError("a study without a time limit must end somehow, found neither; give --max-candidates as well")
     if asked.storage is not None:
         raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
-    if asked.start == "weights" and asked.weights is None:
+    if asked.start == "weights" and set(asked.weights) <= {AUTO, NONE}:
         raise UserError("weights to start from were wanted, found --start weights alone; give --weights FILE as well")
     chosen_methods(asked.methods)
     if asked.modality != "auto":
@@ -65,15 +66,16 @@ def resolve(
 ) -> StudyConfig:
     """Every setting of the study, with nothing left to guess; `data`, `unlabeled` and `labels` as it names them."""
     device, modality, channels = _device(asked), _modality(asked, source), source.channels
-    given = None if asked.weights is None else start(asked.weights)
-    encoder = _encoder(asked, source, device, given)
-    if given is not None:
-        load_weights(encoder, str(given.file))  # refused here, not when there is a study
-    lacks = _lacks(preset(modality, channels), source, encoder)
+    encoder = _encoder(asked, source, device)
+    found = given.given(asked.weights, source, encoder.image_size, encoder.name, device)
+    # a method is tried from every start, so it must find in each encoder what it needs
+    lacks = frozenset().union(*(
+        _lacks(preset(modality, channels), source, each) for each in (encoder, *(one.encoder for one in found))
+    ))  # fmt: skip
     tried, left_out = _served(asked, modality, channels, lacks)
     as_asked = {f.name: getattr(asked, f.name) for f in fields(StudyConfig) if hasattr(asked, f.name)}
     resolved: dict[str, Any] = dict(
-        **_given(asked, given),
+        **given.settings(found, asked.weights, asked.start),
         data=data,
         unlabeled=unlabeled,
         labels=labels,
@@ -102,37 +104,25 @@ def _device(asked: Asked) -> str:
     return asked.device
 
 
-def _encoder(asked: Asked, source: Source, device: str, given: Start | None) -> Encoder:
-    """An encoder as candidates will have it; UserError for a size or a backbone that does not suit the images."""
+def _encoder(asked: Asked, source: Source, device: str) -> Encoder:
+    """An encoder as it is without given weights; UserError for a size or a backbone that does not suit the images."""
     size = int(asked.image_size) if asked.image_size != "auto" else default_image_size(source)
     most, unit = (1024, "px") if source.dims == 2 else (256, "voxels")
     if not 8 <= size <= most:
         raise UserError(
             f"an image size between 8 and {most} {unit} was wanted, found --image-size {size}; choose one in between"
         )
-    backbone = _backbone(asked, size, device, source.dims, given)
+    backbone = _backbone(asked, size, device, source.dims)
     model_args, upsample = fit_to_size(backbone, source.channels, size)
     return Encoder(backbone, source.channels, size, model_args=model_args, upsample=upsample)
 
 
-def _given(asked: Asked, given: Start | None) -> dict[str, str | None]:
-    """The user's weights, as a file of this machine, and whether candidates start from them; nothing without any."""
-    if given is None:
-        return {"weights": None, "weights_sha256": None, "start": None}
-    file = os.path.abspath(given.file)  # a link stays one: what it leads to may be called anything
-    begin = "weights" if asked.start == "auto" else asked.start
-    licence = "; ".join(filter(None, (given.licence, given.shares_outputs))) or None
-    return {"weights": file, "weights_sha256": sha256(file), "weights_licence": licence, "start": begin}
-
-
-def _backbone(asked: Asked, size: int, device: str, dims: int, given: Start | None) -> str:
-    """The backbone asked for, that of the given weights where it is known, or the default.
+def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:
+    """The backbone asked for, or the default.
 
     UserError if it takes images where there are volumes, or the reverse.
     """
     default = default_backbone(size, device, dims)
-    if given is not None and given.architecture is not None and given.dims in (dims, None):
-        default = given.architecture
     backbone = default if asked.backbone == "auto" else asked.backbone
     if dims_of(backbone) != dims:
         raise UserError(
@@ -204,10 +194,10 @@ def compare(folder: Folder, config: StudyConfig) -> None:
 
     The file itself is compared, so that a setting which this version does not know is not passed over.
     """
-    stored, given = read_toml(folder.config), config.options
+    stored, asked = read_settings(folder.config), config.options
     free = FREE if "plan" in (read_json(folder.state) or {}) else (*FREE, *UNTIL_PLANNED)
-    for key in (*given, *(key for key in stored if key not in given)):  # what users set stands first
-        was, now = stored.get(key), given.get(key)
+    for key in (*asked, *(key for key in stored if key not in asked)):  # what users set stands first
+        was, now = stored.get(key), asked.get(key)
         if key in free or was == now or _same(was, now):
             continue
         remedy = "give the same settings to go on with it, or another --out"
@@ -216,6 +206,16 @@ def compare(folder: Folder, config: StudyConfig) -> None:
         raise UserError(
             f"the study in {folder.root} was made with {key} = {_brief(was)}, found {key} = {_brief(now)}; {remedy}"
         )
+
+
+def as_begun(folder: Folder, config: StudyConfig) -> StudyConfig:
+    """These settings with the weights that a study began with, where it takes what it finds: there may be more now."""
+    if not folder.has_begun or config.weights != (AUTO,):
+        return config
+    begun = read_config(folder.config)
+    if begun.weights not in ((AUTO,), (NONE,)):
+        return config
+    return replace(config, **{name: getattr(begun, name) for name in OF_WEIGHTS})
 
 
 def _same(a: Any, b: Any) -> bool:

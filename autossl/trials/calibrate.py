@@ -126,9 +126,9 @@ def needs(
         labelled=counts.labelled,
         max_candidates=most,
         workers=config.workers,
-        baselines=3 if config.weights else 2,
+        baselines=3 if config.given else 2,
         finetune=target.tunes(config.adaptation),
-        frozen=2 if config.weights else 1,
+        frozen=2 if config.given else 1,
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
         ranked=target.ranks,
     )

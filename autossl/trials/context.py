@@ -1,10 +1,10 @@
 """What every worker of a study shares, opened from the study folder alone."""
 
+import copy
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,18 @@ from autossl.data import load as load_data
 from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.model.card import Preprocessing
-from autossl.nn.encoder import Encoder, Features, channels_last, check_device, dims_of
+from autossl.nn.encoder import Encoder, Features, check_device, dims_of
 from autossl.nn.weights import load_weights
 from autossl.proxies import Outcomes
 from autossl.record.config import StudyConfig, read_config
 from autossl.record.folder import Folder, change_json, read_json
 from autossl.record.journal import open_study
 from autossl.targets import Judged, Readout, Score, Seen, Target, target_class
-from autossl.train.loop import settle_norms
+from autossl.train.loop import Run, settle_norms
 from autossl.train.pool import Pool, at_a_time
 from autossl.trials.plan import Plan
 from autossl.trials.space import Space, at_jitter, read_space, served, shipped_spaces
+from autossl.trials.starts import RANDOM, Start, at_random, new_encoder, plainest, rescaled
 from autossl.views.images import Views
 from autossl.views.presets import Preset, preset
 from autossl.views.volumes import views_for
@@ -107,21 +108,36 @@ class Context:
 
     def new_encoder(self, seed: int) -> Encoder:
         """An untrained encoder of the study's architecture; the same seed gives the same weights."""
-        return new_encoder(self.config, self.channels, self.device, seed, self.folder.config)
+        return self.encoder(at_random(self.config), seed)
 
-    @property
-    def starts_from_weights(self) -> bool:
-        """Whether candidates start from the user's weights."""
-        return self.config.start == "weights"
+    def encoder(self, start: Start, seed: int) -> Encoder:
+        """One that starts so; given weights are read from their copy in the study folder."""
+        encoder = new_encoder(self.config, self.channels, self.device, seed, start, self.folder.config)
+        encoder.rescale(start.rescaled(self.data.mean, self.data.std))
+        return encoder if start.place is None else load_weights(encoder, str(self.folder.weights(start.place)))
+
+    @cached_property
+    def given(self) -> Start | None:
+        """The given weights that suit the data best, fed in the way that suits best; None without any."""
+        return self._looked_at()[0]
+
+    @cached_property
+    def begins(self) -> Start:
+        """What candidates start from."""
+        return self._looked_at()[1]
+
+    def _looked_at(self) -> tuple[Start | None, Start]:
+        config, known = self.config, self.state("starts")
+        if known is not None:
+            best = {name: Start.from_dict(values) for name, values in known["best"].items()}
+            return next((start for start in best.values() if start.given), None), best[known["begins"]]
+        # of a study in which they were not looked at
+        given = plainest(config, 0) if config.given else None
+        return given, given if given is not None and config.start == "weights" else at_random(config)
 
     def new_candidate(self, seed: int) -> Encoder:
-        """The encoder of a candidate before its first step: an untrained one, or with the user's weights."""
-        encoder = self.new_encoder(seed)
-        return self.given(encoder) if self.starts_from_weights else encoder
-
-    def given(self, encoder: Encoder) -> Encoder:
-        """This encoder with the user's weights, from their copy in the study folder."""
-        return load_weights(encoder, str(self.folder.weights))
+        """The encoder of a candidate before its first step."""
+        return self.encoder(self.begins, seed)
 
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Patients of these images (duplicates share one); without ids each image is its own."""
@@ -136,29 +152,29 @@ class Context:
         """What is known of these images."""
         return self.data.truth[rows]
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """From stored pixels to the encoder's input."""
+    def preprocessing(self, encoder: Encoder) -> Preprocessing:
+        """From stored pixels to what the backbone of this encoder takes, but for its enlargement."""
         data, size = self.data, self.config.image_size
         window, floats, depth = data.record["window"], data.record["floats"], data.images.dtype.name
-        return Preprocessing(size, data.scale, data.mean, data.std, data.dims, window, depth, floats)
+        mean, std = rescaled(data.mean, data.std, encoder.rescaled)
+        return Preprocessing(size, data.scale, mean, std, data.dims, window, depth, floats)
 
-    def card_facts(self, result: Mapping[str, Any], given: bool | None = None) -> dict[str, Any]:
-        """What a model card and metrics.json say of a result; `given`: it began with the user's weights.
+    def card_facts(self, result: Mapping[str, Any], start: Start | None = None) -> dict[str, Any]:
+        """What a model card and metrics.json say of a result; `start`: what its network began with.
 
-        None: so did candidates, where they do in this study; a baseline has started from random ones.
+        None: what candidates did; a baseline has started from random weights.
         """
-        given = self.starts_from_weights and "candidate" in result if given is None else given
+        if start is None:
+            start = self.begins if "candidate" in result else at_random(self.config)
         record = self.data.record
-        limits, start = list(LIMITS), {"weights": "random"}
-        if given:
+        limits, began = list(LIMITS), {"weights": RANDOM}
+        if start.place is not None:
             limits.append(STARTED)
-            start = {"weights": Path(str(self.config.weights)).name, "sha256": str(self.config.weights_sha256)}
-            if self.config.weights_licence:
-                start["licence"] = self.config.weights_licence
+            began = {"weights": start.words(self.config.image_size), "sha256": self.config.weights_sha256[start.place]}
+            began |= {"licence": licence} if (licence := self.config.given[start.place].get("licence")) else {}
         return {
             **result,
-            "start": start,
+            "start": began,
             "data": {"name": self.data.name, "fingerprint": record["fingerprint"], "notes": list(self.data.notes)},
             "seeds": {"study": self.seed},
             "limits": limits,
@@ -241,11 +257,11 @@ class Context:
         """What a readout's answers to these images, as its encoder sees them, come to."""
         return self.judged.judge(readout.answers(seen.pooled), self.truth(rows))
 
-    def averaged(self, weights: Mapping[str, torch.Tensor], pool: Pool | None = None) -> Encoder:
-        """An encoder with averaged weights, its batch norms settled on the pool."""
-        encoder = self.new_encoder(0)
+    def averaged(self, run: Run, pool: Pool | None = None) -> Encoder:
+        """The encoder of a run with averaged weights, its batch norms settled on the pool."""
+        encoder = copy.deepcopy(run.method.encoder)
         encoder.low_precision = False  # what is scored and exported is settled in fp32
-        encoder.load_state_dict(dict(weights))
+        encoder.load_state_dict(run.average)
         settle_norms(encoder, pool or self.probe_pool, self.plain.standardise)
         return encoder
 
@@ -257,22 +273,6 @@ class Context:
         started = time.perf_counter()
         score = self.target.score(seen, self.truth(rows), self.groups(rows))
         return replace(score, seconds=time.perf_counter() - started)
-
-
-def new_encoder(config: StudyConfig, channels: int, device: torch.device, seed: int, where: str | Path = "") -> Encoder:
-    """An untrained encoder as the settings of a study, which stand in the file `where`, want it."""
-    torch.manual_seed(seed)
-    encoder = Encoder(
-        config.backbone,
-        channels,
-        config.image_size,
-        model_args=config.model_args,
-        upsample=config.upsample,
-        where=where,
-    )
-    encoder.low_precision = config.precision == "bf16"
-    channels_last(encoder, encoder.dims)
-    return encoder.to(device)
 
 
 def open_context(folder: Folder, device: str | None = None) -> Context:
@@ -295,4 +295,4 @@ def _decoded(folder: Folder) -> Data:
         ) from None
 
 
-__all__ = ["PROBE", "SELECTION", "TEST", "Context", "new_encoder", "open_context"]
+__all__ = ["PROBE", "SELECTION", "TEST", "Context", "open_context"]

@@ -41,6 +41,8 @@ class Costs:
     export: float = 1.0
     report: float = 5.0
     supervised: float = 1.2e-3  # one image of supervised training
+    tuned: float = 1.2e-3  # one image where candidates are fine-tuned
+    given: float = 1.2e-3  # the same of given weights
 
     def image(self, method: str) -> float:
         """Seconds per training image of a method; 2.5 passes where nothing is known."""
@@ -56,7 +58,7 @@ class Costs:
 
     def slower(self, times: float) -> "Costs":
         """The same on a machine that takes so many times as long."""
-        numbers = ("per_pass", "score", "embed", "evaluate", "export", "report", "supervised")
+        numbers = ("per_pass", "score", "embed", "evaluate", "export", "report", "supervised", "tuned", "given")
         per_image = {name: times * seconds for name, seconds in self.per_image.items()}
         return replace(self, per_image=per_image, **{name: times * getattr(self, name) for name in numbers})
 

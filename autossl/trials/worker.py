@@ -197,7 +197,7 @@ class Worker:
             resume(run, parent)
         training = Training(run, own)
         self._train(trial, training)
-        return training, context.score(context.averaged(run.average))
+        return training, context.score(context.averaged(run))
 
     def _train(self, trial: optuna.Trial, training: Training) -> None:
         run, images = training.run, self.context.plan.rungs[int(trial.user_attrs["rung"])]

@@ -45,7 +45,7 @@ def trained(context: Context, method: str) -> dict[str, Any]:
     except (Diverged, UserError) as fault:  # the latter: a method that this encoder cannot serve
         return {"paradigm": METHODS[method].paradigm, "note": str(fault)}
     used = _peak(context.device) - before
-    score = context.score(context.averaged(run.average))
+    score = context.score(context.averaged(run))
     losses = [loss for _, loss in run.losses]
     early = monitored(run.early_accuracy, run.watched)
     return {

@@ -64,7 +64,7 @@ def pair(context: Context, method: str, seed: int) -> dict[str, Any]:
     for name, make in (("ours", ours), ("theirs", theirs)):
         run = make(context, method, seed)
         next(train(run, context.plan.rungs))
-        found[name] = round(context.score(context.averaged(run.average)).value, 5)
+        found[name] = round(context.score(context.averaged(run)).value, 5)
         found[f"{name}_last_loss"] = round(run.losses[-1][1], 5)
     return {"method": method, "seed": seed, "encoder": context.config.backbone, **found}
 

@@ -3,9 +3,9 @@
 from autossl.nn.weights.fit import load_weights
 from autossl.nn.weights.known import Known, known
 from autossl.nn.weights.read import file_of, keep_weights, sha256
-from autossl.nn.weights.where import Start, available, here, start, starts
+from autossl.nn.weights.where import AUTO, NONE, Weights, available, here, weights_of
 
 __all__ = [
-    "Known", "Start", "available", "file_of", "here", "keep_weights", "known", "load_weights", "sha256", "start",
-    "starts",
+    "AUTO", "NONE", "Known", "Weights", "available", "file_of", "here", "keep_weights", "known", "load_weights",
+    "sha256", "weights_of",
 ]  # fmt: skip

@@ -8,12 +8,12 @@ from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.nn.weights.names import STEM, forms
 from autossl.nn.weights.read import tensors
-from autossl.nn.weights.where import Start
+from autossl.nn.weights.where import Weights
 
 COUNTER = "num_batches_tracked"  # of batch norms: older files lack it, and nothing depends on it
 
 
-def load_weights(encoder: Encoder, given: str | Start) -> Encoder:
+def load_weights(encoder: Encoder, given: str | Weights) -> Encoder:
     """The encoder with weights from a file (safetensors, or a state dict that torch loads safely), its folder, a start.
 
     Filters made for another number of channels answer to the sum of what they have learnt: colour weights see grey.
@@ -36,9 +36,9 @@ def load_weights(encoder: Encoder, given: str | Start) -> Encoder:
     return encoder
 
 
-def _told(given: str | Start) -> tuple[str, str, str]:
+def _told(given: str | Weights) -> tuple[str, str, str]:
     """Where the weights are, what the user calls them, and for which architecture they were made, if that is known."""
-    if isinstance(given, Start):
+    if isinstance(given, Weights):
         return str(given.file), given.name, given.architecture or ""
     return given, given, ""
 

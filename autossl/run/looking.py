@@ -1,0 +1,148 @@
+"""Starts, looked at as they are before anything is trained: each scored in several ways, the best exported at once."""
+
+import logging
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autossl.errors import UserError
+from autossl.errors.printable import one_line
+from autossl.finish.baselines import UNTRAINED_SEED
+from autossl.finish.written import write
+from autossl.nn.encoder import Encoder
+from autossl.targets import Score
+from autossl.trials.context import Context
+from autossl.trials.starts import RANDOM, SMALL, Start, at_random, ways
+
+log = logging.getLogger("autossl")
+
+SHARE = 0.1  # of the time limit at most, for all given weights together
+TIMED = 8  # images that are embedded to see how long all would take
+NEAR = 0.5  # standard errors of a difference in pairs within which the smaller input is preferred
+DRAWS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One way to feed one start, its score, and the seconds that took; `encoder` as it was scored."""
+
+    start: Start
+    encoder: Encoder
+    score: Score
+    seconds: float
+
+
+def look(context: Context, limit: float | None) -> dict[str, Any]:
+    """Score every start and write down which way suits each best and which leads: facts for the study's state.
+
+    The given ones share a small part of the `limit` (seconds); what would take longer is not looked at, and said.
+    """
+    side, rows = context.config.image_size, {}
+    random = _scored(context, at_random(context.config))
+    rows["untrained"] = _told(context, "untrained", random)
+    best, leader = {RANDOM: random.start}, random
+    until = None if limit is None else time.monotonic() + SHARE * limit
+    places = range(len(context.config.given))
+    for place in places:
+        share = None if until is None else (until - time.monotonic()) / (len(places) - place)
+        found = _looked(context, place, share)
+        rows |= {one_line(each.start.words(side)): _told(context, each.start.words(side), each) for each in found}
+        if not found:
+            continue
+        chosen = _preferred(context, found)
+        _exported(context, chosen)
+        if leader is random or (context.target.ranks and chosen.score.value > leader.score.value):
+            best, leader = {RANDOM: random.start, chosen.start.name: chosen.start}, chosen
+    given = leader.start.name if leader is not random and _leads(context, leader, random) else RANDOM
+    return {
+        "baselines": rows,
+        "starts": {"best": {name: start.to_dict() for name, start in best.items()}, "begins": given},
+    }
+
+
+def _leads(context: Context, leader: Looked, random: Looked) -> bool:
+    """Whether candidates should begin from given weights: as asked for, or where they score above random ones."""
+    worse = context.target.ranks and leader.score.value < random.score.value
+    if context.config.start == "weights" and worse:
+        log.warning("the given weights score below no training at all here; with --start random candidates leave them")
+    return context.config.start == "weights" or (context.config.start == "auto" and not worse)
+
+
+def _looked(context: Context, place: int, seconds: float | None) -> list[Looked]:
+    """The ways to feed these weights that there is time for, the cheapest first."""
+    began, found = time.monotonic(), list[Looked]()
+    for start in _tried(context, place):
+        try:
+            encoder = context.encoder(start, UNTRAINED_SEED).eval()
+        except UserError as fault:
+            if context.config.weights != ("auto",):
+                raise
+            log.info("%s: left out, %s", start.words(context.config.image_size), fault)
+            continue
+        if seconds is not None and _embedding(context, encoder) > seconds - (time.monotonic() - began):
+            log.info("%s: not looked at, it would take too long", start.words(context.config.image_size))
+            break
+        found.append(_score(context, start, encoder))
+    return found
+
+
+def _tried(context: Context, place: int) -> list[Start]:
+    """All ways to feed these weights; where scores do not rank one of them, in which images are large enough."""
+    found = list(ways(context.config, context.channels, place))
+    if context.target.ranks:
+        return found
+    least = found[0].upsample
+    return [each for each in found if each.upsample in (least, max(least, round(SMALL / context.config.image_size)))][
+        -1:
+    ]
+
+
+def _embedding(context: Context, encoder: Encoder) -> float:
+    """About how many seconds embedding the scored images takes."""
+    rows = context.scored_rows
+    context.embed(encoder, rows[:TIMED])
+    began = time.monotonic()
+    context.embed(encoder, rows[:TIMED])
+    return (time.monotonic() - began) / min(TIMED, len(rows)) * len(rows)
+
+
+def _scored(context: Context, start: Start) -> Looked:
+    return _score(context, start, context.encoder(start, UNTRAINED_SEED).eval())
+
+
+def _score(context: Context, start: Start, encoder: Encoder) -> Looked:
+    began = time.monotonic()
+    score = context.score(encoder)
+    return Looked(start, encoder, score, round(time.monotonic() - began, 3))
+
+
+def _told(context: Context, name: str, found: Looked) -> Mapping[str, Any]:
+    """A row of the leaderboard, also said in the log and in the study's attributes; starts are no trials."""
+    score = found.score
+    context.study.set_user_attr(f"baseline {one_line(name)}", round(score.value, 4))
+    log.info("%s as it is: %s", name, context.target.line(score))
+    return {"score": score.value, "se": score.se, **score.proxies, "seconds": found.seconds}
+
+
+def _preferred(context: Context, found: list[Looked]) -> Looked:
+    """The way with the best score, or one with smaller images that is hardly worse in pairs: it trains faster."""
+    if not context.target.ranks:
+        return found[0]
+    metric, measure, groups = context.target.metric, context.target.measure, context.groups(context.scored_rows)
+    best = max(found, key=lambda each: each.score.value)
+    smaller = [each for each in found if each.start.upsample < best.start.upsample and not each.score.collapsed]
+    for each in sorted(smaller, key=lambda each: (each.start.upsample, -each.score.value)):
+        gap = best.score.outcomes.minus(each.score.outcomes, metric, groups, draws=DRAWS)
+        if measure.worth(gap.value) <= NEAR * gap.se:
+            return each
+    return best
+
+
+def _exported(context: Context, found: Looked) -> None:
+    """Weights as they are, fed in the way that suits the data: an answer before anything is trained."""
+    path = context.folder.starts / re.sub(r"[^A-Za-z0-9_.-]+", "-", found.start.name)
+    context.folder.starts.mkdir(exist_ok=True)
+    facts = {"stage": "as it was given", "aligned_score": found.score.value, "se": found.score.se}
+    write(context, found.encoder, path, facts, start=found.start)
