@@ -87,10 +87,11 @@ def untrained(context: Context) -> Encoder:
     return context.new_encoder(UNTRAINED_SEED).eval()
 
 
-def given(context: Context) -> Encoder:
-    """The given weights as they are, fed in the way that suits the data best."""
-    assert context.given is not None
-    return context.encoder(context.given, UNTRAINED_SEED).eval()
+def given(context: Context, trained: bool = False) -> Encoder:
+    """The given weights as they are, fed in the way that suits the data best, or in that in which they are trained."""
+    start = context.trains if trained else context.given
+    assert start is not None
+    return context.encoder(start, UNTRAINED_SEED).eval()
 
 
 def fit(

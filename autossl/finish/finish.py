@@ -114,7 +114,11 @@ class Finish:
         names = [name for name in (WEIGHTS_TUNED, TUNED) if name in self._eligible()]
         found = []
         for place, name in enumerate(names):
-            start = (lambda: baselines.given(context)) if name == WEIGHTS_TUNED else (lambda: self._copy(encoder))
+            start = (
+                (lambda: baselines.given(context, trained=True))
+                if name == WEIGHTS_TUNED
+                else (lambda: self._copy(encoder))
+            )
             arm = kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
             found += [] if arm is None else [arm]
         return found
@@ -166,7 +170,7 @@ class Finish:
         own = (
             result if ENTRANTS[chosen.name].role == "winner" else {k: v for k, v in result.items() if k != "candidate"}
         )
-        start = context.given if chosen.name.startswith("weights") else None
+        start = {"weights": context.given, WEIGHTS_TUNED: context.trains}.get(chosen.name)
         write(context, chosen.encoder, context.folder.model, own, chosen.head, start)
         context.remember(result=result, tested=True)
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:

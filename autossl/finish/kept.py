@@ -44,7 +44,7 @@ def kept(
     steps.say(DOING[name])
     arm = trained(context, name, start, folds, steps.terms(step, stem, part), probed=step == "finetune")
     if arm is not None:
-        begun = {TUNED: context.begins, WEIGHTS_TUNED: context.given}.get(name)
+        begun = {TUNED: context.begins, WEIGHTS_TUNED: context.trains}.get(name)
         facts = asdict(arm.effort) if arm.effort else {}
         write(context, arm.encoder, place, {"arm": {"name": ENTRANTS[name].words, **facts}}, arm.head, begun)
         found = {} if arm.outcomes is None else arm.outcomes.arrays()

@@ -135,7 +135,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "finished": FLAG,
         "tests": counted(0),
         "baselines": optional(_each(SCORED)),
-        "starts": optional(_with(best=_each(START), begins=TEXT)),
+        "starts": optional(_with(given=optional(START), trains=optional(START), ways=_all(START), begins=FLAG)),
         "costs": optional(TABLE),
         "plan": optional(
             _with(rungs=_all(counted(1, 2**62)), methods=_all(TEXT), skipped=_all(TEXT), table=_all(LIST))

@@ -26,7 +26,7 @@ from autossl.report.facts import Found, read
 from autossl.report.leaderboard import shortcuts
 from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
 from autossl.trials.scheduler import CUT_OFF
-from autossl.trials.starts import RANDOM, Start
+from autossl.trials.starts import Start
 
 __all__ = ["headline", "write_report"]
 
@@ -102,11 +102,9 @@ def _started(found: Found) -> str:
         return ""
     licences = joined([f"{each['name']}: {each['licence']}" for each in config.given if "licence" in each])
     told = f" Licences: {licences}." if licences else ""
-    began = "the given weights" if config.start == "weights" else "random weights"
-    if known:
-        began = Start.from_dict(known["best"][known["begins"]]).words(config.image_size)
-    if began.startswith(RANDOM):
-        began = "random weights"
+    begins = known["begins"] if known else config.start == "weights"
+    trains = known.get("trains") or known["given"] if known else None
+    began = "random weights" if not begins else Start.from_dict(trains).words(config.image_size) if trains else "them"
     names = joined([each["name"] for each in config.given])
     return (
         f"Given weights: {names}. Candidates started from {began}; training on the labels alone started from random "

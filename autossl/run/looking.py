@@ -14,14 +14,12 @@ from autossl.finish.written import write
 from autossl.nn.encoder import Encoder
 from autossl.targets import Score
 from autossl.trials.context import Context
-from autossl.trials.starts import RANDOM, SMALL, Start, at_random, ways
+from autossl.trials.starts import SMALL, Start, at_random, ways
 
 log = logging.getLogger("autossl")
 
 SHARE = 0.1  # of the time limit at most, for all given weights together
 TIMED = 8  # images that are embedded to see how long all would take
-NEAR = 0.5  # standard errors of a difference in pairs within which the smaller input is preferred
-DRAWS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +33,14 @@ class Looked:
 
 
 def look(context: Context, limit: float | None) -> dict[str, Any]:
-    """Score every start and write down which way suits each best and which leads: facts for the study's state.
+    """Score every start, and say which given one leads, fed in which way: facts for the study's state.
 
     The given ones share a small part of the `limit` (seconds); what would take longer is not looked at, and said.
     """
     side, rows = context.config.image_size, {}
     random = _scored(context, at_random(context.config))
     rows["untrained"] = _told(context, "untrained", random)
-    best, leader = {RANDOM: random.start}, random
+    leader, others = random, list[Looked]()
     until = None if limit is None else time.monotonic() + SHARE * limit
     places = range(len(context.config.given))
     for place in places:
@@ -51,15 +49,17 @@ def look(context: Context, limit: float | None) -> dict[str, Any]:
         rows |= {one_line(each.start.words(side)): _told(context, each.start.words(side), each) for each in found}
         if not found:
             continue
-        chosen = _preferred(context, found)
+        chosen = max(found, key=lambda each: each.score.value)
         _exported(context, chosen)
         if leader is random or (context.target.ranks and chosen.score.value > leader.score.value):
-            best, leader = {RANDOM: random.start, chosen.start.name: chosen.start}, chosen
-    given = leader.start.name if leader is not random and _leads(context, leader, random) else RANDOM
-    return {
-        "baselines": rows,
-        "starts": {"best": {name: start.to_dict() for name, start in best.items()}, "begins": given},
+            leader, others = chosen, found
+    begins = leader is not random and _leads(context, leader, random)
+    ways = sorted(others, key=lambda each: -each.score.value)
+    starts = {
+        "given": None if leader is random else leader.start.to_dict(),
+        "ways": [each.start.to_dict() for each in ways],
     }
+    return {"baselines": rows, "starts": {**starts, "begins": begins}}
 
 
 def _leads(context: Context, leader: Looked, random: Looked) -> bool:
@@ -124,20 +124,6 @@ def _told(context: Context, name: str, found: Looked) -> Mapping[str, Any]:
     context.study.set_user_attr(f"baseline {one_line(name)}", round(score.value, 4))
     log.info("%s as it is: %s", name, context.target.line(score))
     return {"score": score.value, "se": score.se, **score.proxies, "seconds": found.seconds}
-
-
-def _preferred(context: Context, found: list[Looked]) -> Looked:
-    """The way with the best score, or one with smaller images that is hardly worse in pairs: it trains faster."""
-    if not context.target.ranks:
-        return found[0]
-    metric, measure, groups = context.target.metric, context.target.measure, context.groups(context.scored_rows)
-    best = max(found, key=lambda each: each.score.value)
-    smaller = [each for each in found if each.start.upsample < best.start.upsample and not each.score.collapsed]
-    for each in sorted(smaller, key=lambda each: (each.start.upsample, -each.score.value)):
-        gap = best.score.outcomes.minus(each.score.outcomes, metric, groups, draws=DRAWS)
-        if measure.worth(gap.value) <= NEAR * gap.se:
-            return each
-    return best
 
 
 def _exported(context: Context, found: Looked) -> None:

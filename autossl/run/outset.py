@@ -4,44 +4,78 @@ import logging
 from dataclasses import asdict, replace
 from typing import Any
 
+from autossl.errors.printable import one_line
 from autossl.finish.baselines import UNTRAINED_SEED
 from autossl.run.forecast import Forecast
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 from autossl.trials.plan import fits
-from autossl.trials.sizing import AMBITIONS, Costs, Needs
+from autossl.trials.sizing import Costs, Needs
 from autossl.trials.starts import RANDOM, Start, at_random
 
 MEASURING = 4.0  # seconds for the speed of an encoder, at most
 LEAST_EPOCHS = 1.0  # of the pool that a final training from given weights should see; else candidates begin at random
-PASSES = 2.3  # of an encoder for one image in training, views and heads included
+FINAL, PASSES = 0.45, 2.3  # share of the limit for it, and passes of an encoder for one image, views and heads included
+FINETUNE, FITS, FEWEST_PASSES, MOST_NEEDED = (
+    0.07,
+    3,
+    12,
+    16384,
+)  # share for training on labels, and what is to fit there
+ON_LABELS = 1.3  # passes for one image of that
 
 log = logging.getLogger("autossl")
 
 
 def begun(context: Context, limit: float | None, now: float, forecast: Forecast | None) -> dict[str, Any]:
-    """Costs, and the start of candidates: facts for the study's state.
+    """Costs, how given weights are trained, and where candidates begin: facts for the study's state.
 
     Candidates begin from the given weights that lead only where that is asked for, or where the limit (seconds, of
     which `now` are over) has time for a plan, and for training on that is worth the name.
     """
-    random = at_random(context.config)
+    random, known = at_random(context.config), context.state("starts")
     speeds = {RANDOM: _speed(context, random, limit)}
     if forecast is not None:
         speeds[RANDOM] = speeds[RANDOM].or_faster(forecast.speed)
-    if context.given is not None:
-        speeds[context.given.name] = _speed(context, context.given, limit)
-    begins, known = context.begins, context.state("starts")
-    found = _costs(context, begins, speeds, forecast)
-    if begins.given and context.config.start == "auto" and limit is not None:
-        enough = AMBITIONS[-3].final * limit >= LEAST_EPOCHS * len(context.probe_pool) * PASSES * found.per_pass
-        if not enough or not fits(limit, now, needed(context, found)):
-            log.info(
-                "candidates begin from random weights: there is no time to train on from %s, which %s as it is",
-                begins.words(context.config.image_size), "is judged and fine-tuned",
-            )  # fmt: skip
-            found, known = _costs(context, random, speeds, forecast), {**known, "begins": RANDOM}
-    return {"costs": asdict(found), **({} if known is None else {"starts": known})}
+    trains = None if context.given is None else _trained(context, limit, speeds)
+    found = _costs(context, random, trains, speeds, forecast)
+    begins = False
+    if trains is not None and known["begins"]:
+        training = _costs(context, trains, trains, speeds, forecast)
+        begins = context.config.start == "weights" or limit is None or _worth(context, limit, now, training)
+        if begins:
+            found = training
+        else:
+            log.info("candidates begin from random weights: there is no time to train on from given ones")
+    return {"costs": asdict(found), "starts": {**known, "trains": trains and trains.to_dict(), "begins": begins}}
+
+
+def _worth(context: Context, limit: float, now: float, found: Costs) -> bool:
+    """Whether there is time for a plan at these costs, and for so many epochs of the final training."""
+    pool = LEAST_EPOCHS * len(context.probe_pool)
+    return FINAL * limit >= pool * PASSES * found.per_pass and fits(limit, now, needed(context, found))
+
+
+def _trained(context: Context, limit: float | None, speeds: dict[str, Speed]) -> Start:
+    """The best-scored way to feed the given weights in which there is time to train them on the labels.
+
+    Without a limit the one with the smallest of the enlarged images. Speeds of ways that are not measured are taken to
+    go with the size of an image.
+    """
+    ways = [Start.from_dict(values) for values in context.state("starts")["ways"]]
+    least = min(start.upsample for start in ways)
+    smallest = min((s for s in ways if s.upsample > least), default=ways[0], key=lambda start: start.upsample)
+    speed = _speed(context, smallest, limit)
+    labels = len(context.rows(PROBE, SELECTION, labelled=True))
+    images = min(FEWEST_PASSES * FITS * labels, MOST_NEEDED)
+    chosen = smallest
+    for start in ways if limit is not None else []:
+        per_pass = speed.per_pass * (start.upsample / smallest.upsample) ** context.data.dims
+        if FINETUNE * (limit or 0.0) >= ON_LABELS * per_pass * images:
+            chosen = start
+            break
+    speeds[chosen.name] = speed if chosen == smallest else _speed(context, chosen, limit)
+    return chosen
 
 
 def needed(context: Context, found: Costs) -> Needs:
@@ -55,22 +89,23 @@ def _speed(context: Context, start: Start, limit: float | None) -> Speed:
     return measure(encoder, context.channels, context.device, limit, MEASURING)
 
 
-def _costs(context: Context, begins: Start, speeds: dict[str, Speed], forecast: Forecast | None) -> Costs:
+def _costs(
+    context: Context, begins: Start, trains: Start | None, speeds: dict[str, Speed], forecast: Forecast | None
+) -> Costs:
     """What things cost where candidates begin so; encoders are as fast as they ever were, scoring as it just was."""
-    speed = speeds[begins.name]
-    rows = context.state("baselines")
-    row = rows["untrained"] if begins.place is None else rows[begins.words(context.config.image_size)]
-    score = float(row["seconds"])
-    if forecast is not None and begins.place is None:
+    speed, rows = speeds[begins.name], context.state("baselines")
+    name = one_line(begins.words(context.config.image_size)) if begins.given else "untrained"
+    score = float(rows[name]["seconds"])
+    if forecast is not None and not begins.given:
         score = forecast.corrected(score)
     dim = context.encoder(replace(begins, place=None), 0).dim
     found = costs(context.config, speed, _counts(context), score, dim, context.target)
-    slowest = max(each.embed for each in speeds.values())
+    embed = max(each.embed for each in speeds.values())
+    if context.given is not None and trains is not None:  # as they are they may see larger images
+        embed *= max(1.0, context.given.upsample / trains.upsample) ** context.data.dims
     on_labels = {name: found.supervised / speed.per_pass * each.per_pass for name, each in speeds.items()}
-    return replace(
-        found, embed=slowest, supervised=on_labels[RANDOM], tuned=found.supervised,
-        given=on_labels.get(context.given.name, 0.0) if context.given else 0.0,
-    )  # fmt: skip
+    given = on_labels[trains.name] if trains is not None else 0.0
+    return replace(found, embed=embed, supervised=on_labels[RANDOM], tuned=found.supervised, given=given)
 
 
 def _counts(context: Context) -> Counts:

@@ -41,9 +41,7 @@ LIMITS: tuple[str, ...] = (
     "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
     "For research; not a medical device.",
 )
-STARTED = (
-    "What the given weights were trained on is not known here; if images of the test part were, its scores flatter."
-)
+STARTED = "What the given weights were trained on is not known here; if on images of the test part, scores flatter."
 
 
 @dataclass
@@ -116,24 +114,28 @@ class Context:
         encoder.rescale(start.rescaled(self.data.mean, self.data.std))
         return encoder if start.place is None else load_weights(encoder, str(self.folder.weights(start.place)))
 
-    @cached_property
+    @property
     def given(self) -> Start | None:
         """The given weights that suit the data best, fed in the way that suits best; None without any."""
-        return self._looked_at()[0]
+        return self._start("given")
 
-    @cached_property
+    @property
+    def trains(self) -> Start | None:
+        """The same weights as they are trained, with labels or without: perhaps on smaller images, which is faster."""
+        return self._start("trains") or self.given
+
+    @property
     def begins(self) -> Start:
         """What candidates start from."""
-        return self._looked_at()[1]
+        config, known, given = self.config, self.state("starts"), self.trains
+        begins = config.start == "weights" if known is None else known["begins"]
+        return given if given is not None and begins else at_random(config)
 
-    def _looked_at(self) -> tuple[Start | None, Start]:
-        config, known = self.config, self.state("starts")
-        if known is not None:
-            best = {name: Start.from_dict(values) for name, values in known["best"].items()}
-            return next((start for start in best.values() if start.given), None), best[known["begins"]]
-        # of a study in which they were not looked at
-        given = plainest(config, 0) if config.given else None
-        return given, given if given is not None and config.start == "weights" else at_random(config)
+    def _start(self, name: str) -> Start | None:
+        known = self.state("starts")
+        if known is None:  # of a study in which they were not looked at
+            return plainest(self.config, 0) if self.config.given else None
+        return Start.from_dict(known[name]) if known.get(name) else None
 
     def new_candidate(self, seed: int) -> Encoder:
         """The encoder of a candidate before its first step."""
