@@ -11,7 +11,8 @@ from autossl.errors import UserError
 from autossl.pretext import METHODS
 from autossl.pretext.batch import Batch
 from autossl.pretext.hybrid import SMALLEST, WARMUP, Hybrid
-from autossl.trials.space import read_space, served
+from autossl.trials.fitted import served
+from autossl.trials.space import read_space
 from autossl.views.images import Views
 from autossl.views.presets import preset
 from tests.pretext_toys import encoder, fitting, still, uniform

@@ -16,7 +16,8 @@ from autossl.pretext.patient_positives import BASES, PatientPositives, partners
 from autossl.pretext.simclr import nt_xent
 from autossl.run.settings import _lacks
 from autossl.train.pool import places
-from autossl.trials.space import read_space, served
+from autossl.trials.fitted import served
+from autossl.trials.space import read_space
 from autossl.views.presets import preset
 from autossl.views.volumes import views_for
 from tests.pretext_toys import encoder, recorded_forward, still, uniform, volume_encoder

@@ -12,7 +12,8 @@ from autossl.pretext.batch import Batch
 from autossl.pretext.slabs import cut, extent, slices_of
 from autossl.pretext.slice_order import SliceOrder, pair
 from autossl.pretext.slice_position import SlicePosition, place
-from autossl.trials.space import FLAT, VOLUMES_ONLY, read_space, served
+from autossl.trials.fitted import FLAT, VOLUMES_ONLY, served
+from autossl.trials.space import read_space
 from autossl.views.presets import modalities, preset
 from autossl.views.volumes import VolumeViews
 from tests.pretext_toys import SIDE, binary, encoder, normal, recorded_forward, still, uniform, volume_encoder

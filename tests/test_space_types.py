@@ -13,7 +13,8 @@ from autossl.errors import UserError
 from autossl.pretext import METHODS
 from autossl.record.journal import entries, sampler
 from autossl.trials.bounds import GIVEN, kinds
-from autossl.trials.space import Range, as_trial, read_space, served, suggest
+from autossl.trials.fitted import served
+from autossl.trials.space import Range, as_trial, read_space, suggest
 from autossl.trials.worker import Worker
 from studies.opened import opened
 

@@ -21,10 +21,11 @@ from autossl.record.config import StudyConfig
 from autossl.targets import target_class
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import SCORED
+from autossl.trials.fitted import served
 from autossl.trials.limits import FLOOR_SECONDS, too_short
 from autossl.trials.plan import fits, least_limit
 from autossl.trials.sizing import Needs
-from autossl.trials.space import read_space, served
+from autossl.trials.space import read_space
 from autossl.trials.starts import at_random, new_encoder
 
 SELECTED = 0.15  # of the images outside the test part, that the search does not train on

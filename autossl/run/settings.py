@@ -21,8 +21,9 @@ from autossl.record.folder import Folder, read_json
 from autossl.run import given
 from autossl.run.asked import Asked
 from autossl.targets import target_class
+from autossl.trials.fitted import FLAT, VOLUMES_ONLY, served
 from autossl.trials.limits import check_limit
-from autossl.trials.space import FLAT, VOLUMES_ONLY, read_space, served
+from autossl.trials.space import read_space
 from autossl.views.presets import Preset, preset
 
 ACCOMPANIED = 0.25  # share of the images that must share their patient (their stack) with another for it to be of use

@@ -26,8 +26,9 @@ from autossl.record.journal import open_study
 from autossl.targets import Judged, Readout, Score, Seen, Target, target_class
 from autossl.train.loop import Run, settle_norms
 from autossl.train.pool import Pool, at_a_time
+from autossl.trials.fitted import fitted
 from autossl.trials.plan import Plan
-from autossl.trials.space import Space, at_jitter, read_space, served, shipped_spaces
+from autossl.trials.space import Space
 from autossl.trials.starts import RANDOM, Start, at_random, new_encoder, plainest, rescaled
 from autossl.views.images import Views
 from autossl.views.presets import Preset, preset
@@ -69,12 +70,8 @@ class Context:
 
     @cached_property
     def space(self) -> Space:
-        """The search space without what this data set cannot serve; a shipped one begins at the modality's jitter."""
-        name = self.config.space
-        whole, _ = served(read_space(name), frozenset(self.config.lacks))
-        if name == "auto" or name in shipped_spaces():
-            whole = at_jitter(whole, self.preset.first_jitter)
-        return {name: table for name, table in whole.items() if name in self.config.methods}
+        """The search space without what this data set cannot serve; a shipped one suits modality and start."""
+        return fitted(self.config, self.preset, self.begins.given)
 
     @cached_property
     def preset(self) -> Preset:
@@ -101,8 +98,8 @@ class Context:
     def remember(self, **values: Any) -> None:
         """Write results of the controller down, so that a resumed run need not repeat them."""
         change_json(self.folder.state, lambda _: values)
-        if "plan" in values:
-            self.__dict__.pop("plan", None)
+        for name in ("plan", "space"):  # they follow from what is written down
+            self.__dict__.pop(name, None)
 
     def new_encoder(self, seed: int) -> Encoder:
         """An untrained encoder of the study's architecture; the same seed gives the same weights."""

@@ -36,7 +36,8 @@ def new_run(context: Context, candidate: int, method: str, hyperparameters: dict
     channels_last(pretext.to(context.device), encoder.dims)
     pretext.generator = torch.Generator(device=context.device)
     plan = context.plan
-    return Run(pretext, settings, context.probe_pool, seed, plan.rungs[0] // 4, plan.rungs[-1])
+    warmup = plan.rungs[0] // (8 if context.begins.given else 4)
+    return Run(pretext, settings, context.probe_pool, seed, warmup, plan.rungs[-1])
 
 
 def segment_file(context: Context, attrs: dict[str, Any], ending: str, folder: Path | None = None) -> Path:
