@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # before NumPy is imported, and for processes that tests start: threads of small products only wait for each other, and
@@ -11,8 +12,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+from autossl.run import given
+
 settings.register_profile("autossl", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("autossl")
+SUITABLE = given._suitable
 torch.set_num_threads(1)
 
 
@@ -22,11 +26,18 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def no_weights_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that happen to be installed here would be in every study, and cost seconds; marked tests want them."""
-    if "installed_weights" not in request.keywords:
-        monkeypatch.setattr("autossl.run.given._suitable", lambda *_: [])
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_unasked() -> Iterator[pytest.MonkeyPatch]:
+    """Weights that happen to be installed here would be in every study of a test, and cost seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autossl.run.given._suitable", lambda *_: [])
+        yield patch
+
+
+@pytest.fixture
+def installed_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this test studies that do not say which weights they want take those that are installed here."""
+    monkeypatch.setattr("autossl.run.given._suitable", SUITABLE)
 
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"

@@ -56,6 +56,7 @@ batch_size = 64
 """
     )
     options = ["--time-limit", "none", "--max-candidates", "4", "--space", str(space), "--backbone", "test_resnet"]
+    options += [] if "--weights" in more else ["--weights", "none"]
     return [*CLI, "search", str(images), *options, "--adaptation", "frozen", "--out", str(out), "--quiet", *more]
 
 

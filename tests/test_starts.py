@@ -126,7 +126,7 @@ def test_weights_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     assert [each["name"] for each in context.config.given] == ["mine.pt", "mine.pt (2)"]
 
 
-@pytest.mark.installed_weights
+@pytest.mark.usefixtures("installed_weights")
 def test_auto_takes_what_is_installed_and_none_takes_nothing(tmp_path: Path) -> None:
     data = str(shades(tmp_path / "shades.npz"))
 
