@@ -28,7 +28,7 @@ def search(
     max_labels: int | None = None,
     metric: str = "auto",
     adaptation: str = "auto",
-    weights: str | Path | None = None,
+    weights: str | Path | Sequence[str | Path] | None = "auto",
     start: str = "auto",
     time_limit: str | float | timedelta | None = "8h",
     max_candidates: int | None = None,
@@ -55,10 +55,12 @@ def search(
     classification, regression (numbers), ordinal (grades) or multilabel (several findings, 0 or 1, or a|b); labels of
     several columns are (n, t), or `label_column="a,b,c"`. `time_limit` ("45m", "8h", seconds, or None with
     `max_candidates`) is hard and counts from this call.
-    `weights` (safetensors or a torch state dict, an exported encoder, packaged:NAME, or hub:NAME, which is downloaded
-    unless it is cached; see `autossl list weights`) are a baseline, and candidates start from them; from random weights
-    with `start="random"`. Without `backbone` it is theirs, where that is known. Untrained
-    encoder and supervised training always start from random ones.
+    `weights` (one or a list: safetensors or a torch state dict, an exported encoder, packaged:NAME, or hub:NAME, which
+    is downloaded unless it is cached; see `autossl list weights`) are looked at first, in several input sizes, by the
+    normalisation of the data and by their own; "auto" takes those that are on this machine, "none" none. The best are
+    judged as they are and fine-tuned, and candidates begin from them where they score above random weights and there is
+    time for it; `start="weights"` or "random" decides that. `backbone` is that of random weights, and of files that do
+    not say of which network they are. Untrained encoder and supervised training always start from random weights.
     `precision` is that of training ("auto": bf16 where the device computes with it); embeddings are always fp32.
     The study is a folder (`out`); calling again with the same settings goes on with it. `plan` repeats the plan of
     an earlier study folder.

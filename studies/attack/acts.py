@@ -50,7 +50,8 @@ def command(*args: str) -> Callable[[], None]:
 def search(data: str, *more: str, out: str | None = "out") -> Callable[[], None]:
     """A quick search on `data`; of an option that is given twice, the last holds."""
     place = ["--out", out] if out is not None else []
-    return command("search", data, *QUICK, "--quiet", *place, *more)
+    weights = () if "--weights" in more else ("--weights", "none")
+    return command("search", data, *QUICK, *weights, "--quiet", *place, *more)
 
 
 def call(function: Callable[[], Any]) -> Callable[[], None]:

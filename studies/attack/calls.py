@@ -34,6 +34,7 @@ QUICK: dict[str, Any] = {
     "max_candidates": 1,
     "backbone": "test_resnet",
     "adaptation": "frozen",
+    "weights": "none",
     "out": "out",
 }
 PLAIN = {"None", "''"}  # which may mean the default

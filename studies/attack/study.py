@@ -16,6 +16,8 @@ FULL = (
     "test_resnet",
     "--adaptation",
     "frozen",
+    "--weights",
+    "none",
     "--quiet",
 )
 

@@ -1,4 +1,4 @@
-"""Generates sample:cells, a synthetic smear of stained blood cells of six kinds from 120 made-up patients.
+"""Generates sample:cells, a synthetic smear of stained blood cells of six kinds from 160 made-up patients.
 
 Light is absorbed by two stains after Beer and Lambert. Kinds differ in the lobes of the nucleus, its chromatin,
 granules, size, nucleus-to-cytoplasm ratio and basophilia, with overlapping ranges; stain, light, focus and
@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from autossl.data.parts import OFFICIAL_TEST, TRAIN
 from autossl.data.readers.found import Found
 from autossl.data.truth.spelling import cells
 
 SIZE = 32
-PATIENTS, PER_PATIENT = 120, 25
+PATIENTS, PER_PATIENT = 160, 25
+MOST_GRADE = 4  # lobes or more: few nuclei have five
+TESTED, LABELLED = 40, 2  # patients of the test part, and labelled images of each of the others
 LOBES = 5
 KINDS = ("basophil", "eosinophil", "erythroblast", "lymphocyte", "monocyte", "neutrophil")
 MIX = (0.10, 0.15, 0.13, 0.20, 0.17, 0.25)
@@ -52,17 +55,28 @@ Drawn = dict[str, NDArray[np.float64]]  # by column: (n,)
 
 
 def read_cells() -> Found:
-    """The sample as any other data: columns of labels and patient ids, no official split."""
+    """The sample as any other data: columns of labels, patient ids, a labelled test part, and few labels outside it."""
     images, kinds, patients, drawn = smear()
+    test = patients >= PATIENTS - TESTED
+    known = test | (np.arange(len(images)) % PER_PATIENT < LABELLED)
+    drawn["maturity"] = np.minimum(drawn["maturity"], MOST_GRADE)
     columns = {name: cells(column.tolist(), "sample:cells") for name, column in drawn.items()}
+    columns = {"kind": [KINDS[kind] for kind in kinds], **columns}
+    told = f"{LABELLED} images of each patient, and all images of the {TESTED} patients in its test part"
     return Found(
         "sample:cells",
         "sample:cells",
         images,
-        labels={"kind": [KINDS[kind] for kind in kinds], **columns},
+        labels={
+            name: [cell if here else "" for cell, here in zip(c, known, strict=True)] for name, c in columns.items()
+        },
         usual=USUAL,
         patients=[f"synthetic {patient}" for patient in patients],
-        notes=("sample:cells is synthetic: generated images of made-up patients, for trying things out only",),
+        split=np.where(test, OFFICIAL_TEST, TRAIN).astype(np.int8),
+        notes=(
+            "sample:cells is synthetic: generated images of made-up patients, for trying things out only; labelled are "
+            f"{told}",
+        ),
     )
 
 
