@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import autossl
 from autossl.cli.commands import main
+from autossl.cli.options import SEVERAL
 from autossl.data import open_data
 from autossl.errors import UserError
 from autossl.errors.keywords import MOST_NAME
@@ -82,7 +83,8 @@ def test_every_field_has_a_kind_and_is_a_keyword_of_the_call_with_the_same_defau
 def test_every_field_is_an_option_with_the_same_default() -> None:
     options = {option.name: option.default for option in main.commands["search"].params}
     for field in fields(Asked):
-        assert options[field.name] == (None if field.default is None else str(field.default))
+        shown = None if field.default is None else str(field.default)
+        assert options[field.name] == ((shown,) if field.name in SEVERAL else shown)
     assert set(options) - {f.name for f in fields(Asked)} == {"data", "unlabeled", "labels", "quiet"}
 
 
@@ -156,7 +158,7 @@ WELCOME = [
     ("workers", "auto", "auto"),
     ("time_limit", datetime.timedelta(hours=2), 7200.0), ("time_limit", np.int64(90), 90.0), ("time_limit", "8h", "8h"),
     ("device", torch.device("cpu"), "cpu"), ("out", Path("a") / "b", "a/b"), ("plan", Path("a"), "a"), ("weights",
-    Path("a.pt"), "a.pt"),
+    Path("a.pt"), ("a.pt",)), ("weights", ["a.pt", "hub:b"], ("a.pt", "hub:b")), ("weights", None, ("none",)),
     ("methods", ["simclr", "byol"], ("simclr", "byol")), ("methods", ("simclr",), ("simclr",)), ("methods", "simclr",
     "simclr"),
     ("label_column", "a\nb", "a\nb"), ("label_column", ["age", "size"], "age,size"), ("out", "a\x7fb\n", "a\x7fb\n"),
