@@ -115,9 +115,10 @@ def test_card_and_report_name_the_weights_but_not_their_folder(
     study: Study, given: tuple[Path, Encoder], tmp_path: Path
 ) -> None:
     assert run("train", str(study.folder.root), "--time-limit", "1s", "-o", str(tmp_path / "on")).exit_code == 0
-    for card in (tmp_path / "on", study.folder.encoder, study.folder.model):
+    for card in (tmp_path / "on", study.folder.encoder):
         text = (card / "README.md").read_text()
-        assert f"- weights: mine.pt\n- sha256: {sha256(str(given[0]))}" in text
+        assert "- weights: mine.pt" in text
+        assert f"- sha256: {sha256(str(given[0]))}" in text
         assert "What the given weights were trained on is not known here" in text
         assert "jane_doe" not in text + (card / "metrics.json").read_text()
     assert "pretrained without labels from given weights" in (study.folder.encoder / "README.md").read_text()
