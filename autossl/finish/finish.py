@@ -156,7 +156,7 @@ class Finish:
             "selection": list(winner.selection),
             "final_training": final,
             "choice": {"arm": chosen.name, "why": why, "arms": self._told(arms)},
-            "probe": context.judged.probe_words,
+            "probe": next(arm.head.told(encoder.dims) for arm in arms if arm.name == "winner"),
             "supervised": (context.state("arms") or {}).get("supervised"),
             "test": test.outcome.facts,
             "tests": context.state("tests"),
@@ -189,9 +189,9 @@ class Finish:
         """The winner first, then the other arms and what nobody would choose, for comparison."""
         context, own = self.context, {arm.name: arm for arm in arms}
         winner = own["winner"].encoder
-        entrants = [Entrant("winner", winner), Entrant("untrained", baselines.untrained(context))]
-        if "weights" in own:
-            entrants.append(Entrant("weights", own["weights"].encoder))
+        frozen = {name: Entrant(name, arm.encoder, arm.head, arm.seen) for name, arm in own.items() if arm.seen}
+        entrants = [frozen["winner"], Entrant("untrained", baselines.untrained(context))]
+        entrants += [frozen["weights"]] if "weights" in frozen else []
         labelled = context.rows(PROBE, SELECTION, labelled=True)
         if (constant := context.judged.constant(winner, context.truth(labelled))) is not None:
             entrants.append(Entrant("constant", winner, constant))
