@@ -174,10 +174,10 @@ class Finish:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
 
     def _told(self, arms: list[Arm]) -> dict[str, dict[str, Any]]:
-        """The score of each arm on folds of the labels, with its standard error, where it was judged."""
+        """What each arm is, and its score on folds of the labels with its standard error, where it was judged."""
         metric, groups = self.context.target.metric, self.folds.groups if self.folds.judged else None
         return {
-            arm.name: (asdict(arm.effort) if arm.effort else {})
+            arm.name: (asdict(arm.effort) if arm.effort else {"head": arm.head.told(arm.encoder.dims)})
             | ({} if arm.outcomes is None else {
                 "score": round(arm.outcomes.value(metric), 5),
                 "se": round(standard_error(arm.outcomes.drawn((metric,), groups, draws=400)[metric]), 5),
