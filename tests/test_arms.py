@@ -20,8 +20,9 @@ from autossl.finish.finish import ELIGIBLE
 from autossl.finish.folds import Folds, folds_of
 from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
-from autossl.targets import Readout
+from autossl.targets import Readout, Seen
 from autossl.targets.classification import Classification
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
@@ -68,6 +69,8 @@ def test_the_study_chose_before_its_test_and_says_why(context: Context) -> None:
     page = context.folder.report.read_text()
     assert "on folds of the labels" in page
     assert ENTRANTS[choice["arm"]].words in page
+    assert f"{ENTRANTS['winner'].words}, with {result['probe']}" in page
+    assert result["probe"] == choice["arms"]["winner"]["head"]
 
 
 def test_no_patient_is_judged_by_a_fit_that_has_seen_it(context: Context) -> None:
@@ -88,14 +91,47 @@ def test_the_outcomes_of_an_arm_are_those_of_its_folds(context: Context) -> None
     folds, encoder = folds_of(context), untrained(context)
     arm = frozen(context, "winner", encoder, folds)
     assert arm.outcomes is not None
-    z, truth, groups = context.embed(encoder, folds.rows), context.truth(folds.rows), context.groups(folds.rows)
+    truth, groups = context.truth(folds.rows), context.groups(folds.rows)
     raw = []
     for fold in folds.judged:
         others, held = folds.parts(fold)
-        seen = context.see(encoder, folds.rows)[others]
-        raw.append(context.judged.probe(seen, truth[others], groups[others]).answers(z[held]))
+        seen = context.see(encoder, folds.rows[others])
+        head = context.judged.probe(seen, truth[others], groups[others], arms.sights(context))
+        raw.append(head.answers(context.embed(encoder, folds.rows[held], head.sight)))
     np.testing.assert_allclose(arm.outcomes.columns["scores"], np.concatenate(raw), rtol=1e-5)
     assert folds.groups.shape == (arm.outcomes.n,)
+
+
+def test_head_and_sight_are_chosen_without_the_labels_of_the_judged_fold(context: Context) -> None:
+    folds, encoder = folds_of(context), untrained(context)
+    _, held = folds.parts(0)
+    labels = context.data.truth.strata.copy()
+    labels[folds.rows[held]] = np.random.default_rng(0).permutation(labels[folds.rows[held]])
+    data = replace(context.data, truth=Classes(labels, context.data.truth.names))
+    turned = replace(context.plan, turned=True)
+    found = []
+    for each in (context, replace(context, data=data)):
+        each.__dict__["plan"] = turned
+        arm = frozen(each, "winner", encoder, replace(folds, context=each))
+        assert arm.outcomes is not None
+        found.append(arm.outcomes.columns["scores"])
+        each.__dict__.pop("plan")
+    np.testing.assert_array_equal(found[0][: len(held)], found[1][: len(held)])
+    assert not np.array_equal(found[0], found[1])  # other folds have learnt from those labels
+
+
+def test_the_sight_of_least_loss_is_taken(context: Context) -> None:
+    rows = folds_of(context).rows
+    truth, groups, rng = context.truth(rows), context.groups(rows), np.random.default_rng(0)
+    hidden = np.eye(4)[truth.strata] + rng.normal(0, 0.3, (len(rows), 4))
+
+    def look(sight: Sight) -> NDArray[np.float32]:
+        told = hidden if sight == Sight(2) else hidden + rng.normal(0, 0.5, hidden.shape)
+        return np.hstack([told, rng.normal(size=(len(rows), 4))]).astype(np.float32)
+
+    seen = Seen(len(rows), 8, look, lambda at: iter(()))
+    assert context.judged.probe(seen, truth, groups, (Sight(), Sight(2), Sight(1, True))).sight == Sight(2)
+    assert context.judged.probe(seen, truth, groups).sight == Sight()
 
 
 def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None:

@@ -148,11 +148,11 @@ def test_points_without_time_are_left_out_and_said_otherwise() -> None:
     cut = points("winner", 10, 1000, 3000, 5000) + points("untrained", 10, 1000, 5000) + points("supervised", 5000)
     test = {"label_curve": cut, "labels": 5000}
     assert sorted({p["labels"] for p in whole(test)}) == [10, 1000, 5000]
-    told = words(test, "a probe", patients=False)
+    told = words(test, patients=False)
     assert "3 draws of images (one draw where labels are many)" in told
     assert "from scratch" not in told
     assert whole({"label_curve": points("winner", 5000) + points("untrained", 5000)}) == []
-    assert words({"labels": 5000}, "a probe", patients=False) == ""
+    assert words({"labels": 5000}, patients=False) == ""
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The arms of a study: ways to a model, judged on patients that their fits have not seen, before anything is tested."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,12 +10,15 @@ from numpy.typing import NDArray
 
 from autossl.finish.baselines import SEARCHED, Effort, Fitted, Setting, fit
 from autossl.finish.folds import Folds
-from autossl.model.entrants import TUNED, WEIGHTS_TUNED
+from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
-from autossl.targets import Readout
+from autossl.targets import Readout, Seen
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
+
+log = logging.getLogger("autossl")
 
 LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
 LAST = 2  # times as long as that of a fold is the fit to all labels
@@ -34,20 +38,30 @@ class Arm:
     head: Readout
     outcomes: Outcomes | None
     effort: Effort | None = None  # of an arm that was trained on labels
+    seen: Seen | None = None  # of one that was not: what its head was fitted on
+
+
+def sights(context: Context) -> tuple[Sight, ...]:
+    """What of a frozen encoder is tried, the simplest first."""
+    return tuple(Sight(stages, turned) for turned in (False, True)[: 1 + context.plan.turned] for stages in (1, 2))
 
 
 def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
-    """An encoder as it is, with the target's probe."""
-    target, seen = context.judged, context.see(encoder, folds.rows)
+    """An encoder as it is, with the target's probe on what of it the fitted labels say is best."""
+    target, seen, tried = context.judged, context.see(encoder, folds.rows), sights(context)
     truth, groups = context.truth(folds.rows), context.groups(folds.rows)
+    for sight in reversed(tried):  # two stages first: one pass serves both
+        seen.at(sight)
 
     def answers() -> Iterator[NDArray[Any]]:
         for judged in folds.judged:
             others, held = folds.parts(judged)
-            yield target.probe(seen[others], truth[others], groups[others]).answers(seen.pooled[held])
+            head = target.probe(seen[others], truth[others], groups[others], tried)
+            yield head.answers(seen.at(head.sight)[held])
 
-    outcomes = folds.outcomes(answers())
-    return Arm(name, encoder, target.probe(seen, truth, groups), outcomes)
+    outcomes, head = folds.outcomes(answers()), target.probe(seen, truth, groups, tried)
+    log.info("%s: %s", ENTRANTS[name].words, head.told(encoder.dims))
+    return Arm(name, encoder, head, outcomes, seen=seen)
 
 
 def trained(

@@ -81,11 +81,11 @@ def _frozen(steps: Steps, outcome: Outcome, names: list[str], drawn: list[list[I
     points: list[dict[str, Any]] = []
     for draws in drawn:
         for name in names:
-            values = []
+            values, sight = [], outcome.heads[name].sight
             for places in draws:
                 if steps.left(STEP) == 0:
                     return points
-                head = target.probe(outcome.fitted[name][places], truth[places], groups[places])
+                head = target.probe(outcome.fitted[name][places], truth[places], groups[places], (sight,))
                 values.append(context.outcomes(outcome.seen[name], head, rows).value(target.metric))
             points.append(_point(float(np.mean([len(places) for places in draws])), name, values))
     return points

@@ -160,7 +160,7 @@ class Finish:
             "selection": list(winner.selection),
             "final_training": final,
             "choice": {"arm": chosen.name, "why": why, "arms": self._told(arms)},
-            "probe": context.judged.probe_words,
+            "probe": next(arm.head.told(encoder.dims) for arm in arms if arm.name == "winner"),
             "supervised": (context.state("arms") or {}).get("supervised"),
             "test": test.outcome.facts,
             "tests": context.state("tests"),
@@ -177,10 +177,10 @@ class Finish:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
 
     def _told(self, arms: list[Arm]) -> dict[str, dict[str, Any]]:
-        """The score of each arm on folds of the labels, with its standard error, where it was judged."""
+        """What each arm is, and its score on folds of the labels with its standard error, where it was judged."""
         metric, groups = self.context.target.metric, self.folds.groups if self.folds.judged else None
         return {
-            arm.name: (asdict(arm.effort) if arm.effort else {})
+            arm.name: (asdict(arm.effort) if arm.effort else {"head": arm.head.told(arm.encoder.dims)})
             | ({} if arm.outcomes is None else {
                 "score": round(arm.outcomes.value(metric), 5),
                 "se": round(standard_error(arm.outcomes.drawn((metric,), groups, draws=400)[metric]), 5),
@@ -192,9 +192,9 @@ class Finish:
         """The winner first, then the other arms and what nobody would choose, for comparison."""
         context, own = self.context, {arm.name: arm for arm in arms}
         winner = own["winner"].encoder
-        entrants = [Entrant("winner", winner), Entrant("untrained", baselines.untrained(context))]
-        if "weights" in own:
-            entrants.append(Entrant("weights", own["weights"].encoder))
+        frozen = {name: Entrant(name, arm.encoder, arm.head, arm.seen) for name, arm in own.items() if arm.seen}
+        entrants = [frozen["winner"], Entrant("untrained", baselines.untrained(context))]
+        entrants += [frozen["weights"]] if "weights" in frozen else []
         labelled = context.rows(PROBE, SELECTION, labelled=True)
         if (constant := context.judged.constant(winner, context.truth(labelled))) is not None:
             entrants.append(Entrant("constant", winner, constant))

@@ -71,27 +71,25 @@ class Test:
         if "label_curve" in self.outcome.facts:
             return
         count_test(self.context, STEP)
-        self._embed([entrant for entrant in entrants if entrant.head is None])
+        self._embed([entrant for entrant in entrants if entrant.frozen])
         self.outcome.facts["label_curve"] = label_curve(steps, self.outcome, supervised)
         self._write()
 
     def _embed(self, entrants: list[Entrant]) -> None:
-        """Embed again what was tested in an earlier run, and keep the entrants in their order."""
+        """See again what was tested in an earlier run, and keep the entrants in their order."""
         context, outcome = self.context, self.outcome
         rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
         for entrant in entrants:
             if entrant.name not in outcome.fitted:
                 outcome.seen[entrant.name] = context.see(entrant.encoder, rows)
-                outcome.fitted[entrant.name] = context.see(entrant.encoder, fit_rows)
+                outcome.fitted[entrant.name] = entrant.fitted or context.see(entrant.encoder, fit_rows)
         outcome.fitted = {entrant.name: outcome.fitted[entrant.name] for entrant in entrants}
 
     def _write(self) -> None:
         """Keep what was tested; heads are kept by name and shape, for they are needed again."""
         outcome = self.outcome
         arrays: dict[str, Any] = {}
-        made = {
-            name: {"readout": type(head).__name__, "arguments": head.arguments} for name, head in outcome.heads.items()
-        }
+        made = {name: head.made for name, head in outcome.heads.items()}
         for name, head in outcome.heads.items():
             arrays |= {f"{name} {part}": found for part, found in outcome.outcomes[name].arrays().items()}
             arrays |= {f"{name} weights {part}": values.cpu().numpy() for part, values in head.state_dict().items()}
@@ -115,7 +113,7 @@ class Test:
             own = {key.removeprefix(f"{name} "): found for key, found in arrays.items() if key.startswith(f"{name} ")}
             weights = [key for key in own if key.startswith("weights ")]
             state = {key.removeprefix("weights "): torch.from_numpy(own.pop(key)) for key in weights}
-            self.outcome.heads[name] = made_again(made["readout"], made["arguments"], state)
+            self.outcome.heads[name] = made_again(made, state)
             self.outcome.outcomes[name] = Outcomes.loaded(own)
 
     def told(self, name: str) -> None:

@@ -14,11 +14,20 @@ from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 @dataclass(frozen=True)
 class Entrant:
-    """A network in the test: with its own head, or to be fitted with the target's probe."""
+    """A network in the test: with its own head, or to be fitted with the target's probe on the pooled embedding.
+
+    `fitted` are the images that a head in closed form was fitted on, as the network sees them.
+    """
 
     name: str
     encoder: Encoder
     head: Readout | None = None
+    fitted: Seen | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its head is a probe, which others on fewer labels can be compared with."""
+        return self.head is None or self.fitted is not None
 
 
 @dataclass
@@ -35,10 +44,10 @@ class Outcome:
         """Test one more network on the same images."""
         rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
         seen, head = context.see(entrant.encoder, rows), entrant.head
-        if head is None:
-            fitted = context.see(entrant.encoder, fit_rows)
-            head = context.judged.probe(fitted, context.truth(fit_rows), context.groups(fit_rows))
-            self.fitted[entrant.name] = fitted
+        if entrant.frozen:
+            self.fitted[entrant.name] = fitted = entrant.fitted or context.see(entrant.encoder, fit_rows)
+            head = head or context.judged.probe(fitted, context.truth(fit_rows), context.groups(fit_rows))
+        assert head is not None
         self.heads[entrant.name], self.seen[entrant.name] = head, seen
         self._record(context, entrant.name, context.outcomes(seen, head, rows), rows)
 

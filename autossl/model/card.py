@@ -6,11 +6,13 @@ from typing import Any
 
 from autossl.data import KEPT
 from autossl.errors.printable import markdown
-from autossl.model import recipe
+from autossl.model import recipe, seeing
 from autossl.model.entrants import NAMES, measure, measures
 from autossl.model.export_volumes import called, network_lines, usage
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import Metric
+from autossl.targets.readouts import Readout
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,16 @@ class Preprocessing:
     floats: bool = False  # the study's pixels were given as floats in [0, 1]
 
 
-def card(encoder: Encoder, p: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
-    """The model card (Markdown with the header that model hubs read)."""
+def card(
+    encoder: Encoder,
+    p: Preprocessing,
+    facts: Mapping[str, Any],
+    classes: tuple[str, ...] = (),
+    readout: Readout | None = None,
+) -> str:
+    """The model card (Markdown with the header that model hubs read) of an encoder, or of a model with a readout."""
+    sight = PLAIN if readout is None else readout.sight
+    own = len(classes) if sight == PLAIN else 0  # of the plain library's classifier
     start = " from given weights" if "sha256" in facts.get("start", {}) else ""
     kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
     library, use = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
@@ -37,10 +47,12 @@ def card(encoder: Encoder, p: Preprocessing, facts: Mapping[str, Any], classes: 
         "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
         f"# {markdown(facts.get('data', {}).get('name', 'AutoSSL'))} — {encoder.name}", "",
         f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
-        "## Use", "", "```python", *use(encoder, len(classes)), "```", "",
+        *([f"Its answers are those of {readout.told(encoder.dims)}.", ""] if readout else []),
+        "## Use", "", "```python", *use(encoder, own), "```", "",
         "## Input", "", *(f"{at}. {step}" for at, step in enumerate(recipe.words(steps), 1)), "",
         "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:",
-        "", "```python", *recipe.code(steps, *_plain_model(encoder)), "```",
+        "", "```python", *recipe.code(steps, *_plain_model(encoder, sight)),
+        *(_answers(readout) if readout and sight != PLAIN else []), "```",
     ]  # fmt: skip
     if classes:
         lines += ["", "## Classes", "", ", ".join(map(markdown, classes))]
@@ -58,12 +70,25 @@ def steps_of(encoder: Encoder, p: Preprocessing) -> recipe.Steps:
     )
 
 
-def _plain_model(encoder: Encoder) -> tuple[list[str], str]:
+def _plain_model(encoder: Encoder, sight: Sight) -> tuple[list[str], str]:
     """Lines that make the network without AutoSSL, and its call for an embedding."""
     if encoder.dims == 3:
-        return network_lines(encoder), called(encoder)
-    made = 'model = timm.create_model("local-dir:PATH", pretrained=True).eval()'
-    return ["import timm", "", made], "model.forward_head(model.forward_features(x), pre_logits=True)[0]"
+        lines, call = network_lines(encoder), called(encoder)
+    else:
+        made = 'model = timm.create_model("local-dir:PATH", pretrained=True).eval()'
+        lines, call = ["import timm", "", made], "model.forward_head(model.forward_features(x), pre_logits=True)"
+    return [*lines, *seeing.code(encoder, sight, call)], f"{call if sight == PLAIN else 'look(x)'}[0]"
+
+
+def _answers(readout: Readout) -> list[str]:
+    """Lines from an embedding to the answer of a linear readout."""
+    scaled = ' * head["spread"] + head["mean"]' if "spread" in readout.state_dict() else ""
+    return [
+        "from safetensors.torch import load_file",
+        "",
+        'head = load_file("PATH/readout.safetensors")',
+        f'answer = (head["linear.weight"] @ embedding + head["linear.bias"]){scaled}',
+    ]
 
 
 def _timm_usage(encoder: Encoder, classes: int) -> list[str]:

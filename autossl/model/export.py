@@ -20,6 +20,7 @@ from autossl.model.card import card, steps_of
 from autossl.model.export_volumes import write_network
 from autossl.model.model import Model
 from autossl.nn.networks import create
+from autossl.nn.sight import PLAIN
 from autossl.targets.readouts import Classifier
 
 PACKAGES = ("torch", "timm", "monai", "optuna", "numpy", "scikit-learn")
@@ -45,7 +46,7 @@ def write(model: Model, path: Path, facts: Mapping[str, Any]) -> None:
             save_file(state, part / READOUT, metadata={"format": "pt"})
         metrics = {**facts, "versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()}
         (part / "metrics.json").write_text(json.dumps(metrics, indent=1))
-        (part / "README.md").write_text(card(encoder, model.preprocessing, metrics, model.classes))
+        (part / "README.md").write_text(card(encoder, model.preprocessing, metrics, model.classes, model.readout))
         for weights in part.glob("*.safetensors"):  # written for its owner alone, unlike the files beside it
             weights.chmod((part / "README.md").stat().st_mode)
         shutil.rmtree(path, ignore_errors=True)
@@ -56,7 +57,9 @@ def _write_timm(model: Model, part: Path) -> None:
     encoder, p = model.encoder, model.preprocessing
     readout = model.readout
     network: Any = copy.deepcopy(
-        _with_classifier(model, readout) if isinstance(readout, Classifier) else encoder.backbone
+        _with_classifier(model, readout)
+        if isinstance(readout, Classifier) and readout.sight == PLAIN
+        else encoder.backbone
     )
     network.pretrained_cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in ORIGIN}
     save_for_hf(
@@ -95,5 +98,5 @@ def _config(model: Model) -> dict[str, Any]:
     own = {**asdict(model.preprocessing), "upsample": encoder.upsample, "recipe": steps, "format": FORMAT}
     if readout is not None:
         assert meaning is not None, "a readout without what it means"
-        own |= {"readout": type(readout).__name__, "arguments": readout.arguments, "meaning": asdict(meaning)}
+        own |= {**readout.made, "meaning": asdict(meaning)}
     return {"autossl": own, **({"label_names": list(model.classes)} if model.classes else {})}

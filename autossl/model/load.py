@@ -14,6 +14,7 @@ from autossl.model.export import READOUT
 from autossl.model.export_volumes import read_tensors
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import width
 from autossl.record.folder import Folder
 from autossl.record.stored import Damaged, read_json
 from autossl.targets.readouts import Classifier, Readout, made_again
@@ -51,9 +52,10 @@ def _readout(
     bare = {key: value for key, value in state.items() if key in encoder.backbone.state_dict()} if name else state
     if name is not None:
         try:
-            if own["arguments"].get("dim") != encoder.dim:
+            readout = made_again(own, read_tensors(root / READOUT))
+            if own["arguments"]["dim"] != width(encoder, readout.sight):
                 raise LookupError
-            return made_again(name, own["arguments"], read_tensors(root / READOUT)), bare
+            return readout, bare
         except (LookupError, TypeError, RuntimeError) as fault:
             raise Damaged(root / READOUT, type(fault).__name__) from None
     if not config["num_classes"]:

@@ -16,6 +16,7 @@ from autossl.errors import UserError
 from autossl.errors.keywords import path_in
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import looked
 from autossl.targets import Judged, target_class
 from autossl.targets.readouts import Readout
 from autossl.train.pool import at_a_time
@@ -128,7 +129,7 @@ class Model(nn.Module):
         self._check_readout()
         readout = self.readout
         assert readout is not None
-        return self._batched(lambda x: readout(self.encoder(x)), images, batch)
+        return self._batched(lambda x: readout(looked(self.encoder, x, readout.sight)), images, batch)
 
     def standardise(self, images: Stored) -> Tensor:
         """Images (b, *space, c) as stored to tensors (b, c, *space)."""

@@ -170,6 +170,8 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
             format=counted(1),
             readout=TEXT,
             arguments=_each(counted(1, 65_536)),
+            sight=_with(stages=counted(1, 2), turned=FLAG),
+            words=_typed("a text", str),
             meaning=_with(task=TEXT, form=TEXT, about=TABLE),
         ),
     },

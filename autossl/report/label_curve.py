@@ -21,7 +21,7 @@ def whole(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     return kept if len({point["labels"] for point in kept}) > 1 else []
 
 
-def words(test: Mapping[str, Any], probe: str, patients: bool) -> str:
+def words(test: Mapping[str, Any], patients: bool) -> str:
     """What the points are, how they were made, and whom the choice of the encoder flatters; empty without points."""
     points, groups = whole(test), "whole patients" if patients else "images"
     below = [point for point in points if point["labels"] < test["labels"]]
@@ -31,7 +31,7 @@ def words(test: Mapping[str, Any], probe: str, patients: bool) -> str:
     many = " (one draw where labels are many)" if min(draws) == 1 < max(draws) else ""
     drawn = f"{max(draws)} draws of {groups}{many}" if min(draws) else "a few draws of labels"
     sentences = [
-        f"Test score of {probe} on frozen encoders for growing numbers of labels: "
+        "Test score of the best probe on frozen encoders for growing numbers of labels: "
         f"mean and standard deviation over {drawn}. The last points are the test itself, with all labels.",
         "The winner was chosen by its score on all labels, so where labels are few its curve flatters it: a study that "
         "had those alone may have chosen another encoder.",

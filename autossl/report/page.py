@@ -91,7 +91,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "repeat": _repeat(found),
         "versions": _versions(found.folder),
         "figures": figures(found),
-        "curve": label_curve.words(test, probe, bool(found.data.get("patients"))) if test else "",
+        "curve": label_curve.words(test, bool(found.data.get("patients"))) if test else "",
     }
 
 

@@ -1,9 +1,9 @@
 """The contract of a target: what an encoder is for, how it is judged, and what turns its features into answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import METRICS, Metric, Outcomes
 from autossl.targets.readouts import Readout
 from autossl.targets.seen import Seen
@@ -75,7 +76,7 @@ class Target(ABC):
         return None
 
     def probe_seconds(self, labels: int, dim: int) -> float:
-        """About what a probe on so many labels and its intervals cost on a common processor."""
+        """About what the best probe on so many labels costs at one sight, on a common processor."""
         return 0.0
 
     def tunes(self, adaptation: str) -> bool:
@@ -91,18 +92,36 @@ class Target(ABC):
         """The aligned score of n images as an encoder sees them; `groups` (n,) are patients, left out together."""
 
 
+class Probed(NamedTuple):
+    """A readout in closed form, and its loss on labels that it was fitted without.
+
+    The loss is a proper one, a mean over samples and columns, so that it tells the better of two embeddings.
+    """
+
+    readout: Readout
+    loss: float
+
+
 class Judged(Target):
     """A target with labels: readouts are fitted, tested and exported."""
-
-    probe_words: ClassVar[str]  # what a frozen encoder is adapted by, in words
 
     @abstractmethod
     def readout(self, encoder: Encoder, truth: Truth) -> Readout:
         """One with random weights, whose loss knows these labels (their classes, their mean), to be trained."""
 
     @abstractmethod
-    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Readout:
-        """The best one on a frozen encoder, in closed form; folds that choose its penalty hold whole patients."""
+    def fitted(self, z: NDArray[np.float32], truth: Truth, groups: Ints | None) -> Probed:
+        """The best one on embeddings (n, d), in closed form; folds that choose what it has to choose are of patients.
+
+        Its words are set.
+        """
+
+    def probe(self, seen: Seen, truth: Truth, groups: Ints | None, sights: Sequence[Sight] = (PLAIN,)) -> Readout:
+        """The best one on a frozen encoder at the best of these sights, the first of equal ones."""
+        found = [(sight, self.fitted(seen.at(sight), truth, groups)) for sight in sights]
+        sight, best = min(found, key=lambda pair: pair[1].loss)
+        best.readout.sight = sight
+        return best.readout
 
     @abstractmethod
     def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> NDArray[np.float32]:

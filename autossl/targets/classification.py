@@ -1,4 +1,4 @@
-"""One class per image, by a ridge probe in the search and a logistic one at the end."""
+"""One class per image, by a ridge probe in the search and the best of several heads at the end."""
 
 from typing import Any, ClassVar, final
 
@@ -14,20 +14,18 @@ from autossl.proxies import (
     collapse,
     detectable_difference,
     judging_folds,
-    logistic,
     read,
     ridge,
     standardise,
 )
-from autossl.targets.base import Judged, Score
+from autossl.targets.base import Judged, Probed, Score
+from autossl.targets.heads import MANY, best_head
 from autossl.targets.readouts import NEVER, Classifier
 from autossl.targets.seen import Seen
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-MANY = 3000  # labels from which the head is chosen by 2 folds instead of 5 and fitted less closely
-CLOSE, LESS_CLOSE = 1e-5, 1e-4  # nats a sample; test scores differ by .0015 at most, seconds by 1.8 (docs/decisions.md)
 ALIGNED = {"balanced_accuracy": "ridge", "macro_auroc": "ridge_auroc"}  # the proxy that is maximised, by metric
 
 
@@ -43,7 +41,6 @@ class Classification(Judged):
         "knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"
     }  # fmt: skip
     headings: ClassVar = {"knn": "k-NN", "auroc": "AUROC", "rankme": "RankMe"}
-    probe_words: ClassVar = "a logistic probe"
 
     @property
     def classes(self) -> int:
@@ -83,23 +80,18 @@ class Classification(Judged):
         made.balance(_labels(truth))
         return made
 
-    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Classifier:
-        """Multinomial logistic regression, class-balanced, its penalty chosen by log-loss on folds of whole patients.
+    def fitted(self, z: Floats, truth: Truth, groups: Ints | None) -> Probed:
+        """The best of logistic regression, ridge and linear discriminants by log-loss, classes weighing alike.
 
         A class without samples is never predicted.
         """
-        y, z = _labels(truth), seen.pooled
-        mean, std = z.mean(0), z.std(0) + 1e-6
-        folds, tolerance = (5, CLOSE) if len(y) < MANY else (2, LESS_CLOSE)  # the choice is easy, a fit costs seconds
-        probe = logistic(
-            (z - mean) / std, y, groups, classes=self.classes, folds=folds, tolerance=tolerance
-        )  # fmt: skip
-        weights = probe.weights / std[:, None]
-        intercept = probe.intercept - mean @ weights
-        intercept[np.bincount(y, minlength=self.classes) == 0] = NEVER
-        made = Classifier.of(weights.astype(np.float32), intercept.astype(np.float32))
+        y = _labels(truth)
+        head = best_head(z, y, groups, self.classes)
+        head.intercept[np.bincount(y, minlength=self.classes) == 0] = NEVER
+        made = Classifier.of(head.weights.astype(np.float32), head.intercept.astype(np.float32))
         made.balance(y)
-        return made
+        made.words = head.words
+        return Probed(made, head.loss)
 
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """Labels and class scores."""
@@ -121,9 +113,9 @@ class Classification(Judged):
         return few_tested({name: count for name, count in held.items() if count or absent}, unit, where, truth.word)
 
     def probe_seconds(self, labels: int, dim: int) -> float:
-        """Logistic regressions, about seven fits of 100 steps, of many labels 50."""
+        """To be measured."""
         flop = 7 * (100 if labels < MANY else 50) * 4.0 * labels * dim * self.classes
-        return 1.0 + flop / 20e9
+        return flop / 20e9
 
 
 def _shares(raw: NDArray[Any]) -> NDArray[np.float64]:

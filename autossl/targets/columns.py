@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.proxies import Evidence, Outcomes, collapse, judging_folds, read, ridge, standard_error
-from autossl.targets.base import Score
+from autossl.targets.base import Probed, Score
+from autossl.targets.readouts import Regressor
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -39,11 +40,22 @@ def ridge_score(
     return Score(outcomes.value(metric), standard_error(drawn), proxies, health, outcomes)
 
 
+def ridge_probe(words: str, z: Floats, y: NDArray[Any], groups: Ints | None, task: str) -> Probed:
+    """Ridge on embeddings (n, d) for columns (n, t), NaN where unknown; the loss is the squared error in variances."""
+    weights, intercept, loss = ridge_weights(z, y, groups, task)
+    made = Regressor.of(weights, intercept, y)
+    made.words = words
+    return Probed(made, loss)
+
+
 def ridge_weights(
     z: Floats, y: NDArray[Any], groups: Ints | None, task: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (d, t) and intercepts (t,) of ridge on raw embeddings, each column's penalty chosen by whole patients."""
-    weights, intercepts = [], []
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Weights (d, t) and intercepts (t,) of ridge on raw embeddings, each column's penalty chosen by whole patients.
+
+    Last the squared error of what is predicted of other patients, in variances of its column, the mean over columns.
+    """
+    weights, intercepts, losses = [], [], []
     mean, spread = z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64) + 1e-6
     for column in y.T:
         known = np.isfinite(column)
@@ -53,10 +65,12 @@ def ridge_weights(
         fit = ridge(rows, column[known], judging_folds(column[known], owner, task=task), recentre=several)
         weights.append(fit.weights[:, 0] / spread)
         intercepts.append(fit.intercept[0] - mean @ weights[-1])
-    return np.stack(weights, axis=1), np.array(intercepts)
+        errors = np.mean((fit.scores[:, 0] - column[known]) ** 2)
+        losses.append(errors / max(float(np.var(column[known])), 1e-30))
+    return np.stack(weights, axis=1), np.array(intercepts), float(np.mean(losses))
 
 
 def ridge_transfer(z: Floats, y: NDArray[Any], groups: Ints | None, new: Floats, task: str) -> Floats:
     """Answers (m, t) to new embeddings (m, d) by the probe of `ridge_score`, fitted on all of (z, y)."""
-    weights, intercept = ridge_weights(z, y, groups, task)
+    weights, intercept, _ = ridge_weights(z, y, groups, task)
     return (new.astype(np.float64) @ weights + intercept).astype(np.float32)

@@ -10,8 +10,9 @@ from autossl.data.truth import Labels, Truth
 from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes, logistic
-from autossl.targets.base import Judged, Score
+from autossl.targets.base import Judged, Probed, Score
 from autossl.targets.columns import ridge_score, ridge_transfer
+from autossl.targets.heads import folds_of, log_loss
 from autossl.targets.readouts import NEVER, Labeller
 from autossl.targets.seen import Seen
 
@@ -29,7 +30,6 @@ class MultiLabel(Judged):
     metrics: ClassVar = ("multilabel_auroc", "average_precision")
     shown: ClassVar = {"ap": "ridge_labels_ap", "rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"ap": "AP", "rankme": "RankMe"}
-    probe_words: ClassVar = "a logistic probe for each label"
 
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
         """Ridge for each finding, predicted in folds of whole patients."""
@@ -45,14 +45,13 @@ class MultiLabel(Judged):
         made.balance(truth.array)
         return made
 
-    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Labeller:
+    def fitted(self, z: Floats, truth: Truth, groups: Ints | None) -> Probed:
         """Logistic regression for each finding, balanced, on the samples in which it is known.
 
         One that is never there, or always, is answered alike for all.
         """
-        z = seen.pooled
         mean, spread = z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64) + 1e-6
-        weights, intercepts = [], []
+        weights, intercepts, losses = [], [], []
         for column in _marks(truth).T:
             known = np.isfinite(column)
             y = column[known].astype(np.int64)
@@ -61,12 +60,15 @@ class MultiLabel(Judged):
                 intercepts.append(-NEVER if y.any() else NEVER)
                 continue
             rows, owner = ((z[known] - mean) / spread).astype(np.float32), None if groups is None else groups[known]
-            fit = logistic(rows, y, owner, classes=2, folds=2, tolerance=CLOSE)
+            fold = folds_of(y, owner, most=2)
+            fit = logistic(rows, y, fold, classes=2, folds=2, tolerance=CLOSE)
+            losses.append(log_loss(fit.scores, y, fold))
             weights.append((fit.weights[:, 1] - fit.weights[:, 0]) / spread)
             intercepts.append(fit.intercept[1] - fit.intercept[0] - mean @ weights[-1])
         made = Labeller.of(np.stack(weights, axis=1), np.array(intercepts))
         made.balance(truth.array)
-        return made
+        made.words = "logistic regression for each label"
+        return Probed(made, float(np.mean(losses)) if losses else 0.0)
 
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """Findings and their logits."""
@@ -95,7 +97,7 @@ class MultiLabel(Judged):
 
     def probe_seconds(self, labels: int, dim: int) -> float:
         """Three fits of 50 steps for each finding."""
-        return 1.0 + 3 * 50 * 4.0 * labels * dim * 2 * len(self.about.get("columns", ())) / 20e9
+        return 3 * 50 * 4.0 * labels * dim * 2 * len(self.about.get("columns", ())) / 20e9
 
 
 def _marks(truth: Truth) -> NDArray[np.float64]:

@@ -9,8 +9,8 @@ from autossl.data.scarce import few_tested
 from autossl.data.truth import Grades, Truth
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
-from autossl.targets.base import Judged, Score
-from autossl.targets.columns import ridge_score, ridge_transfer, ridge_weights
+from autossl.targets.base import Judged, Probed, Score
+from autossl.targets.columns import ridge_probe, ridge_score, ridge_transfer
 from autossl.targets.readouts import Regressor
 from autossl.targets.seen import Seen
 
@@ -31,7 +31,6 @@ class Ordinal(Judged):
     }  # fmt: skip
     headings: ClassVar = {"knn": "k-NN", "spearman": "ρ", "rankme": "RankMe"}
     figure: ClassVar = "values"
-    probe_words: ClassVar = "ridge regression on the grades"
 
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
         """Ridge predicted in folds of whole patients; k-NN of grades and the spectrum beside it."""
@@ -47,9 +46,9 @@ class Ordinal(Judged):
         made.standardise(_grades(truth))
         return made
 
-    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Regressor:
+    def fitted(self, z: Floats, truth: Truth, groups: Ints | None) -> Probed:
         """Ridge regression, its penalty chosen on folds of whole patients."""
-        return Regressor.of(*ridge_weights(seen.pooled, _grades(truth), groups, self.task), _grades(truth))
+        return ridge_probe("ridge regression on the grades", z, _grades(truth), groups, self.task)
 
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """The nearest grade, and the place on the scale, whose lowest grade is 0."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar, Self, cast, final
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from autossl.nn.sight import PLAIN, Sight
 
 Floats = NDArray[np.float32]
 NEVER = -1e4  # the logit of a class that was not there to be learnt
@@ -22,6 +25,18 @@ class Readout(nn.Module, ABC):
     """
 
     reads: ClassVar[str] = "pooled"  # or "maps"
+    words: str = ""  # what it is, of a probe: "a ridge probe"
+    sight: Sight = PLAIN  # what of an encoder it is given
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What `made_again` takes beside the weights; JSON."""
+        own = {"readout": type(self).__name__, "arguments": self.arguments}
+        return {**own, "sight": asdict(self.sight), "words": self.words}
+
+    def told(self, dims: int) -> str:
+        """What it is and what it looks at, as a sentence has it, of an encoder for images (2) or volumes (3)."""
+        return f"{self.words or 'a trained head'}{self.sight.words(dims)}"
 
     @property
     @abstractmethod
@@ -30,7 +45,7 @@ class Readout(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, seen: Tensor) -> Tensor:
-        """Raw answers (b, ...) from pooled embeddings (b, d)."""
+        """Raw answers (b, ...) from what its sight gives (b, d)."""
 
     @abstractmethod
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
@@ -38,7 +53,7 @@ class Readout(nn.Module, ABC):
 
     @torch.inference_mode()
     def answers(self, z: Floats) -> Floats:
-        """Raw answers (n, ...) from pooled embeddings (n, d) in memory."""
+        """Raw answers (n, ...) from what its sight gave (n, d), in memory."""
         device = next(self.parameters()).device
         return np.asarray(self(torch.from_numpy(np.ascontiguousarray(z)).to(device)).cpu().numpy())
 
@@ -174,9 +189,13 @@ class Labeller(Readout):
 READOUTS: dict[str, type[Readout]] = {row.__name__: row for row in (Classifier, Regressor, Labeller)}
 
 
-def made_again(name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Readout:
-    """The readout of this name with these arguments and weights; LookupError, TypeError or RuntimeError for others."""
+def made_again(made: Mapping[str, Any], state: Mapping[str, Tensor]) -> Readout:
+    """The readout of which `made` and weights are these; LookupError, TypeError or RuntimeError for others.
+
+    One of before sights existed looks at the pooled embedding.
+    """
     with torch.random.fork_rng(devices=[]):
-        readout = READOUTS[name](**arguments)
+        readout = READOUTS[made["readout"]](**made["arguments"])
+    readout.sight, readout.words = Sight(**made.get("sight", {})), str(made.get("words", ""))
     readout.load_state_dict(dict(state))
     return readout.eval()

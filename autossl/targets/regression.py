@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from autossl.data.truth import Truth, Values
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
-from autossl.targets.base import Judged, Score
-from autossl.targets.columns import ridge_score, ridge_transfer, ridge_weights
+from autossl.targets.base import Judged, Probed, Score
+from autossl.targets.columns import ridge_probe, ridge_score, ridge_transfer
 from autossl.targets.readouts import Regressor
 from autossl.targets.seen import Seen
 
@@ -30,7 +30,6 @@ class Regression(Judged):
     }  # fmt: skip
     headings: ClassVar = {"knn": "k-NN", "spearman": "ρ", "rankme": "RankMe"}
     figure: ClassVar = "values"
-    probe_words: ClassVar = "ridge regression"
 
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
         """Ridge predicted in folds of whole patients; k-NN of values and the spectrum beside it."""
@@ -46,9 +45,9 @@ class Regression(Judged):
         made.standardise(_values(truth))
         return made
 
-    def probe(self, seen: Seen, truth: Truth, groups: Ints | None) -> Regressor:
+    def fitted(self, z: Floats, truth: Truth, groups: Ints | None) -> Probed:
         """Ridge regression, each column's penalty chosen on folds of whole patients."""
-        return Regressor.of(*ridge_weights(seen.pooled, _values(truth), groups, self.task), _values(truth))
+        return ridge_probe("ridge regression", z, _values(truth), groups, self.task)
 
     @property
     def parts(self) -> tuple[str, ...]:

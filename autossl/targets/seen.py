@@ -1,13 +1,14 @@
-"""What an encoder sees of some images: pooled embeddings, kept, and feature maps, a batch at a time."""
+"""What an encoder sees of some images: embeddings, kept, and feature maps, a batch at a time."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autossl.nn.encoder import Features
+from autossl.nn.sight import PLAIN, Sight
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -17,14 +18,20 @@ Ints = NDArray[np.int64]
 class Seen:
     """n images as one encoder sees them.
 
-    `pool()` gives their embeddings (n, d) and is asked once, `pass_over(rows)` yields places among the n and features
-    on the device, batch by batch: maps of all images at once would not fit into memory.
+    `look(sight)` gives their embeddings (n, width) and is asked once for each sight; those with one stage are the
+    first `dim` columns of those with two. `pass_over(rows)` yields places among the n and features on the device,
+    batch by batch: maps of all images at once would not fit into memory.
     """
 
     def __init__(
-        self, n: int, pool: Callable[[], Floats], pass_over: Callable[[Ints], Iterator[tuple[Ints, Features]]]
+        self,
+        n: int,
+        dim: int,
+        look: Callable[[Sight], Floats],
+        pass_over: Callable[[Ints], Iterator[tuple[Ints, Features]]],
     ) -> None:
-        self._n, self._pool, self._pass_over = n, pool, pass_over
+        self._n, self._dim, self._look, self._pass_over = n, dim, look, pass_over
+        self._looked: dict[Sight, Floats] = {}
 
     @classmethod
     def of(cls, z: Floats) -> Self:
@@ -33,15 +40,26 @@ class Seen:
         def none(_: Ints) -> Iterator[tuple[Ints, Features]]:
             raise AssertionError("embeddings alone have no maps")
 
-        return cls(len(z), lambda: z, none)
+        def plain(sight: Sight) -> Floats:
+            assert sight == PLAIN, "embeddings alone have been looked at"
+            return z
+
+        return cls(len(z), z.shape[1], plain, none)
 
     def __len__(self) -> int:
         return self._n
 
-    @cached_property
+    @property
     def pooled(self) -> Floats:
         """(n, d), kept once computed."""
-        return self._pool()
+        return self.at(PLAIN)
+
+    def at(self, sight: Sight) -> Floats:
+        """(n, width), kept once computed; one stage costs nothing where two were looked at."""
+        if sight not in self._looked:
+            both = self._looked.get(replace(sight, stages=2))
+            self._looked[sight] = self._look(sight) if both is None else np.ascontiguousarray(both[:, : self._dim])
+        return self._looked[sight]
 
     def maps(self) -> Iterator[tuple[Ints, Features]]:
         """Places (b,) and features of these images, in batches on the device; a pass over the images each time."""
@@ -57,4 +75,4 @@ class Seen:
             for found, features in self._pass_over(rows[at]):
                 yield place[found], features
 
-        return Seen(len(rows), lambda: self.pooled[rows], pass_over)
+        return Seen(len(rows), self._dim, lambda sight: self.at(sight)[rows], pass_over)

@@ -19,6 +19,7 @@ FIRST = 2  # images of the first batch where they are large; each further size i
 BATCH = {2: 256, 3: 32}  # images or volumes of the largest batch, where they are not large
 REPEATS = 7  # of the largest batch
 TWICE = 2  # every other size: the first time it plans its convolutions and finds memory
+INTERVALS = 1.0  # seconds of the intervals of one encoder
 SHARE = 0.04  # of the time limit at most: a machine is measured twice at least
 
 
@@ -98,13 +99,15 @@ def _fastest(device: torch.device, work: Callable[[int], object], first: int, mo
 
 def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: int, target: Target) -> Costs:
     """What the plan counts with; `score` are the seconds of scoring one embedding, `dim` its width."""
+    probe = target.probe_seconds(counts.labelled, dim + dim // 2) if counts.labelled else 0.0  # of two stages, say
     return Costs(
         # views, heads and the optimiser of the heads come on top of the passes
         per_image={name: METHODS[name].passes * speed.per_pass * 1.15 for name in config.methods},
         per_pass=speed.per_pass,
         score=score + 0.3,
         embed=speed.embed,
-        evaluate=target.probe_seconds(counts.labelled, dim),
+        evaluate=INTERVALS + probe if counts.labelled else 0.0,
+        probe=probe,
         supervised=1.3 * speed.per_pass if counts.labelled else 0.0,
     )
 
@@ -129,6 +132,7 @@ def needs(
         baselines=3 if config.given else 2,
         finetune=target.tunes(config.adaptation),
         frozen=2 if config.given else 1,
+        turned="orientation" in config.lacks,
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
         ranked=target.ranks,
     )

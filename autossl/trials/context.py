@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder, Features, check_device, dims_of
+from autossl.nn.sight import PLAIN, Sight, looked
 from autossl.nn.weights import load_weights
 from autossl.proxies import Outcomes
 from autossl.record.config import StudyConfig, read_config
@@ -226,14 +227,15 @@ class Context:
 
     def see(self, encoder: Encoder, rows: NDArray[np.int64]) -> Seen:
         """These images as an encoder sees them."""
-        return Seen(len(rows), lambda: self.embed(encoder, rows), lambda at: self._passed_over(encoder, rows, at))
+        look, pass_over = partial(self.embed, encoder, rows), partial(self._passed_over, encoder, rows)
+        return Seen(len(rows), encoder.dim, look, pass_over)
 
-    def embed(self, encoder: Encoder, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Pooled embeddings (n, d) of these images."""
+    def embed(self, encoder: Encoder, rows: NDArray[np.int64], sight: Sight = PLAIN) -> NDArray[np.float32]:
+        """What a readout with this sight is given of these images (n, width)."""
         encoder.eval()
         with torch.inference_mode():
-            parts = [encoder(images).float().cpu().numpy() for _, images in self._batches(rows, np.arange(len(rows)))]
-        return np.concatenate(parts)
+            batches = (images for _, images in self._batches(rows, np.arange(len(rows))))
+            return np.concatenate([looked(encoder, images, sight).float().cpu().numpy() for images in batches])
 
     def _passed_over(
         self, encoder: Encoder, rows: NDArray[np.int64], at: NDArray[np.int64]
@@ -254,7 +256,7 @@ class Context:
 
     def outcomes(self, seen: Seen, readout: Readout, rows: NDArray[np.int64]) -> Outcomes:
         """What a readout's answers to these images, as its encoder sees them, come to."""
-        return self.judged.judge(readout.answers(seen.pooled), self.truth(rows))
+        return self.judged.judge(readout.answers(seen.at(readout.sight)), self.truth(rows))
 
     def averaged(self, run: Run, pool: Pool | None = None) -> Encoder:
         """The encoder of a run with averaged weights, its batch norms settled on the pool."""

@@ -6,13 +6,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from autossl.errors import UserError
+from autossl.trials.ambitions import AMBITIONS, LONG, UNRANKED, Ambition
 from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
-    AMBITIONS,
     ETA,
-    LONG,
-    UNRANKED,
-    Ambition,
     Ladder,
     Method,
     Needs,
@@ -59,6 +56,7 @@ class Plan:
     planned_away: tuple[str, ...] = ()  # sentences
     eta: int = ETA
     ranked: bool = True  # whether scores rank candidates
+    turned: bool = False  # whether probes may look at flips and turns
 
     @property
     def search_until(self) -> float | None:
@@ -115,6 +113,7 @@ def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
         finalists=min(2, most) if needs.ranked else 1,
         final_images=3 * images[-1],
         ranked=needs.ranked,
+        turned=needs.turned,
     )
 
 
@@ -249,8 +248,9 @@ def _written(
         finetune_seconds=ambition.finetune * limit if needs.finetune else 0.0,
         end_seconds=limit - until["final training"],
         ranked=needs.ranked,
+        turned=needs.turns(limit),
     )
-    return replace(plan, planned_away=_planned_away(plan, needs.finetune))
+    return replace(plan, planned_away=_planned_away(plan, needs))
 
 
 def _search(
@@ -277,22 +277,19 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     curve = CURVE * ambition.supervised * limit
     tuned = written - curve - (one if needs.finetune else 0.0)
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
-    judged = MARGIN * needs.probes * needs.costs.evaluate
-    trained = tested - MARGIN * 2 * needs.costs.score - judged - (1 + needs.baselines) * one
+    trained = tested - MARGIN * (2 * needs.costs.score + needs.judging(limit)) - (1 + needs.baselines) * one
     return {"label curve": written, "finetune": tuned, "final training": trained}
 
 
-def _planned_away(plan: Plan, finetune: bool) -> tuple[str, ...]:
+def _planned_away(plan: Plan, needs: Needs) -> tuple[str, ...]:
     """What the limit left no time for, in sentences."""
     if not plan.ranked:
         return ()
     rows = (
         (plan.replicates == 0, "New training seeds of the finalists did not fit: one seed stands behind each score."),
         (plan.finalists == 1, "A second finalist did not fit: the best candidate of the search is trained on."),
-        (
-            finetune and not plan.finetune_seconds,
-            "Fine-tuning did not fit: encoders stay frozen.",
-        ),
+        (needs.finetune and not plan.finetune_seconds, "Fine-tuning did not fit: encoders stay frozen."),
+        (needs.turned and not plan.turned, "Means over flips and turns did not fit: probes see images as they are."),
         (len(plan.rungs) < 3, f"Upper rungs did not fit: candidates are compared after {plan.rungs[-1]} images."),
         (bool(plan.skipped), f"Methods that were not tried first: {', '.join(plan.skipped)}."),
     )

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from autossl.nn.sight import VIEWS
+
 ETA = 3  # successive halving keeps one of so many
 MIN_RUNG = 1536  # images of the first rung at least: six batches of 256
 LEAST_BATCHES = 6  # the same in batches; rungs are whole batches
@@ -16,6 +18,8 @@ FOLDS = 3  # in which ways to a model are judged
 MANY_LABELS = (
     3000  # from which on one fold is judged: it holds a thousand, and each further one costs a fit of each way
 )
+SIGHTS = 2  # of each frozen encoder: one stage or two
+TURNING = 0.02  # of the limit: if all views of the labelled images cost more, probes look at images as they are
 NUMBERS = tuple(sorted({round(1.06**k) for k in range(119)} - {0}, reverse=True))  # of candidates, 1 to about 970
 BREADTH = range(12, 18)  # so many candidates at two rungs are better than fewer, where a third rung does not fit
 
@@ -37,7 +41,8 @@ class Costs:
     per_pass: float = 1e-3  # forward and backward pass of the encoder, one image
     score: float = 2.5  # embedding, proxies and checkpoint of one segment
     embed: float = 3.3e-4  # one image
-    evaluate: float = 3.0  # heads and intervals of one encoder
+    evaluate: float = 3.0  # head and intervals of one encoder
+    probe: float = 0.1  # head of one encoder at one sight
     export: float = 1.0
     report: float = 5.0
     supervised: float = 1.2e-3  # one image of supervised training
@@ -58,7 +63,9 @@ class Costs:
 
     def slower(self, times: float) -> "Costs":
         """The same on a machine that takes so many times as long."""
-        numbers = ("per_pass", "score", "embed", "evaluate", "export", "report", "supervised", "tuned", "given")
+        numbers = (
+            "per_pass", "score", "embed", "evaluate", "probe", "export", "report", "supervised", "tuned", "given",
+        )  # fmt: skip
         per_image = {name: times * seconds for name, seconds in self.per_image.items()}
         return replace(self, per_image=per_image, **{name: times * getattr(self, name) for name in numbers})
 
@@ -77,6 +84,7 @@ class Needs:
     baselines: int = 2  # encoders tested beside the winner: untrained, supervised, the user's weights
     finetune: bool = False
     frozen: int = 1  # encoders whose probes are judged on folds of the labels
+    turned: bool = False  # whether flips and turns of images tell nothing, so that probes may average over them
     longest: int | None = None  # images of the first rung at most, where time sets it
     least: int = MIN_RUNG  # images of the first rung at least; fewer of volumes
     ranked: bool = True  # whether scores rank candidates; else few are tried, and as much as can be trains the first
@@ -88,8 +96,22 @@ class Needs:
 
     @property
     def probes(self) -> int:
-        """How many probes are fitted to judge frozen encoders."""
-        return self.frozen * (0 if not self.labelled else 2 if self.labelled >= MANY_LABELS else 1 + FOLDS)
+        """How many probes are fitted to judge frozen encoders on images as they are."""
+        fits = 0 if not self.labelled else 2 if self.labelled >= MANY_LABELS else 1 + FOLDS
+        return self.frozen * fits * SIGHTS
+
+    def turns(self, limit: float | None) -> bool:
+        """Whether the limit has time for all views of what frozen encoders are fitted to and tested on."""
+        return self.turned and (limit is None or self._turning <= TURNING * limit)
+
+    def judging(self, limit: float | None) -> float:
+        """Seconds to judge frozen encoders on folds of the labels, beside one pass over the images of each."""
+        turns = self.turns(limit)
+        return self.probes * (1 + turns) * self.costs.probe + turns * self._turning
+
+    @property
+    def _turning(self) -> float:
+        return self.frozen * VIEWS * self.costs.embed * self.images
 
     @property
     def paradigms(self) -> int:
@@ -131,37 +153,6 @@ class Needs:
         return depth(candidates) if self.ranked else 1
 
 
-class Ambition(NamedTuple):
-    """One level of what a study hopes for; supervised, finetune and final are shares of the limit."""
-
-    finalists: int
-    replicates: int
-    supervised: float
-    finetune: float
-    final: float
-    candidates: int  # fewer than these: planned away to the next level
-
-
-AMBITIONS = (  # what goes first: replicates, finalists, rungs, shares of what follows the search, methods
-    Ambition(3, 2, 0.06, 0.12, 0.55, 27),
-    Ambition(3, 1, 0.06, 0.12, 0.55, 22),
-    Ambition(3, 0, 0.10, 0.14, 0.52, 18),
-    Ambition(2, 0, 0.10, 0.14, 0.52, 8),
-    Ambition(1, 0, 0.10, 0.14, 0.52, 6),
-    Ambition(1, 0, 0.10, 0.14, 0.45, 4),
-    Ambition(1, 0, 0.08, 0.10, 0.35, 4),
-    Ambition(1, 0, 0.05, 0.06, 0.25, 4),
-    Ambition(1, 0, 0.05, 0.00, 0.25, 4),
-    Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
-    Ambition(1, 0, 0.00, 0.00, 0.00, 2),
-)
-LONG = 8 * 3600  # seconds of a limit from which on finalists get new training seeds
-UNRANKED = (  # the same where nothing tells the better of two: upper rungs would not either
-    Ambition(1, 0, 0.0, 0.0, 0.6, 8),
-    Ambition(1, 0, 0.0, 0.0, 0.6, 4),
-    Ambition(1, 0, 0.0, 0.0, 0.5, 2),
-    Ambition(1, 0, 0.0, 0.0, 0.0, 1),
-)
 SAME_PARADIGM = 2  # candidates of one paradigm at most where scores do not rank
 
 
