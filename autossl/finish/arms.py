@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.finish.baselines import SEARCHED, Effort, Fitted, Setting, fit
+from autossl.finish.baselines import SEARCHED, Effort, Fitted, Setting, fit, settings_of
 from autossl.finish.folds import Folds
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
@@ -58,7 +58,8 @@ def trained(
     one fit was whole: what was cut short would flatter what it is compared with.
     """
     fits = Fits(context, start, folds, terms, probed)
-    settings = tuple(sorted(SEARCHED)) if probed else SEARCHED  # the lowest rate first where there is much to lose
+    settings = settings_of(context)
+    settings = tuple(sorted(settings)) if probed else settings  # the lowest rate first where there is much to lose
     least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * context.state("costs")["supervised"]
     compared = _affordable(terms.left, least, len(folds.judged))
     if not compared:

@@ -6,6 +6,7 @@ training is judged as far as it came. The test, the export and the report follow
 After a kill each training goes on from its checkpoint; the seconds that its step was granted are not granted anew.
 """
 
+import copy
 import logging
 from dataclasses import asdict
 from functools import cached_property
@@ -114,15 +115,10 @@ class Finish:
         names = [name for name in (WEIGHTS_TUNED, TUNED) if name in self._eligible()]
         found = []
         for place, name in enumerate(names):
-            start = (lambda: baselines.given(context)) if name == WEIGHTS_TUNED else (lambda: self._copy(encoder))
+            start = (lambda: baselines.given(context)) if name == WEIGHTS_TUNED else (lambda: copy.deepcopy(encoder))
             arm = kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
             found += [] if arm is None else [arm]
         return found
-
-    def _copy(self, encoder: Encoder) -> Encoder:
-        copy = self.context.new_encoder(0)
-        copy.load_state_dict(encoder.state_dict())
-        return copy
 
     def _judged(self, encoder: Encoder, trained: Encoder) -> dict[str, Any]:
         """Whether the final training is kept, by what the selection part says before and after it."""

@@ -7,7 +7,7 @@ from autossl.finish.anneal import hyperparameters_of
 from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
-from autossl.nn.encoder import Encoder
+from autossl.nn.encoder import Encoder, channels_last
 from autossl.record.entries import Entry
 from autossl.targets import Readout
 from autossl.trials.context import Context
@@ -25,10 +25,9 @@ def write(
 
 def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:
     """An encoder that was exported, in the very form that it had before, and as it was read."""
-    model, encoder = load(path), context.new_encoder(0)
-    encoder.load_state_dict(model.encoder.state_dict())
-    encoder.low_precision = False
-    return encoder.eval(), model
+    model = load(path).to(context.device)
+    channels_last(model.encoder, model.encoder.dims)
+    return model.encoder, model
 
 
 def described(context: Context, entry: Entry) -> dict[str, Any]:
