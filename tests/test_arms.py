@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
-from autossl.finish import arms, baselines
-from autossl.finish.arms import Arm, choose, frozen, trained
+from autossl.finish import baselines, fits
+from autossl.finish.arms import Arm, choose, frozen
 from autossl.finish.baselines import untrained
 from autossl.finish.finish import ELIGIBLE
+from autossl.finish.fits import affordable
 from autossl.finish.folds import Folds, folds_of
+from autossl.finish.trained import trained
 from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
@@ -127,8 +129,8 @@ def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folds = folds_of(context)
-    monkeypatch.setattr(arms, "LEAST_IMAGES", 10**9)
-    monkeypatch.setattr(arms, "LEAST_PASSES", 10**9)
+    monkeypatch.setattr(fits, "LEAST_IMAGES", 10**9)
+    monkeypatch.setattr(fits, "LEAST_PASSES", 10**9)
     short = trained(context, TUNED, lambda: untrained(context), folds, Terms(60.0), probed=True)
     assert short is not None
     assert short.outcomes is None
@@ -142,8 +144,8 @@ def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
 
 @pytest.mark.parametrize(("seconds", "settings"), [(None, 3), (70.0, 3), (69.0, 2), (60.0, 2), (50.0, 1), (49.0, 0)])
 def test_settings_go_before_folds(seconds: float | None, settings: int) -> None:
-    assert arms._affordable(seconds, 10.0, 3) == settings
-    assert arms._affordable(seconds, 10.0, 0) == 0
+    assert affordable(seconds, 10.0, 3, 3) == settings
+    assert affordable(seconds, 10.0, 3, 0) == 0
 
 
 def test_what_may_be_chosen_follows_what_was_asked() -> None:

@@ -230,10 +230,10 @@ def start(folder: Folder) -> subprocess.Popen[bytes]:
 def test_real_processes_are_killed_in_every_stage(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
     folder = before_its_end(ended, tmp_path / "run")
     moments: list[tuple[str, Callable[[subprocess.Popen[bytes]], None], int]] = [
-        ("checkpoints/supervised-1.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/supervised-f0-s1-p4.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
         ("checkpoints/replicate-c0000-r0-1.pt", lambda p: os.kill(p.pid, signal.SIGKILL), -signal.SIGKILL),
         ("checkpoints/final-c0000-r0.pt", lambda p: os.kill(p.pid, signal.SIGTERM), -signal.SIGTERM),
-        ("checkpoints/winner-tuned-1.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
+        ("checkpoints/winner-tuned-f0-s1-p4.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
         ("checkpoints/test.npz", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
     ]
     for file, kill, code in moments:

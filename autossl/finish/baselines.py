@@ -87,6 +87,12 @@ class Fitted(NamedTuple):
     head: Readout
     images: int
     seconds: float
+    labels: int
+
+    @property
+    def passes(self) -> float:
+        """How often it saw each."""
+        return self.images / self.labels
 
 
 def untrained(context: Context) -> Encoder:
@@ -149,7 +155,7 @@ def fit(
         module.load_state_dict(run.average_of(module))
     encoder.low_precision = False  # what is judged and exported is settled in fp32
     settle_norms(encoder, context.final_pool, context.plain.standardise)
-    return Fitted(encoder, readout.eval(), run.images, training.spent)
+    return Fitted(encoder, readout.eval(), run.images, training.spent, len(rows))
 
 
 def _run(
@@ -172,6 +178,11 @@ def _run(
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
     pool = Pool(data.images, rows, data.scale, context.device, truth=data.truth.array)
-    batch = max(16, min(128, len(rows) // 4))
+    batch = batch_of(len(rows))
     settings = Settings(lr, 1e-2, batch, 1.0 if head is None else usual_decay(encoder))
     return Run(method, settings, pool, context.seed, 0, LABEL_PASSES * len(rows), rise=RISE)
+
+
+def batch_of(labels: int) -> int:
+    """Images per step of a training on so many labels."""
+    return max(16, min(128, labels // 4))

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from autossl.finish.arms import Arm, trained
+from autossl.finish.arms import Arm
 from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
 from autossl.finish.steps import Steps
+from autossl.finish.trained import trained
 from autossl.finish.written import read_again, write
 from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder

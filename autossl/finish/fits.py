@@ -1,0 +1,154 @@
+"""The fits of one arm to labels, which share its time: which settings are tried, and how many passes are enough."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.finish import baselines
+from autossl.finish.baselines import Fitted, batch_of, fit, settings_of
+from autossl.finish.folds import Folds
+from autossl.nn.encoder import Encoder
+from autossl.proxies import Outcomes
+from autossl.train.loop import Diverged
+from autossl.train.resumable import Terms
+from autossl.trials.context import Context
+
+log = logging.getLogger("autossl")
+
+LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
+FIRST_STEPS = 600  # of the first fit where there is a limit
+LAST = 2  # times as long as that of a fold is the fit to all labels
+DRAWS = 400
+
+
+class OneFold(NamedTuple):
+    """A fit on all folds but one, its raw answers to that one, and what they come to."""
+
+    fitted: Fitted
+    raw: NDArray[Any]
+    outcomes: Outcomes
+
+
+class Fits:
+    """The fits of one arm, each with its own checkpoint beside `terms.path`: `left` of them are still to come.
+
+    Settings are compared on the first judged fold, the best of them predicts the other folds and is fitted to all
+    labels. Where there is a limit, each sees its labels `passes` times: what was enough on the first fold.
+    """
+
+    def __init__(
+        self, context: Context, start: Callable[[], Encoder], folds: Folds, terms: Terms, probed: bool
+    ) -> None:
+        self.context, self.start, self.folds, self.terms = context, start, folds, terms
+        self.granted = terms.left if terms.seconds is None else terms.seconds
+        self.spent, self.images, self.left = 0.0, 0, 1.0
+        self.seen = context.see(start(), folds.rows) if probed else None
+        settings = settings_of(context)  # the lowest rate first where there is much to lose
+        self.settings = tuple(sorted(settings)) if probed else settings
+        self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
+
+    @property
+    def rest(self) -> float:
+        """Fits of a fold's length that follow the comparison of settings."""
+        return len(self.folds.judged) - 1 + LAST
+
+    def affordable(self) -> int:
+        """How many settings there is time to compare where folds are judged; 0 where none can be judged."""
+        least = min(LEAST_PASSES * len(self.folds.rows), LEAST_IMAGES) * self.context.state("costs")["supervised"]
+        return affordable(self.granted, least, len(self.settings), len(self.folds.judged))
+
+    def compared(self, count: int) -> dict[int, OneFold]:
+        """So many settings on the first judged fold, by number, as many as were whole; passes are found first."""
+        self.left = count + self.rest
+        first = self.folds.judged[0]
+        found = {}
+        for number in range(count):
+            one = self.judged(number, first)
+            if one is not None:
+                found[number] = self._enough(number, first, one, count) if number == 0 else one
+        return found
+
+    def _enough(self, number: int, fold: int, one: OneFold, count: int) -> OneFold:
+        """Double the passes until the score rises by no more than its standard error; of the last two the better."""
+        while self._room(one, count):
+            before, self.passes = self.passes, min(2 * self.passes, most_passes())
+            self.left = count + self.rest
+            longer = self.judged(number, fold)
+            if longer is None:
+                self.passes = before
+                return one
+            gain, error = self._gain(one, longer, fold)
+            if gain <= error:
+                self.passes = self.passes if gain > 0 else before
+                return longer if gain > 0 else one
+            one = longer
+        return one
+
+    def _room(self, one: OneFold, count: int) -> bool:
+        """Whether the fit came to its last pass, more may be tried, and there is time for all fits to be as long."""
+        rows = len(self.folds.rows) - len(one.raw)
+        whole = one.fitted.images >= round(self.passes * rows)
+        if self.granted is None or not whole or self.passes >= most_passes():
+            return False
+        return self.granted - self.spent >= 2 * one.fitted.seconds * (count + self.rest)
+
+    def _gain(self, one: OneFold, other: OneFold, fold: int) -> tuple[float, float]:
+        """By how much the other is better, and the standard error of that, in pairs."""
+        measure, held = self.context.target.measure, self.folds.rows[self.folds.parts(fold)[1]]
+        gap = other.outcomes.minus(one.outcomes, measure.name, self.context.groups(held), draws=DRAWS)
+        return measure.worth(gap.value), gap.se
+
+    def judged(self, number: int, fold: int) -> OneFold | None:
+        """One fit with this setting on all folds but this; None as `fitted`."""
+        others, held = self.folds.parts(fold)
+        found = self.fitted(number, others, f"f{fold}", 1.0)
+        if found is None:
+            return None
+        rows = self.folds.rows[held]
+        raw = found.head.answers(self.context.see(found.encoder, rows).pooled)
+        return OneFold(found, raw, self.context.judged.judge(raw, self.context.truth(rows)))
+
+    def last(self, number: int) -> Fitted | None:
+        """The fit with this setting to all labels, with all the time that is left; None as `fitted`."""
+        return self.fitted(number, self.folds.everything, "all", self.left)
+
+    def fitted(self, number: int, at: NDArray[np.int64], name: str, weight: float) -> Fitted | None:
+        """One fit on the labels at these places; None if it was stopped, diverged, or there was no time."""
+        rows, head = self.folds.rows[at], None
+        if self.seen is not None:
+            head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
+        part = min(1.0, weight / max(weight, self.left))
+        terms = self.terms.without(self.spent).share(f"{name}-s{number}-p{self.passes:.0f}", part, part)
+        self.left -= weight
+        try:
+            found = fit(self.context, rows, self.start(), self.settings[number], terms, head, self.passes)
+        except Diverged as fault:
+            log.warning("training on labels at a rate of %g: %s", self.settings[number][0], fault)
+            return None
+        if found is not None:
+            self.spent, self.images = self.spent + found.seconds, self.images + found.images
+        return found
+
+
+def first_passes(labels: int) -> float:
+    """Passes over so many labels with which training on them begins where there is a limit."""
+    return min(max(baselines.LABEL_PASSES, FIRST_STEPS * batch_of(labels) / labels), most_passes())
+
+
+def most_passes() -> float:
+    """Passes over labels beyond which no training goes."""
+    return baselines.NIGHT * baselines.LABEL_PASSES
+
+
+def affordable(seconds: float | None, least: float, settings: int, folds: int) -> int:
+    """How many of the settings there is time to compare where so many folds are judged; 0 where none can be judged.
+
+    One fit takes at least so many seconds.
+    """
+    for count in range(settings, 0, -1):
+        if folds and (seconds is None or seconds >= least * (count + folds - 1 + LAST)):
+            return count
+    return 0
