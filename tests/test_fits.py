@@ -8,9 +8,11 @@ import torch
 
 from autossl.finish import baselines, fits
 from autossl.finish.baselines import Fitted, untrained
-from autossl.finish.fits import Fits, OneFold
+from autossl.finish.fits import OWN, Fits, OneFold, Scheme
 from autossl.finish.folds import folds_of
+from autossl.finish.soup import soup as average
 from autossl.finish.trained import trained
+from autossl.model.entrants import SOUPS, TUNED
 from autossl.proxies import Outcomes
 from autossl.train import resumable
 from autossl.train.resumable import Terms
@@ -47,7 +49,9 @@ class Scored(Fits):
         head = self.context.judged.readout(encoder, self.context.truth(rows))
         self.spent += seconds
         return OneFold(
-            Fitted(encoder, head, images, seconds, len(rows)), scores, Outcomes.of(labels, scores.astype(np.float32))
+            Fitted(encoder, head, images, seconds, len(self.folds.rows) - len(rows)),
+            {OWN: scores},
+            Outcomes.of(labels, scores.astype(np.float32)),
         )
 
 
@@ -67,23 +71,25 @@ def test_passes_are_doubled_until_they_no_longer_help(
 ) -> None:
     found = Scored(context, lambda: untrained(context), folds_of(context), Terms(seconds), probed=False)
     found.shares = shares
-    tried = found.compared(1)
+    found.scheme = Scheme(1, averaged=False)
+    tried = found.compared()
     assert found.passes == passes
-    assert tried[0].fitted.images == round(passes * (len(found.folds.rows) - len(tried[0].raw)))
+    assert tried[0].fitted.images == round(passes * (len(found.folds.rows) - len(tried[0].raws[OWN])))
 
 
 class Killed(BaseException):
     """In place of a kill."""
 
 
+@pytest.mark.parametrize("name", ["supervised", TUNED])
 def test_after_kills_the_fits_of_an_arm_are_the_same(
-    context: Context, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    context: Context, name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
-        monkeypatch.setattr(resumable, name, value)
+    for constant, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
+        monkeypatch.setattr(resumable, constant, value)
     folds, root, steps = folds_of(context), tmp_path_factory.mktemp("kills"), 0
 
-    def fitted(kill_at: int | None, name: str) -> tuple[dict[str, torch.Tensor], float]:
+    def fitted(kill_at: int | None, stem: str) -> tuple[dict[str, torch.Tensor], float]:
         nonlocal steps
         steps = 0
 
@@ -94,9 +100,8 @@ def test_after_kills_the_fits_of_an_arm_are_the_same(
                 raise Killed
             return False
 
-        terms = Terms(1e6, 9e5, stopped, root / f"{name}.pt")
-        arm = trained(context, "supervised", lambda: untrained(context), folds, terms, probed=False)
-        assert arm is not None
+        terms = Terms(1e6, 9e5, stopped, root / f"{stem}.pt")
+        (arm,) = trained(context, "supervised", lambda: untrained(context), folds, terms, probed=False)
         assert arm.effort is not None
         assert arm.outcomes is not None
         return {
@@ -112,5 +117,27 @@ def test_after_kills_the_fits_of_an_arm_are_the_same(
     again, passes_again = fitted(None, "killed")
     assert steps < in_all
     assert passes_again == passes
-    assert passes > 2
-    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+    assert all(torch.equal(value, again[key]) for key, value in whole.items())
+
+
+def test_the_mean_of_weights_is_judged_by_fits_that_have_not_seen_the_fold(context: Context) -> None:
+    folds = folds_of(context)
+    one, soup = trained(context, TUNED, lambda: untrained(context), folds, Terms(), probed=True)
+    assert soup.name == SOUPS[TUNED]
+    assert one.outcomes is not None
+    assert soup.outcomes is not None
+    assert soup.effort is not None
+    fits = Fits(context, lambda: untrained(context), folds, Terms(), probed=True)
+    fold = folds.judged[1]
+    others = [fits.judged(number, fold) for number in range(3)]
+    encoders = [found.fitted.encoder for found in others if found is not None]
+    head = [found.fitted.head for found in others if found is not None]
+    mean = torch.stack([next(encoder.parameters()) for encoder in encoders]).mean(0)
+    made = average(context, [found.fitted for found in others if found is not None])
+    assert torch.allclose(next(made.encoder.parameters()), mean)
+    assert torch.allclose(next(made.head.parameters()), torch.stack([next(h.parameters()) for h in head]).mean(0))
+    held = folds.parts(fold)[1]
+    raw = fits.on_fold(made, fold).raws[soup.effort.readout]
+    before = sum(len(folds.parts(earlier)[1]) for earlier in folds.judged[:1])
+    np.testing.assert_array_equal(soup.outcomes.columns["scores"][before : before + len(held)], raw)
+    np.testing.assert_array_equal(soup.outcomes.columns["y"], one.outcomes.columns["y"])

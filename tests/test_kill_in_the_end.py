@@ -108,7 +108,8 @@ def outcome(folder: Folder) -> dict[str, Any]:
     result = {k: v for k, v in read_json(folder.state)["result"].items() if k != "tests"}
     told = {arm: {k: v for k, v in facts.items() if k != "seconds"} for arm, facts in result["choice"]["arms"].items()}
     result |= {"choice": {**result["choice"], "arms": told}, "supervised": told["supervised"]}
-    places = (folder.encoder, folder.model, folder.root / "baselines" / "supervised")
+    trained = (folder.root / "baselines" / "supervised", *(folder.root / "arms").iterdir())
+    places = (folder.encoder, folder.model, *trained)
     return result | {place.name: (place / "model.safetensors").read_bytes() for place in places}
 
 
@@ -117,12 +118,13 @@ def files(folder: Folder) -> list[str]:
 
 
 def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
+    models = ("model", "baselines/supervised", "arms/winner-tuned", "arms/winner-soup")
     exported = [
         f"{name}/{file}"
-        for name in ("encoder", "model", "baselines/supervised", "arms/winner-tuned")
+        for name in ("encoder", *models)
         for file in ("README.md", "config.json", "metrics.json", "model.safetensors")
     ]
-    exported += [f"{name}/readout.safetensors" for name in ("model", "baselines/supervised", "arms/winner-tuned")]
+    exported += [f"{name}/readout.safetensors" for name in models]
     own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
     parts = [
         "artifacts/c0000-r0.npz",
@@ -130,6 +132,7 @@ def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
         "artifacts/answers.npz",
         "artifacts/supervised.npz",
         "artifacts/winner-tuned.npz",
+        "artifacts/winner-soup.npz",
         "checkpoints/c0000-r0.pt",
         "study.journal",
     ]

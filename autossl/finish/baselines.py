@@ -68,6 +68,7 @@ class Effort:
     seconds: float
     passes: float = 0.0
     images: int = 0
+    readout: str = "own"  # "probe": a probe on the encoder that was trained did better than its own head
 
     @property
     def pace(self) -> float:
