@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
-from autossl.finish import arms, baselines
-from autossl.finish.arms import Arm, choose, frozen, trained
+from autossl.finish import arms, baselines, fits
+from autossl.finish.arms import Arm, choose, frozen
 from autossl.finish.baselines import untrained
 from autossl.finish.finish import ELIGIBLE
+from autossl.finish.fits import affordable
 from autossl.finish.folds import Folds, folds_of
-from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
+from autossl.finish.trained import trained
+from autossl.model.entrants import ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
@@ -56,7 +58,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 def test_the_study_chose_before_its_test_and_says_why(context: Context) -> None:
     result = context.state("result")
     choice, test = result["choice"], result["test"]
-    assert set(choice["arms"]) == {"winner", "supervised", TUNED}
+    assert set(choice["arms"]) == {"winner", "supervised", TUNED, SOUPS[TUNED]}
     assert all(0 <= found["se"] < 0.2 for found in choice["arms"].values())
     assert test["chosen"] == choice["arm"]
     assert set(test["chosen_differences"]) == set(test["entrants"]) - {choice["arm"]}
@@ -138,11 +140,10 @@ def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None
     labels = context.data.truth.strata.copy()
     labels[context.rows(TEST)] = 0
     changed = replace(context, data=replace(context.data, truth=Classes(labels, context.data.truth.names)))
-    found = [
+    (first,), (second,) = (
         trained(each, "supervised", lambda: untrained(context), folds_of(each), Terms(), probed=False)
         for each in (context, changed)
-    ]
-    first, second = cast(tuple[Arm, Arm], found)
+    )
     assert first.effort is not None
     assert second.effort is not None
     assert first.effort.settings == second.effort.settings
@@ -151,11 +152,11 @@ def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None
 
 
 def test_fine_tuning_that_spoils_the_encoder_is_not_taken(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "SEARCHED", ((3.0, 0.05, 1.0),))  # a learning rate that destroys it
+    monkeypatch.setattr(baselines, "SEARCHED", ((3.0, 0.05, 5.0),))  # a learning rate that destroys it
     folds, encoder = folds_of(context), untrained(context)
     tuned = trained(context, TUNED, lambda: untrained(context), folds, Terms(), probed=True)
-    assert tuned is not None
-    chosen, _ = choose(context, [frozen(context, "winner", encoder, folds), tuned], folds)
+    assert tuned
+    chosen, _ = choose(context, [frozen(context, "winner", encoder, folds), *tuned], folds)
     assert chosen.name == "winner"
 
 
@@ -163,14 +164,13 @@ def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folds = folds_of(context)
-    monkeypatch.setattr(arms, "LEAST_IMAGES", 10**9)
-    monkeypatch.setattr(arms, "LEAST_PASSES", 10**9)
-    short = trained(context, TUNED, lambda: untrained(context), folds, Terms(60.0), probed=True)
-    assert short is not None
+    monkeypatch.setattr(fits, "LEAST_IMAGES", 10**9)
+    monkeypatch.setattr(fits, "LEAST_PASSES", 10**9)
+    (short,) = trained(context, TUNED, lambda: untrained(context), folds, Terms(60.0), probed=True)
     assert short.outcomes is None
     assert short.effort is not None
     assert short.effort.settings["tried"] == 0
-    assert trained(context, TUNED, lambda: untrained(context), folds, Terms(0.0), probed=True) is None
+    assert trained(context, TUNED, lambda: untrained(context), folds, Terms(0.0), probed=True) == []
     alone, why = choose(context, [short], folds)
     assert alone is short
     assert why == "there was no other"
@@ -178,17 +178,27 @@ def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
 
 @pytest.mark.parametrize(("seconds", "settings"), [(None, 3), (70.0, 3), (69.0, 2), (60.0, 2), (50.0, 1), (49.0, 0)])
 def test_settings_go_before_folds(seconds: float | None, settings: int) -> None:
-    assert arms._affordable(seconds, 10.0, 3) == settings
-    assert arms._affordable(seconds, 10.0, 0) == 0
+    assert affordable(seconds, 10.0, 3, 3, averaged=False) == (settings, False)
+    assert affordable(seconds, 10.0, 3, 0, averaged=True) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "scheme"), [(None, (3, True)), (300.0, (3, True)), (299.0, (2, True)), (199.0, (3, False))]
+)
+def test_averages_go_before_settings(seconds: float | None, scheme: tuple[int, bool]) -> None:
+    assert affordable(seconds, 10.0, 3, 3, averaged=True) == scheme
+
+
+TUNED_ONES = [WEIGHTS_TUNED, SOUPS[WEIGHTS_TUNED], TUNED, SOUPS[TUNED]]
 
 
 def test_what_may_be_chosen_follows_what_was_asked() -> None:
     asked = {
         word: [name for name, words in ELIGIBLE.items() if word in words] for word in ("auto", "frozen", "finetune")
     }
-    assert asked["auto"] == ["weights", "winner", "supervised", WEIGHTS_TUNED, TUNED]
+    assert asked["auto"] == ["weights", "winner", "supervised", *TUNED_ONES]
     assert asked["frozen"] == ["weights", "winner"]
-    assert asked["finetune"] == [WEIGHTS_TUNED, TUNED]
+    assert asked["finetune"] == TUNED_ONES
 
 
 def judged_as(right: NDArray[np.bool_], name: str) -> Arm:

@@ -108,7 +108,8 @@ def outcome(folder: Folder) -> dict[str, Any]:
     result = {k: v for k, v in read_json(folder.state)["result"].items() if k != "tests"}
     told = {arm: {k: v for k, v in facts.items() if k != "seconds"} for arm, facts in result["choice"]["arms"].items()}
     result |= {"choice": {**result["choice"], "arms": told}, "supervised": told["supervised"]}
-    places = (folder.encoder, folder.model, folder.root / "baselines" / "supervised")
+    trained = (folder.root / "baselines" / "supervised", *(folder.root / "arms").iterdir())
+    places = (folder.encoder, folder.model, *trained)
     return result | {place.name: (place / "model.safetensors").read_bytes() for place in places}
 
 
@@ -117,12 +118,13 @@ def files(folder: Folder) -> list[str]:
 
 
 def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
+    models = ("model", "baselines/supervised", "arms/winner-tuned", "arms/winner-soup")
     exported = [
         f"{name}/{file}"
-        for name in ("encoder", "model", "baselines/supervised", "arms/winner-tuned")
+        for name in ("encoder", *models)
         for file in ("README.md", "config.json", "metrics.json", "model.safetensors")
     ]
-    exported += [f"{name}/readout.safetensors" for name in ("model", "baselines/supervised", "arms/winner-tuned")]
+    exported += [f"{name}/readout.safetensors" for name in models]
     own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
     parts = [
         "artifacts/c0000-r0.npz",
@@ -130,6 +132,7 @@ def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
         "artifacts/answers.npz",
         "artifacts/supervised.npz",
         "artifacts/winner-tuned.npz",
+        "artifacts/winner-soup.npz",
         "checkpoints/c0000-r0.pt",
         "study.journal",
     ]
@@ -230,10 +233,10 @@ def start(folder: Folder) -> subprocess.Popen[bytes]:
 def test_real_processes_are_killed_in_every_stage(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
     folder = before_its_end(ended, tmp_path / "run")
     moments: list[tuple[str, Callable[[subprocess.Popen[bytes]], None], int]] = [
-        ("checkpoints/supervised-1.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/supervised-f0-s1-p4.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
         ("checkpoints/replicate-c0000-r0-1.pt", lambda p: os.kill(p.pid, signal.SIGKILL), -signal.SIGKILL),
         ("checkpoints/final-c0000-r0.pt", lambda p: os.kill(p.pid, signal.SIGTERM), -signal.SIGTERM),
-        ("checkpoints/winner-tuned-1.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
+        ("checkpoints/winner-tuned-f0-s1-p4.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
         ("checkpoints/test.npz", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
     ]
     for file, kill, code in moments:

@@ -1,29 +1,24 @@
 """The arms of a study: ways to a model, judged on patients that their fits have not seen, before anything is tested."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from autossl.finish.baselines import SEARCHED, Effort, Fitted, Setting, fit
+from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
-from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
+from autossl.model.entrants import ENTRANTS
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
 from autossl.targets import Readout, Seen
-from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 
 log = logging.getLogger("autossl")
 
-LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
-LAST = 2  # times as long as that of a fold is the fit to all labels
 DRAWS = 400
-COST = {TUNED: "tuned", WEIGHTS_TUNED: "given"}  # of one image in training, as the study's costs have it
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,102 +57,6 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
     outcomes, head = folds.outcomes(answers()), target.probe(seen, truth, groups, tried)
     log.info("%s: %s", ENTRANTS[name].words, head.told(encoder.dims))
     return Arm(name, encoder, head, outcomes, seen=seen)
-
-
-def trained(
-    context: Context, name: str, start: Callable[[], Encoder], folds: Folds, terms: Terms, probed: bool
-) -> Arm | None:
-    """Encoders that `start` makes and a readout, both trained on labels; `probed`: from the probe on the frozen one.
-
-    Settings are compared on the first judged fold, the best of them predicts the other folds and is fitted to all
-    labels. Each fit has its own checkpoint beside `terms.path`, so that after a kill none is repeated. None where not
-    one fit was whole: what was cut short would flatter what it is compared with.
-    """
-    fits = Fits(context, start, folds, terms, probed)
-    settings = tuple(sorted(SEARCHED)) if probed else SEARCHED  # the lowest rate first where there is much to lose
-    costs = context.state("costs")
-    least = min(LEAST_PASSES * len(folds.rows), LEAST_IMAGES) * costs.get(COST.get(name, ""), costs["supervised"])
-    compared = _affordable(terms.left, least, len(folds.judged))
-    if not compared:
-        return _made(context, name, fits.fitted(settings[0], folds.everything), fits, settings[0])
-    fits.left = compared + len(folds.judged) - 1 + LAST
-    tried = [found for setting in settings[:compared] if (found := fits.judged(setting, folds.judged[0])) is not None]
-    if not tried:
-        return None
-    best = int(np.argmax([found.outcomes.worth(context.target.metric) for found in tried]))
-    others = [fits.judged(settings[best], fold) for fold in folds.judged[1:]]
-    raw = [found.raw for found in (tried[best], *others) if found is not None]
-    # where time is over or a stop came, the network of the first fold stands, fitted to fewer labels
-    final = fits.fitted(settings[best], folds.everything) or tried[best].fitted
-    outcomes = folds.outcomes(iter(raw)) if len(raw) == len(folds.judged) else None
-    return _made(context, name, final, fits, settings[best], outcomes, len(tried))
-
-
-def _made(
-    context: Context, name: str, final: Fitted | None, fits: "Fits", setting: Setting, outcomes: Outcomes | None = None,
-    tried: int = 0,
-) -> Arm | None:  # fmt: skip
-    if final is None:
-        return None
-    lr, crop, jitter = setting
-    settings = {"lr": lr, "crop_min": crop, "jitter": jitter, "tried": tried}
-    effort = Effort(settings, round(fits.spent, 2), final.images / fits.labels, fits.images)
-    return Arm(name, final.encoder, final.head, outcomes, effort)
-
-
-def _affordable(seconds: float | None, least: float, folds: int) -> int:
-    """How many settings there is time to compare where so many folds are judged; 0 where none can be judged.
-
-    One fit takes at least so many seconds.
-    """
-    for settings in range(len(SEARCHED), 0, -1):
-        if folds and (seconds is None or seconds >= least * (settings + folds - 1 + LAST)):
-            return settings
-    return 0
-
-
-class OneFold(NamedTuple):
-    """A fit on all folds but one, its raw answers to that one, and what they come to."""
-
-    fitted: Fitted
-    raw: NDArray[Any]
-    outcomes: Outcomes
-
-
-class Fits:
-    """The fits of one arm, which share its time: `left` of them are still to come."""
-
-    def __init__(
-        self, context: Context, start: Callable[[], Encoder], folds: Folds, terms: Terms, probed: bool
-    ) -> None:
-        self.context, self.start, self.folds, self.terms = context, start, folds, terms
-        self.spent, self.images, self.labels, self.left, self.number = 0.0, 0, 0, 1, 0
-        self.seen = context.see(start(), folds.rows) if probed else None
-
-    def judged(self, setting: Setting, fold: int) -> OneFold | None:
-        """One fit on all folds but this; None as `fitted`."""
-        others, held = self.folds.parts(fold)
-        found = self.fitted(setting, others, f"{self.number}")
-        self.number += 1
-        if found is None:
-            return None
-        rows = self.folds.rows[held]
-        raw = found.head.answers(self.context.see(found.encoder, rows).pooled)
-        return OneFold(found, raw, self.context.judged.judge(raw, self.context.truth(rows)))
-
-    def fitted(self, setting: Setting, at: NDArray[np.int64], name: str = "") -> Fitted | None:
-        """One fit on the labels at these places; None if it was stopped, or there was no time."""
-        rows, head = self.folds.rows[at], None
-        if self.seen is not None:
-            head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
-        terms = self.terms.without(self.spent)
-        part = 1 / max(1, self.left)
-        terms = terms.share(name, part, part) if name else terms
-        found = fit(self.context, rows, self.start(), setting, terms, head)
-        self.left -= 1
-        if found is not None:
-            self.spent, self.images, self.labels = self.spent + found.seconds, self.images + found.images, len(rows)
-        return found
 
 
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:

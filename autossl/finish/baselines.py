@@ -14,6 +14,7 @@ from autossl.pretext.batch import Batch
 from autossl.targets import Readout
 from autossl.train.loop import Run, Settings, settle_norms
 from autossl.train.pool import Pool
+from autossl.train.rates import usual_decay
 from autossl.train.resumable import Terms, Training
 from autossl.trials.context import Context
 from autossl.views.images import Views
@@ -21,11 +22,13 @@ from autossl.views.volumes import views_for
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
 Setting = tuple[float, float, float]  # learning rate, smallest crop, jitter
-SEARCHED: tuple[Setting, ...] = (  # what training on labels is tried at
-    (2e-3, 0.5, 0.2),
-    (6e-4, 0.7, 0.1),
-    (4e-3, 0.3, 0.4),
+SEARCHED: tuple[Setting, ...] = (  # what training on labels is tried at, the jitter in units of the modality's own
+    (2e-3, 0.5, 1.0),
+    (6e-4, 0.7, 0.5),
+    (4e-3, 0.3, 2.0),
 )
+JITTER = 0.2  # the unit where the methods bring their own
+RISE = 0.05  # of a training, in which the learning rate rises
 LABEL_PASSES = 40  # epochs over the labels without a time limit
 NIGHT = 10  # times these with one: a long night must not overfit for hours
 
@@ -61,6 +64,7 @@ class Effort:
     seconds: float
     passes: float = 0.0
     images: int = 0
+    readout: str = "own"  # "probe": a probe on the encoder that was trained did better than its own head
 
     @property
     def pace(self) -> float:
@@ -80,6 +84,12 @@ class Fitted(NamedTuple):
     head: Readout
     images: int
     seconds: float
+    labels: int
+
+    @property
+    def passes(self) -> float:
+        """How often it saw each."""
+        return self.images / self.labels
 
 
 def untrained(context: Context) -> Encoder:
@@ -94,6 +104,12 @@ def given(context: Context, trained: bool = False) -> Encoder:
     return context.encoder(start, UNTRAINED_SEED).eval()
 
 
+def settings_of(context: Context) -> tuple[Setting, ...]:
+    """What training on labels is tried at in a study."""
+    unit = context.preset.first_jitter or JITTER
+    return tuple((lr, crop, min(1.0, jitter * unit)) for lr, crop, jitter in SEARCHED)
+
+
 def fit(
     context: Context,
     rows: NDArray[np.int64],
@@ -105,8 +121,9 @@ def fit(
 ) -> Fitted | None:
     """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
 
-    With `head` the head starts from it: fine-tuning. With a limit there are `passes` over the labels at most, many
-    unless that is given. None if not one step was made, or it was stopped before its end.
+    With `head` the head starts from it: fine-tuning, in which the first layers move least. With a limit there are
+    `passes` over the labels at most, many unless that is given. The encoder is trained in place; batch norms are
+    settled in fp32 on every image outside the test part. None if not one step was made, or it was stopped.
     """
     run = _run(context, rows, encoder, setting, head)
     training = Training(run, terms.path)
@@ -114,12 +131,12 @@ def fit(
     images = run.horizon if terms.left is None else most
     if not training.to(images, terms, lambda seen, share: max(share, seen / images)) or run.step == 0:
         return None
-    tuned = context.new_encoder(0)
-    tuned.load_state_dict(run.average)
-    settle_norms(tuned, run.pool, context.plain.standardise)
     readout = cast(Supervised, run.method).readout
-    readout.load_state_dict(run.average_of(readout))
-    return Fitted(tuned, readout.eval(), run.images, training.spent)
+    for module in (encoder, readout):
+        module.load_state_dict(run.average_of(module))
+    encoder.low_precision = False  # what is judged and exported is settled in fp32
+    settle_norms(encoder, context.final_pool, context.plain.standardise)
+    return Fitted(encoder, readout.eval(), run.images, training.spent, len(rows))
 
 
 def _run(
@@ -133,6 +150,8 @@ def _run(
     lr, crop_min, jitter = setting
     data = context.data
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
+    encoder.low_precision = context.config.precision == "bf16"
+    torch.manual_seed(UNTRAINED_SEED)  # of the readout
     readout = context.judged.readout(encoder, context.truth(rows))
     if head is not None:
         readout.load_state_dict(head.state_dict())
@@ -140,5 +159,11 @@ def _run(
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
     pool = Pool(data.images, rows, data.scale, context.device, truth=data.truth.array)
-    batch = max(16, min(128, len(rows) // 4))
-    return Run(method, Settings(lr, 1e-2, batch), pool, context.seed, 4 * batch, LABEL_PASSES * len(rows))
+    batch = batch_of(len(rows))
+    settings = Settings(lr, 1e-2, batch, 1.0 if head is None else usual_decay(encoder))
+    return Run(method, settings, pool, context.seed, 0, LABEL_PASSES * len(rows), rise=RISE)
+
+
+def batch_of(labels: int) -> int:
+    """Images per step of a training on so many labels."""
+    return max(16, min(128, labels // 4))

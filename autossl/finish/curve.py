@@ -97,7 +97,8 @@ def _from_scratch(steps: Steps, baseline: Effort, drawn: list[Ints]) -> list[dic
     fit_rows, rows = context.rows(PROBE, SELECTION, labelled=True), context.rows(TEST, labelled=True)
     points: list[dict[str, Any]] = []
     for at, places in enumerate(drawn):
-        seconds = granted(steps.left(STEP), [len(later) for later in drawn[at:]], baseline, len(rows))
+        embedded = SETTLING[0] * min(SETTLING[1], len(context.final_pool)) + len(rows)
+        seconds = granted(steps.left(STEP), [len(later) for later in drawn[at:]], baseline, embedded)
         if seconds == 0:
             break
         terms = Terms(seconds, stopped=steps.over)
@@ -112,23 +113,22 @@ def _from_scratch(steps: Steps, baseline: Effort, drawn: list[Ints]) -> list[dic
     return points
 
 
-def granted(left: float | None, numbers: list[int], baseline: Effort, tested: int) -> float | None:
+def granted(left: float | None, numbers: list[int], baseline: Effort, embedded: int) -> float | None:
     """Seconds for training on the first of these numbers of labels; None: no limit, 0: there is no time for it.
 
-    As many of them as get LEAST_PASSES, from the first on, share what is left by their labels, once each has what its
-    test on `tested` images takes. An image is taken to cost what it did in the baseline's training.
+    As many of them as get LEAST_PASSES, from the first on, share what is left by their labels, once each has what it
+    takes to embed so many images after it: norms are settled, and it is tested. An image is taken to cost what it did
+    in the baseline's training.
     """
     if left is None:
         return None
     for most in range(len(numbers), 0, -1):
-        tests = sum(after_training(number, baseline, tested) for number in numbers[:most])
-        each = (left - tests) / sum(numbers[:most])
+        each = (left - most * after_training(baseline, embedded)) / sum(numbers[:most])
         if each >= LEAST_PASSES * baseline.passes * baseline.pace:
             return each * numbers[0]
     return 0.0
 
 
-def after_training(labels: int, baseline: Effort, tested: int) -> float:
-    """What it takes after a training on so many labels to settle batch norms and to embed `tested` images."""
-    batches, size = SETTLING
-    return EMBEDDED * baseline.pace * (batches * min(size, labels) + tested)
+def after_training(baseline: Effort, embedded: int) -> float:
+    """What it takes after a training to embed so many images."""
+    return EMBEDDED * baseline.pace * embedded

@@ -6,6 +6,7 @@ training is judged as far as it came. The test, the export and the report follow
 After a kill each training goes on from its checkpoint; the seconds that its step was granted are not granted anew.
 """
 
+import copy
 import logging
 from dataclasses import asdict
 from functools import cached_property
@@ -20,8 +21,8 @@ from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant
 from autossl.finish.winner import train_winner
-from autossl.finish.written import described, write
-from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
+from autossl.finish.written import begun, described, write
+from autossl.model.entrants import ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Difference, standard_error
 from autossl.trials.context import PROBE, SELECTION, Context
@@ -38,7 +39,9 @@ ELIGIBLE = {  # what model/ may hold, the simplest first, and for which settings
     "winner": ("auto", "frozen"),
     "supervised": ("auto",),
     WEIGHTS_TUNED: ("auto", "finetune"),
+    SOUPS[WEIGHTS_TUNED]: ("auto", "finetune"),
     TUNED: ("auto", "finetune"),
+    SOUPS[TUNED]: ("auto", "finetune"),
 }
 
 
@@ -72,7 +75,7 @@ class Finish:
         before = {"selection_before": best.selection[0]}
         encoder, final = train_winner(self.steps, best.entry, before, self._judged)
         if not context.state("tested"):
-            arms = [*self._frozen(encoder), *([supervised] if supervised else []), *self._tuned(encoder)]
+            arms = [*self._frozen(encoder), *supervised, *self._tuned(encoder)]
             self._evaluate(best, encoder, final, arms)
         leave_nothing(context)
         context.remember(finished=True)
@@ -91,13 +94,13 @@ class Finish:
             if asked in adaptations and (given or not name.startswith("weights"))
         )
 
-    def _supervised(self) -> Arm | None:
+    def _supervised(self) -> list[Arm]:
         context = self.context
-        arm = kept(self.steps, self.folds, "supervised", "supervised", lambda: baselines.untrained(context))
-        if arm is not None and arm.outcomes is not None:
-            value = arm.outcomes.value(context.target.metric)
+        arms = kept(self.steps, self.folds, "supervised", "supervised", lambda: baselines.untrained(context))
+        for found in (arm.outcomes for arm in arms if arm.outcomes is not None):
+            value = found.value(context.target.metric)
             context.study.set_user_attr("baseline supervised, in folds", round(value, 4))
-        return arm
+        return arms
 
     def _frozen(self, encoder: Encoder) -> list[Arm]:
         """The winner and the given weights as they are."""
@@ -112,21 +115,12 @@ class Finish:
         """The winner and the given weights, trained on the labels; the weights in a part of the time."""
         context = self.context
         names = [name for name in (WEIGHTS_TUNED, TUNED) if name in self._eligible()]
-        found = []
+        found = list[Arm]()
         for place, name in enumerate(names):
-            start = (
-                (lambda: baselines.given(context, trained=True))
-                if name == WEIGHTS_TUNED
-                else (lambda: self._copy(encoder))
-            )
-            arm = kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
-            found += [] if arm is None else [arm]
+            given = name == WEIGHTS_TUNED
+            start = (lambda: baselines.given(context, trained=True)) if given else (lambda: copy.deepcopy(encoder))
+            found += kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
         return found
-
-    def _copy(self, encoder: Encoder) -> Encoder:
-        copy = self.context.new_encoder(0)
-        copy.load_state_dict(encoder.state_dict())
-        return copy
 
     def _judged(self, encoder: Encoder, trained: Encoder) -> dict[str, Any]:
         """Whether the final training is kept, by what the selection part says before and after it."""
@@ -170,8 +164,7 @@ class Finish:
         own = (
             result if ENTRANTS[chosen.name].role == "winner" else {k: v for k, v in result.items() if k != "candidate"}
         )
-        start = {"weights": context.given, WEIGHTS_TUNED: context.trains}.get(chosen.name)
-        write(context, chosen.encoder, context.folder.model, own, chosen.head, start)
+        write(context, chosen.encoder, context.folder.model, own, chosen.head, begun(context, chosen.name))
         context.remember(result=result, tested=True)
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
@@ -198,9 +191,7 @@ class Finish:
         labelled = context.rows(PROBE, SELECTION, labelled=True)
         if (constant := context.judged.constant(winner, context.truth(labelled))) is not None:
             entrants.append(Entrant("constant", winner, constant))
-        for name in ("supervised", WEIGHTS_TUNED, TUNED):
-            if name in own:
-                entrants.append(Entrant(name, own[name].encoder, own[name].head))
+        entrants += [Entrant(arm.name, arm.encoder, arm.head) for arm in arms if arm.effort is not None]
         if "supervised" in own:
             entrants.append(Entrant("supervised, frozen", own["supervised"].encoder))
         return entrants

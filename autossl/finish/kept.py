@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from autossl.finish.arms import Arm, trained
+from autossl.finish.arms import Arm
 from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
 from autossl.finish.steps import Steps
-from autossl.finish.written import read_again, write
-from autossl.model.entrants import ENTRANTS, TUNED, WEIGHTS_TUNED
+from autossl.finish.trained import trained
+from autossl.finish.written import begun, read_again, write
+from autossl.model.entrants import ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.record.folder import Folder, replace_file
+from autossl.trials.context import Context
 from autossl.trials.plan import Step
 
 DOING = {
@@ -27,31 +29,37 @@ DOING = {
 
 def kept(
     steps: Steps, folds: Folds, name: str, step: Step, start: Callable[[], Encoder], part: float = 1.0
-) -> Arm | None:
-    """The arm of this name, trained from what `start` makes in a `part` of a step's time, or as it was kept.
+) -> list[Arm]:
+    """The arms of this name, trained from what `start` makes in a `part` of a step's time, or as they were kept.
 
-    One that does not start from random weights starts from the probe too. None where there was no time.
+    What does not start from random weights starts from the probe too, and may give the mean of several fits as an arm
+    of its own. Empty where there was no time.
     """
-    context, stem, place = steps.context, _stem(name), folder_of(steps.context.folder, name)
-    outcomes = context.folder.artifacts / f"{stem}.npz"
-    done = (context.state("arms") or {}).get(name)
-    if done is not None:
-        return _read(steps, name, done)
+    context, stem = steps.context, _stem(name)
+    done = context.state("arms") or {}
+    if name in done:
+        return [_read(steps, own, done[own]) for own in dict.fromkeys((name, SOUPS.get(name, name))) if own in done]
     if not steps.begun(stem):
         steps.forget(stem)  # of a training that was killed before the study was extended
         if steps.left(step) == 0:
-            return None
+            return []
     steps.say(DOING[name])
-    arm = trained(context, name, start, folds, steps.terms(step, stem, part), probed=step == "finetune")
-    if arm is not None:
-        begun = {TUNED: context.begins, WEIGHTS_TUNED: context.trains}.get(name)
-        facts = asdict(arm.effort) if arm.effort else {}
-        write(context, arm.encoder, place, {"arm": {"name": ENTRANTS[name].words, **facts}}, arm.head, begun)
-        found = {} if arm.outcomes is None else arm.outcomes.arrays()
-        replace_file(outcomes, lambda file: np.savez(file, allow_pickle=False, **found))
-        context.remember(arms={**(context.state("arms") or {}), name: facts})
+    made = trained(context, name, start, folds, steps.terms(step, stem, part), probed=step == "finetune")
+    facts = {arm.name: _written(context, arm) for arm in made}
+    if made:
+        context.remember(arms={**done, **facts})
     steps.forget(stem)
-    return arm
+    return made
+
+
+def _written(context: Context, arm: Arm) -> dict[str, Any]:
+    """Export an arm and keep its outcomes; returns facts about its training."""
+    facts, name = asdict(arm.effort) if arm.effort else {}, arm.name
+    words = {"arm": {"name": ENTRANTS[name].words, **facts}}
+    write(context, arm.encoder, folder_of(context.folder, name), words, arm.head, begun(context, name))
+    found = {} if arm.outcomes is None else arm.outcomes.arrays()
+    replace_file(outcomes_of(context.folder, name), lambda file: np.savez(file, allow_pickle=False, **found))
+    return facts
 
 
 def folder_of(folder: Folder, name: str) -> Path:
@@ -59,15 +67,20 @@ def folder_of(folder: Folder, name: str) -> Path:
     return folder.root / ("baselines" if ENTRANTS[name].role == "control" else "arms") / _stem(name)
 
 
+def outcomes_of(folder: Folder, name: str) -> Path:
+    """Where its outcomes on the folds are."""
+    return folder.artifacts / f"{_stem(name)}.npz"
+
+
 def _stem(name: str) -> str:
-    """A name for files: winner-tuned."""
-    return name.replace(", fine-", "-")
+    """A name for files: winner-tuned, winner-soup."""
+    return name.replace(", fine-", "-").replace(", ", "-")
 
 
 def _read(steps: Steps, name: str, facts: dict[str, Any]) -> Arm:
     context = steps.context
     encoder, model = read_again(context, folder_of(context.folder, name))
     assert model.readout is not None
-    with np.load(context.folder.artifacts / f"{_stem(name)}.npz", allow_pickle=False) as stored:
+    with np.load(outcomes_of(context.folder, name), allow_pickle=False) as stored:
         outcomes = Outcomes.loaded(dict(stored)) if stored.files else None
     return Arm(name, encoder, model.readout, outcomes, Effort(**facts))

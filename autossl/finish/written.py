@@ -6,13 +6,14 @@ from typing import Any
 
 from autossl.finish.anneal import hyperparameters_of
 from autossl.model import export
+from autossl.model.entrants import ENTRANTS
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder, channels_last
 from autossl.record.entries import Entry
 from autossl.targets import Readout
 from autossl.trials.context import Context
-from autossl.trials.starts import Start, rescaling
+from autossl.trials.starts import Start, at_random, rescaling
 
 
 def write(
@@ -25,14 +26,24 @@ def write(
     export.write(Model(encoder, context.preprocessing(encoder), head, meaning), path, context.card_facts(facts, start))
 
 
+def begun(context: Context, name: str) -> Start:
+    """What the network of this arm began with."""
+    if name.startswith("weights"):
+        start = context.given if name == "weights" else context.trains
+        assert start is not None
+        return start
+    return context.begins if ENTRANTS[name].role == "winner" else at_random(context.config)
+
+
 def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:
     """An encoder that was exported, in the very form that it had before, and as it was read."""
-    model = load(path)
-    encoder, p = copy.deepcopy(model.encoder), model.preprocessing
+    model = load(path).to(context.device)
+    encoder, p = model.encoder, model.preprocessing
     channels_last(encoder, encoder.dims)
     if (by := (context.data.mean, context.data.std)) != (p.mean, p.std):
+        encoder = copy.deepcopy(encoder)
         encoder.rescale(rescaling(by, (p.mean, p.std)))
-    return encoder.to(context.device).eval(), model
+    return encoder, model
 
 
 def described(context: Context, entry: Entry) -> dict[str, Any]:

@@ -22,15 +22,18 @@ class EntrantRow:
 
 TUNED = "winner, fine-tuned"
 WEIGHTS_TUNED = "weights, fine-tuned"
+SOUPS = {TUNED: "winner, soup", WEIGHTS_TUNED: "weights, soup"}  # means of the weights of several fits
 ENTRANTS: dict[str, EntrantRow] = {
     row.key: row
     for row in (
         EntrantRow("winner", "the winner", "winner", "contrastive"),
         EntrantRow(TUNED, "the winner, fine-tuned", "winner", "contrastive"),
+        EntrantRow(SOUPS[TUNED], "the winner, mean of several fine-tunes", "winner", "contrastive"),
         EntrantRow("supervised", "training on the same labels alone", "control", "hybrid"),
         EntrantRow("supervised, frozen", "the encoder trained on the same labels (frozen)", "control", "hybrid"),
         EntrantRow("weights", "the given weights", "control", "generative"),
         EntrantRow(WEIGHTS_TUNED, "the given weights, fine-tuned", "control", "generative"),
+        EntrantRow(SOUPS[WEIGHTS_TUNED], "the given weights, mean of several fine-tunes", "control", "generative"),
         EntrantRow("untrained", "the untrained encoder", "control", "baseline"),
         EntrantRow("constant", "the best constant answer", "control", "baseline"),
     )

@@ -74,13 +74,14 @@ def _chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _who(result: dict[str, Any], name: str) -> str:
     """A self-supervised network of the test: the winner (dcl, fine-tuned)."""
-    return f"the winner ({result['candidate']['method']}{', fine-tuned' if name == TUNED else ''})"
+    how = name.removeprefix("winner")
+    return f"the winner ({result['candidate']['method']}{how})"
 
 
 def _without(result: dict[str, Any], judged: str, differences: dict[str, Any]) -> Verdict:
     """The answer where `model/` holds a network that owes nothing to the search."""
     test, metric = result["test"], measure(result["test"])
-    ours = [name for name in ("winner", TUNED) if name in differences]
+    ours = [name for name, row in ENTRANTS.items() if row.role == "winner" and name in differences]
     given = [
         f"{_who(result, name)} would have given {_scored(test, name)}, a difference of "
         f"{_signed(metric, _turned(differences[name]))}"
@@ -179,9 +180,9 @@ def _lost(test: dict[str, Any], gaps: dict[str, Any], lost: list[str], judged: s
 
 
 def _frozen(result: dict[str, Any], judged: str) -> str:
-    """A remark on the frozen encoder, where the fine-tuned one was judged."""
+    """A remark on the frozen encoder, where one that was fine-tuned was judged."""
     test, probe = result["test"], result.get("probe", "a logistic probe")
-    return f"frozen, with {probe}, it reaches {_scored(test, 'winner')}" if judged == TUNED else ""
+    return f"frozen, with {probe}, it reaches {_scored(test, 'winner')}" if judged != "winner" else ""
 
 
 def metric_name(test: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from autossl.nn.sight import PLAIN, Sight
 
 Floats = NDArray[np.float32]
 NEVER = -1e4  # the logit of a class that was not there to be learnt
+SMOOTHED = 0.1  # share of a label that is spread over all classes in training (Szegedy et al. 2016)
 
 
 class Readout(nn.Module, ABC):
@@ -60,14 +61,16 @@ class Readout(nn.Module, ABC):
 
 @final
 class Classifier(Readout):
-    """A linear layer whose logits are trained by cross-entropy, weighted by class."""
+    """A linear layer whose logits are trained by cross-entropy, weighted by class, to smoothed labels."""
 
     class_weights: Tensor
+    spread: Tensor
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
         self.linear = nn.Linear(dim, classes)
         self.register_buffer("class_weights", torch.ones(classes), persistent=False)
+        self.register_buffer("spread", torch.full((classes,), 1 / classes), persistent=False)
 
     @classmethod
     def of(cls, weights: Floats, intercept: Floats) -> Self:
@@ -84,18 +87,26 @@ class Classifier(Readout):
         return {"dim": self.linear.in_features, "classes": self.linear.out_features}
 
     def balance(self, labels: NDArray[np.int64]) -> None:
-        """Weigh classes in the loss by the inverse of how many of these labels (n,) each has."""
+        """Weigh classes in the loss by the inverse of how many of these labels (n,) each has; spread over those."""
         classes = self.linear.out_features
         counts = np.bincount(labels, minlength=classes)
         weights = torch.tensor(len(labels) / np.maximum(counts, 1) / classes, dtype=torch.float32)
         self.class_weights.copy_(weights)
+        there = torch.tensor(counts > 0, dtype=torch.float32)
+        self.spread.copy_(there / there.sum())
 
     def forward(self, seen: Tensor) -> Tensor:
         """Logits (b, classes)."""
         return cast(Tensor, self.linear(seen))
 
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
-        return F.cross_entropy(raw, truth, weight=self.class_weights)
+        if not self.training:
+            return F.cross_entropy(raw, truth, weight=self.class_weights)
+        # torch's own smoothing weighs the spread part by class too, which favours the rare ones for every image
+        log_shares, weights = F.log_softmax(raw, dim=1), self.class_weights[truth]
+        own = F.nll_loss(log_shares, truth, reduction="none")
+        each = (1 - SMOOTHED) * own - SMOOTHED * log_shares @ self.spread
+        return (weights * each).sum() / weights.sum()
 
 
 @final

@@ -15,6 +15,7 @@ from autossl.pretext.base import Pretext
 from autossl.record.folder import replace_file
 from autossl.record.stored import Damaged
 from autossl.train.pool import Pool, places
+from autossl.train.rates import shares
 from autossl.train.shortcut import early_accuracy, start
 
 AVERAGED = 0.1  # what is scored has the mean of the weights over this last part of the steps so far
@@ -29,6 +30,7 @@ class Settings:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     batch_size: int = 256
+    layer_decay: float = 1.0  # a layer's share of the rate of the one after it
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Run:
     mean: list[Tensor] = field(default_factory=list)  # running mean of the delivered parameters, and of how many
     averaged: int = 0
     accumulate: int = 1  # micro-batches per step, after an out-of-memory
+    rise: float = 0.0  # the same as a share of a training whose rate falls afterwards
 
     def __post_init__(self) -> None:
         self.batch = min(self.settings.batch_size, len(self.pool))
@@ -95,14 +98,17 @@ class Diverged(RuntimeError):
     """The loss is no longer a finite number."""
 
 
-def optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW without decay on vectors (norms and biases)."""
-    free = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in free if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in free if p.ndim <= 1], "weight_decay": 0.0},
+def optimizer(model: Pretext, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW without decay on vectors (norms and biases); each group has its share of the rate (`layer_decay`)."""
+    own = {} if settings.layer_decay == 1 else shares(model.encoder, settings.layer_decay)
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for p in (p for p in model.parameters() if p.requires_grad):
+        groups.setdefault((p.ndim <= 1, own.get(p, 1.0)), []).append(p)
+    made = [
+        {"params": groups[of], "weight_decay": 0.0 if of[0] else settings.weight_decay, "share": of[1]}
+        for of in sorted(groups)
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr, fused=True)
+    return torch.optim.AdamW(made, lr=settings.lr, fused=True)
 
 
 def train(
@@ -138,7 +144,7 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
     started = time.perf_counter()
     lr = run.settings.lr * _factor(run, anneal)
     for group in run.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("share", 1.0)  # a checkpoint of an earlier version has none
     at = places(run.step, run.batch, len(run.pool), run.seed, run.pool.patients if run.method.paired else None)
     _seed(run)
     run.optimizer.zero_grad(set_to_none=True)
@@ -163,9 +169,12 @@ def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
 
 
 def _factor(run: Run, anneal: Callable[[int], float] | None) -> float:
-    rise = min(1.0, (run.images + run.batch) / max(run.warmup, 1))
+    seen = run.images + run.batch
+    rise = min(1.0, seen / max(run.warmup, 1))
     if anneal is None:
         return rise
+    if run.rise:
+        rise = min(rise, anneal(seen) / run.rise)
     return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, anneal(run.images)))))
 
 

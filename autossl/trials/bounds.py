@@ -27,6 +27,7 @@ UNITS, BLOCKS = counted(1, MOST_UNITS), counted(2, 64)
 BY_KEYWORD: dict[str, Kind] = {
     "lr": number(0, 10, open_low=True),
     "weight_decay": number(0, 10),
+    "layer_decay": number(0, 1, open_low=True),
     "batch_size": counted(2, MOST_UNITS),
     "crop_min": number(0, 1, open_low=True),
     "jitter": SHARE,

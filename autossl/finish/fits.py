@@ -1,0 +1,195 @@
+"""The fits of one arm to labels, which share its time: which settings are tried, and how many passes are enough."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.finish import baselines
+from autossl.finish.baselines import Fitted, batch_of, fit, settings_of
+from autossl.finish.folds import Folds
+from autossl.nn.encoder import Encoder
+from autossl.proxies import Outcomes
+from autossl.targets import Readout
+from autossl.train.loop import Diverged
+from autossl.train.resumable import Terms
+from autossl.trials.context import Context
+
+log = logging.getLogger("autossl")
+
+LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
+FIRST_STEPS = 600  # of the first fit where there is a limit
+LAST = 2  # times as long as that of a fold is the fit to all labels
+AVERAGED = 2  # times as long as the least must fits be before weights of several are averaged
+PROBING = 0.1  # of the time at most goes to probes on fine-tuned encoders
+OWN, PROBE = "own", "probe"  # readouts
+DRAWS = 400
+
+
+class OneFold(NamedTuple):
+    """A fit on all folds but one, raw answers to that one by its readouts, and what those of its own head come to."""
+
+    fitted: Fitted
+    raws: dict[str, NDArray[Any]]  # by OWN and, of a fine-tuned encoder, by PROBE
+    outcomes: Outcomes
+
+
+class Scheme(NamedTuple):
+    """How many settings are compared, and whether all go on to every fold, so that their weights can be averaged."""
+
+    settings: int
+    averaged: bool
+
+    def fits(self, folds: int) -> float:
+        """How many fits of a fold's length that comes to where so many are judged."""
+        others = folds - 1 + LAST
+        return self.settings * (1 + others) if self.averaged else self.settings + others
+
+
+class Fits:
+    """The fits of one arm, each with its own checkpoint beside `terms.path`: `left` of them are still to come.
+
+    Settings are compared on the first judged fold, the best of them, or all, predict the other folds and are fitted to
+    all labels. Where there is a limit, each sees its labels `passes` times: what was enough on the first fold.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        start: Callable[[], Encoder],
+        folds: Folds,
+        terms: Terms,
+        probed: bool,
+        cost: str = "supervised",
+    ) -> None:
+        self.context, self.start, self.folds, self.terms = context, start, folds, terms
+        self.cost = cost  # of an image, as the study's costs call it
+        self.granted = terms.left if terms.seconds is None else terms.seconds
+        self.spent, self.images, self.left = 0.0, 0, 1.0
+        self.seen = context.see(start(), folds.rows) if probed else None
+        settings = settings_of(context)  # the lowest rate first where there is much to lose
+        self.settings = tuple(sorted(settings)) if probed else settings
+        self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
+
+        self.scheme = self._affordable()
+
+    def _affordable(self) -> Scheme:
+        costs = self.context.state("costs")
+        least = min(LEAST_PASSES * len(self.folds.rows), LEAST_IMAGES) * costs.get(self.cost, costs["supervised"])
+        averaged = self.seen is not None
+        return affordable(self.granted, least, len(self.settings), len(self.folds.judged), averaged)
+
+    @property
+    def probing(self) -> bool:
+        """Whether there is time for probes on fine-tuned encoders."""
+        if self.seen is None or self.granted is None:
+            return self.seen is not None
+        seconds = self.context.judged.probe_seconds(len(self.folds.rows), self.start().dim)
+        return seconds * self.scheme.fits(len(self.folds.judged)) <= PROBING * self.granted
+
+    def compared(self) -> dict[int, OneFold]:
+        """The settings of the scheme on the first judged fold, by number, as many as were whole; passes come first."""
+        self.left = self.scheme.fits(len(self.folds.judged))
+        first = self.folds.judged[0]
+        found = {}
+        for number in range(self.scheme.settings):
+            one = self.judged(number, first)
+            if one is not None:
+                found[number] = self._enough(number, first, one) if number == 0 else one
+        return found
+
+    def _enough(self, number: int, fold: int, one: OneFold) -> OneFold:
+        """Double the passes until the score rises by no more than its standard error; of the last two the better."""
+        while self._room(one):
+            before, self.passes = self.passes, min(2 * self.passes, most_passes())
+            self.left = self.scheme.fits(len(self.folds.judged))
+            longer = self.judged(number, fold)
+            if longer is None:
+                self.passes = before
+                return one
+            gain, error = self._gain(one, longer, fold)
+            if gain <= error:
+                self.passes = self.passes if gain > 0 else before
+                return longer if gain > 0 else one
+            one = longer
+        return one
+
+    def _room(self, one: OneFold) -> bool:
+        """Whether the fit came to its last pass, more may be tried, and there is time for all fits to be as long."""
+        whole = one.fitted.images >= round(self.passes * one.fitted.labels)
+        if self.granted is None or not whole or self.passes >= most_passes():
+            return False
+        return self.granted - self.spent >= 2 * one.fitted.seconds * self.scheme.fits(len(self.folds.judged))
+
+    def _gain(self, one: OneFold, other: OneFold, fold: int) -> tuple[float, float]:
+        """By how much the other is better, and the standard error of that, in pairs."""
+        measure, held = self.context.target.measure, self.folds.rows[self.folds.parts(fold)[1]]
+        gap = other.outcomes.minus(one.outcomes, measure.name, self.context.groups(held), draws=DRAWS)
+        return measure.worth(gap.value), gap.se
+
+    def judged(self, number: int, fold: int) -> OneFold | None:
+        """One fit with this setting on all folds but this; None as `fitted`."""
+        found = self.fitted(number, self.folds.parts(fold)[0], f"f{fold}", 1.0)
+        return None if found is None else self.on_fold(found, fold)
+
+    def on_fold(self, found: Fitted, fold: int) -> OneFold:
+        """What a network that was fitted without this fold answers to it."""
+        context, (others, held) = self.context, self.folds.parts(fold)
+        rows = self.folds.rows[held]
+        z = context.see(found.encoder, rows).pooled
+        raws = {OWN: found.head.answers(z)}
+        if self.probing:
+            raws[PROBE] = self.probe(found.encoder, others).answers(z)
+        return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows)))
+
+    def probe(self, encoder: Encoder, at: NDArray[np.int64]) -> Readout:
+        """The target's probe on an encoder, from the labels at these places."""
+        context, rows = self.context, self.folds.rows[at]
+        return context.judged.probe(context.see(encoder, rows), context.truth(rows), context.groups(rows))
+
+    def last(self, number: int) -> Fitted | None:
+        """The fit with this setting to all labels; None as `fitted`."""
+        return self.fitted(number, self.folds.everything, "all", LAST)
+
+    def fitted(self, number: int, at: NDArray[np.int64], name: str, weight: float) -> Fitted | None:
+        """One fit on the labels at these places; None if it was stopped, diverged, or there was no time."""
+        rows, head = self.folds.rows[at], None
+        if self.seen is not None:
+            head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
+        part = min(1.0, weight / max(weight, self.left))
+        terms = self.terms.without(self.spent).share(f"{name}-s{number}-p{self.passes:.0f}", part, part)
+        self.left -= weight
+        try:
+            found = fit(self.context, rows, self.start(), self.settings[number], terms, head, self.passes)
+        except Diverged as fault:
+            log.warning("training on labels at a rate of %g: %s", self.settings[number][0], fault)
+            return None
+        if found is not None:
+            self.spent, self.images = self.spent + found.seconds, self.images + found.images
+        return found
+
+
+def first_passes(labels: int) -> float:
+    """Passes over so many labels with which training on them begins where there is a limit."""
+    return min(max(baselines.LABEL_PASSES, FIRST_STEPS * batch_of(labels) / labels), most_passes())
+
+
+def most_passes() -> float:
+    """Passes over labels beyond which no training goes."""
+    return baselines.NIGHT * baselines.LABEL_PASSES
+
+
+def affordable(seconds: float | None, least: float, settings: int, folds: int, averaged: bool) -> Scheme:
+    """What there is time for where so many folds are judged; no setting is compared where none can be judged.
+
+    One fit takes at least so many seconds; weights of several may be `averaged` where that pays.
+    """
+    counts = range(settings, 0, -1)
+    several = [Scheme(count, True) for count in counts if averaged and count > 1]
+    for scheme in (*several, *(Scheme(count, False) for count in counts)):
+        each = least * (AVERAGED if scheme.averaged else 1)
+        if folds and (seconds is None or seconds >= each * scheme.fits(folds)):
+            return scheme
+    return Scheme(0, False)

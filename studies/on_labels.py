@@ -1,0 +1,62 @@
+"""Trains on the labels of a finished study, fine-tuned and from scratch, for as many passes: recipes are compared so.
+
+    python -m studies.on_labels RUN --passes 60 --seeds 3
+
+The network is the study's `encoder/`; scores are on its test part, which is not counted: for sets that are known.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from autossl.finish.baselines import Setting, fit, untrained
+from autossl.finish.written import read_again
+from autossl.nn.encoder import Encoder
+from autossl.record.folder import existing
+from autossl.train.resumable import Terms
+from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
+
+SETTINGS: tuple[Setting, ...] = ((6e-4, 0.7, 0.1), (2e-3, 0.5, 0.2))
+AMPLE = Terms(1e6)  # the passes end a training
+
+
+def scores(context: Context, passes: float, seeds: int) -> Iterator[tuple[str, float, float]]:
+    """Way, rate and score of each training."""
+    rows = context.rows(PROBE, SELECTION, labelled=True)
+    for seed in range(seeds):
+        seeded = replace(context, config=replace(context.config, seed=seed))
+        for setting in SETTINGS:
+            for way in ("fine-tuned", "supervised"):
+                encoder = encoder_of(context) if way == "fine-tuned" else untrained(context)
+                head = None
+                if way == "fine-tuned":
+                    seen = context.see(encoder, rows)
+                    head = context.judged.probe(seen, context.truth(rows), context.groups(rows))
+                found = fit(seeded, rows, encoder, setting, AMPLE, head, passes)
+                assert found is not None, "not one step"
+                tested = context.rows(TEST, labelled=True)
+                outcomes = context.outcomes(context.see(found.encoder, tested), found.head, tested)
+                yield way, setting[0], outcomes.value(context.target.metric)
+
+
+def encoder_of(context: Context) -> Encoder:
+    """The study's encoder, which has seen no label, to be trained on."""
+    encoder, _ = read_again(context, context.folder.encoder)
+    encoder.low_precision = context.config.precision == "bf16"
+    return encoder
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--passes", type=float, default=60.0)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    for way, lr, score in scores(open_context(existing(asked.run)), asked.passes, asked.seeds):
+        print(f"{way:11} {lr:.0e} {score:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

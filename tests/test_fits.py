@@ -1,0 +1,143 @@
+"""The fits of an arm: they end when more passes do not help, and after a kill they go on as they would have."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from autossl.finish import baselines, fits
+from autossl.finish.baselines import Fitted, untrained
+from autossl.finish.fits import OWN, Fits, OneFold, Scheme
+from autossl.finish.folds import folds_of
+from autossl.finish.soup import soup as average
+from autossl.finish.trained import trained
+from autossl.model.entrants import SOUPS, TUNED
+from autossl.proxies import Outcomes
+from autossl.train import resumable
+from autossl.train.resumable import Terms
+from autossl.trials.context import Context, open_context
+from tests.test_report import STATE, begin
+
+AMPLE = Terms(1e6)
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """A study of 150 small images before its search, and short runs on its labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "LABEL_PASSES", 2)
+        patch.setattr(fits, "FIRST_STEPS", 1)
+        yield open_context(begin(tmp_path_factory.mktemp("fits") / "run", {**STATE, "costs": {"supervised": 1e-3}}))
+
+
+class Scored(Fits):
+    """Fits that take `second` for each pass, with these shares of right answers after so many passes."""
+
+    shares: dict[int, float]
+    second = 1.0
+
+    def judged(self, number: int, fold: int) -> OneFold | None:
+        rows = self.folds.rows[self.folds.parts(fold)[1]]
+        labels = self.context.data.truth.strata[rows]
+        places = np.random.default_rng(round(self.passes)).permutation(len(rows))
+        right = places < self.shares[round(self.passes)] * len(rows)
+        scores = np.eye(labels.max() + 1)[np.where(right, labels, (labels + 1) % (labels.max() + 1))]
+        encoder = self.start()
+        seconds = self.second * self.passes
+        images = round(self.passes * (len(self.folds.rows) - len(rows)))
+        head = self.context.judged.readout(encoder, self.context.truth(rows))
+        self.spent += seconds
+        return OneFold(
+            Fitted(encoder, head, images, seconds, len(self.folds.rows) - len(rows)),
+            {OWN: scores},
+            Outcomes.of(labels, scores.astype(np.float32)),
+        )
+
+
+@pytest.mark.parametrize(
+    ("shares", "seconds", "passes"),
+    [
+        ({2: 0.3, 4: 0.6, 8: 0.95, 16: 0.9}, 1e6, 8),  # more do not help
+        ({2: 0.5, 4: 0.58, 8: 0.9}, 1e6, 4),  # nor by more than the error, but they are there
+        ({2: 0.9, 4: 0.5}, 1e6, 2),
+        ({2: 0.05, 4: 0.3, 8: 0.55, 16: 0.8, 20: 1.0}, 1e6, 20),  # a long night must not overfit for hours
+        ({2: 0.1, 4: 0.3, 8: 0.5}, 39.0, 4),  # twice as many do not fit all fits that are to come
+        ({2: 0.1, 4: 0.3}, None, 2),  # without a limit the number is fixed
+    ],
+)
+def test_passes_are_doubled_until_they_no_longer_help(
+    context: Context, shares: dict[int, float], seconds: float | None, passes: float
+) -> None:
+    found = Scored(context, lambda: untrained(context), folds_of(context), Terms(seconds), probed=False)
+    found.shares = shares
+    found.scheme = Scheme(1, averaged=False)
+    tried = found.compared()
+    assert found.passes == passes
+    assert tried[0].fitted.images == round(passes * (len(found.folds.rows) - len(tried[0].raws[OWN])))
+
+
+class Killed(BaseException):
+    """In place of a kill."""
+
+
+@pytest.mark.parametrize("name", ["supervised", TUNED])
+def test_after_kills_the_fits_of_an_arm_are_the_same(
+    context: Context, name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for constant, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
+        monkeypatch.setattr(resumable, constant, value)
+    folds, root, steps = folds_of(context), tmp_path_factory.mktemp("kills"), 0
+
+    def fitted(kill_at: int | None, stem: str) -> tuple[dict[str, torch.Tensor], float]:
+        nonlocal steps
+        steps = 0
+
+        def stopped() -> bool:
+            nonlocal steps
+            steps += 1
+            if kill_at is not None and steps > kill_at:
+                raise Killed
+            return False
+
+        terms = Terms(1e6, 9e5, stopped, root / f"{stem}.pt")
+        (arm,) = trained(context, "supervised", lambda: untrained(context), folds, terms, probed=False)
+        assert arm.effort is not None
+        assert arm.outcomes is not None
+        return {
+            **arm.encoder.state_dict(),
+            "scores": torch.from_numpy(arm.outcomes.columns["scores"]),
+        }, arm.effort.passes
+
+    whole, passes = fitted(None, "whole")
+    in_all = steps
+    for kill_at in (3, in_all // 2, in_all // 4):
+        with pytest.raises(Killed):
+            fitted(kill_at, "killed")
+    again, passes_again = fitted(None, "killed")
+    assert steps < in_all
+    assert passes_again == passes
+    assert all(torch.equal(value, again[key]) for key, value in whole.items())
+
+
+def test_the_mean_of_weights_is_judged_by_fits_that_have_not_seen_the_fold(context: Context) -> None:
+    folds = folds_of(context)
+    one, soup = trained(context, TUNED, lambda: untrained(context), folds, Terms(), probed=True)
+    assert soup.name == SOUPS[TUNED]
+    assert one.outcomes is not None
+    assert soup.outcomes is not None
+    assert soup.effort is not None
+    fits = Fits(context, lambda: untrained(context), folds, Terms(), probed=True)
+    fold = folds.judged[1]
+    others = [fits.judged(number, fold) for number in range(3)]
+    encoders = [found.fitted.encoder for found in others if found is not None]
+    head = [found.fitted.head for found in others if found is not None]
+    mean = torch.stack([next(encoder.parameters()) for encoder in encoders]).mean(0)
+    made = average(context, [found.fitted for found in others if found is not None])
+    assert torch.allclose(next(made.encoder.parameters()), mean)
+    assert torch.allclose(next(made.head.parameters()), torch.stack([next(h.parameters()) for h in head]).mean(0))
+    held = folds.parts(fold)[1]
+    raw = fits.on_fold(made, fold).raws[soup.effort.readout]
+    before = sum(len(folds.parts(earlier)[1]) for earlier in folds.judged[:1])
+    np.testing.assert_array_equal(soup.outcomes.columns["scores"][before : before + len(held)], raw)
+    np.testing.assert_array_equal(soup.outcomes.columns["y"], one.outcomes.columns["y"])
