@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from autossl.errors import UserError
 from autossl.record import clock
 from autossl.record.entries import Entry
-from autossl.trials.plan import PARADIGMS, Plan, ensure_time, extend, hard_end, left, make_plan
+from autossl.trials.deadlines import ensure_time, hard_end, left
+from autossl.trials.plan import PARADIGMS, Plan, extend, make_plan
 from autossl.trials.scheduler import Promote, Sample, Stop, Wait, enough, finalists, next_step, search_left
 from autossl.trials.sizing import Method, Needs
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from autossl.errors import UserError
 from autossl.record.clock import seconds
+from autossl.trials.deadlines import ensure_time, hard_end, left
 from autossl.trials.limits import check_limit
-from autossl.trials.plan import Plan, ensure_time, extend, hard_end, left, make_plan, make_untimed_plan
+from autossl.trials.plan import Plan, extend, make_plan, make_untimed_plan
 from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs
 
 TABLE = (

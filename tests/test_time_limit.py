@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autossl.record.entries import Entry
-from autossl.trials.plan import MARGIN, hard_end
+from autossl.trials.deadlines import hard_end
+from autossl.trials.plan import MARGIN
 from autossl.trials.scheduler import enough, search_left
 from autossl.trials.sizing import Costs, Needs
 from tests.simulated_study import TABLE, WRONG, Refused, Study, World, run

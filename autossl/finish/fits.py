@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.finish import baselines
 from autossl.finish.baselines import Fitted, batch_of, fit, settings_of
-from autossl.finish.folds import Folds
+from autossl.finish.folds import LAST, LEAST_IMAGES, LEAST_PASSES, Folds
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets import Readout
@@ -19,9 +19,8 @@ from autossl.trials.context import Context
 
 log = logging.getLogger("autossl")
 
-LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
 FIRST_STEPS = 600  # of the first fit where there is a limit
-LAST = 2  # times as long as that of a fold is the fit to all labels
+FEWER = 0.3  # times as many will do where training begins from an encoder that knows something already
 AVERAGED = 2  # times as long as the least must fits be before weights of several are averaged
 PROBING = 0.1  # of the time at most goes to probes on fine-tuned encoders
 OWN, PROBE = "own", "probe"  # readouts
@@ -78,8 +77,11 @@ class Fits:
     def _affordable(self) -> Scheme:
         costs = self.context.state("costs")
         least = min(LEAST_PASSES * len(self.folds.rows), LEAST_IMAGES) * costs.get(self.cost, costs["supervised"])
-        averaged = self.seen is not None
-        return affordable(self.granted, least, len(self.settings), len(self.folds.judged), averaged)
+        tuned, folds = self.seen is not None, len(self.folds.judged)
+        found = affordable(self.granted, least, len(self.settings), folds, averaged=tuned)
+        if found.settings or not tuned:
+            return found
+        return affordable(self.granted, FEWER * least, 1, folds, averaged=False)
 
     @property
     def probing(self) -> bool:

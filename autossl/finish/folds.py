@@ -11,6 +11,9 @@ from autossl.proxies import Outcomes, judging_folds
 from autossl.trials.context import PROBE, SELECTION, Context
 from autossl.trials.sizing import FOLDS, MANY_LABELS
 
+LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
+LAST = 2  # times as long as that of a fold is the fit to all labels
+
 Ints = NDArray[np.int64]
 
 
@@ -55,10 +58,26 @@ class Folds:
 
 
 def folds_of(context: Context) -> Folds:
-    """Those of a study: as many as the patients of its rarest class allow, FOLDS at most."""
+    """Those of a study: as many as the patients of its rarest class allow, FOLDS at most.
+
+    One of them is judged where labels are many, or there is no time for fits without each.
+    """
     rows = context.rows(PROBE, SELECTION, labelled=True)
     fold = judging_folds(context.truth(rows).strata, context.groups(rows), most=FOLDS)
     count = int(fold.max()) + 1
     if count == 1:
         return Folds(context, rows, fold, ())
-    return Folds(context, rows, fold, (0,) if len(rows) >= MANY_LABELS else tuple(range(count)))
+    few = len(rows) < MANY_LABELS and _time_for(context, len(rows), count)
+    return Folds(context, rows, fold, tuple(range(count)) if few else (0,))
+
+
+def _time_for(context: Context, labels: int, folds: int) -> bool:
+    """Whether each way that is trained on labels can be fitted without each of so many folds, and to all labels."""
+    plan, costs = context.plan, context.state("costs")
+    if not plan.until:
+        return True
+    fits, images = folds + LAST, min(LEAST_PASSES * labels, LEAST_IMAGES)
+    tuned = plan.finetune_seconds / (2 if context.given is not None else 1)
+    wanted = [(plan.supervised_seconds, "supervised"), *([(tuned, "tuned")] if tuned else [])]
+    wanted += [(tuned, "given")] if tuned and context.given is not None else []
+    return all(seconds >= fits * images * costs.get(cost, costs["supervised"]) for seconds, cost in wanted)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
-from autossl.trials.plan import Step, left
+from autossl.trials.deadlines import left
+from autossl.trials.plan import Step
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ AMBITIONS = (  # what goes first: replicates, finalists, rungs, shares of what f
     Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
     Ambition(1, 0, 0.00, 0.00, 0.00, 2),
 )
+ALONE = Ambition(1, 0, 0.00, 0.00, 0.00, 1)  # where not even two candidates fit
 LONG = 8 * 3600  # seconds of a limit from which on finalists get new training seeds
 UNRANKED = (  # the same where nothing tells the better of two: upper rungs would not either
     Ambition(1, 0, 0.0, 0.0, 0.6, 8),

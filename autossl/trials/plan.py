@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from autossl.errors import UserError
-from autossl.trials.ambitions import AMBITIONS, LONG, UNRANKED, Ambition
+from autossl.trials.ambitions import ALONE, AMBITIONS, LONG, UNRANKED, Ambition
 from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
     ETA,
@@ -26,6 +26,8 @@ PARADIGMS = 2  # the least honest answer: so many paradigms at one rung
 MOST_FINAL = 0.75  # of the time before the end for the final training
 REPLICATES = 0.15  # share of the time before the end that new training seeds of the finalists may take
 CURVE = 0.2  # times what the supervised baseline gets: enough for points up to a third of its labels, probes included
+UNSEARCHED = "A search did not fit: one candidate is trained, and compared with what needs no search."
+SHORTER = 4  # times as short may the only rung be then
 UNBOUNDED = "a bound of the search was wanted, found --time-limit none without --max-candidates; give one of the two"
 
 Step = Literal["search", "rescue", "supervised", "finalist", "replicate", "final training", "finetune", "label curve"]
@@ -132,56 +134,22 @@ def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: 
     if found is None:
         more = least_limit(limit, now + RESTART, needs, known) - math.floor(plan.limit or now)
         raise UserError(
-            f"time for two paradigms, evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
+            f"time for another candidate, evaluation and export was wanted, found {max(0.0, limit - now):.0f}s left of "
             f"{limit:.0f}s; give --time-limit +{more}s"
         )
     return replace(found, methods=plan.methods, skipped=plan.skipped, table=plan.table)
 
 
-def hard_end(limit: float) -> float:
-    """When a study is over at the very latest: 3 % after its limit, at least 10 s."""
-    return max(1.03 * limit, limit + 10)
-
-
-def left(plan: Plan, step: Step, now: float, needed: float = 0.0) -> float | None:
-    """Seconds that a step may take from `now`, 0.0 if it must be left out; None without a limit.
-
-    What follows the step is reserved. With `needed` (seconds) a step that would be cut short is left out.
-    """
-    if not plan.until:
-        return None
-    seconds = plan.until[step] - now
-    if step == "supervised":  # every study has one short run, if need be at the cost of the final training
-        spare = plan.until["final training"] - plan.finalist_seconds - now
-        seconds = min(plan.supervised_seconds, max(seconds, min(plan.supervised_least, spare)))
-    elif step == "finalist":
-        needed = max(needed, plan.finalist_seconds)
-    elif step == "finetune":
-        seconds = min(seconds, 1.5 * plan.finetune_seconds)
-    return seconds if seconds > max(needed, 0.0) else 0.0
-
-
-def ensure_time(plan: Plan, now: float, needed: float | None = None) -> None:
-    """Refuse to take up a study whose end no longer fits; UserError says how much time to add.
-
-    `needed`: seconds of what remains to be done, start-up over; None: all that follows the search at the least.
-    """
-    if plan.limit is None:
-        return
-    seconds = plan.limit - plan.until["rescue"] if needed is None else needed
-    if now + seconds <= hard_end(plan.limit):
-        return
-    more = 10 * math.ceil((now + 1.3 * seconds + RESTART - plan.limit) / 10)
-    raise UserError(
-        f"{seconds:.0f}s were wanted for evaluation, export and report, found {max(0.0, plan.limit - now):.0f}s left "
-        f"of --time-limit {plan.limit:g}s; resume with --time-limit +{more}s"
-    )
-
-
 def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
     levels = [level for level in AMBITIONS if limit >= LONG or not level.replicates] if needs.ranked else UNRANKED
+    if needs.given and needs.finetune:  # twice as much to fine-tune, and a better start for all that follows
+        levels = [level._replace(finetune=2 * level.finetune, final=level.final - level.finetune) for level in levels]
     attempts = (_attempt(limit, now, needs, ambition, known) for ambition in levels)
-    return next((plan for plan in attempts if plan is not None), None)
+    found = next((plan for plan in attempts if plan is not None), None)
+    if found is not None or known is not None or not needs.ranked:
+        return found
+    alone = _attempt(limit, now, replace(needs, max_candidates=1, least=needs.least // SHORTER), ALONE, None)
+    return None if alone is None else replace(alone, planned_away=(UNSEARCHED, *alone.planned_away))
 
 
 def least_limit(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
@@ -213,7 +181,7 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     # the last segment is scored after its deadline, and one finalist is scored and exported even then
     until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
     names = needs.order(needs.table, ambition.candidates)
-    surely = needs.images_within((until["rescue"] - now) / WRONG, names[:PARADIGMS])
+    surely = needs.images_within((until["rescue"] - now) / WRONG, names[: min(PARADIGMS, ambition.candidates)])
     found = _search(room, others, replace(needs, longest=int(surely)), ambition, names, known)
     if found is None or (surely < found[0].rungs[0] and not found[0].answered):
         return None
