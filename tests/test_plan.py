@@ -139,11 +139,18 @@ def test_a_hopeless_limit_is_refused_before_anything_is_measured() -> None:
 
 
 def test_the_cheapest_methods_of_two_or_three_paradigms_remain_when_time_is_shortest() -> None:
-    found = plan(next(limit for limit in range(60, 200) if _fits(limit)))
+    found = plan(next(limit for limit in range(60, 200) if _fits(limit) and plan(limit).max_candidates is None))
     assert found.methods[0] == "jigsaw"
     assert 2 <= len(found.methods) == len({PARADIGM[name] for name in found.methods}) < 4
     assert set(found.skipped) | set(found.methods) == set(PARADIGM)
     assert found.supervised_least > 0
+
+
+def test_one_short_candidate_remains_where_there_is_no_time_to_search() -> None:
+    found = plan(next(limit for limit in range(60, 200) if _fits(limit)))
+    assert (found.max_candidates, found.candidates, len(found.rungs)) == (1, 1, 1)
+    assert found.planned_away[0].startswith("A search did not fit")
+    assert found.rungs[0] < plan(600).rungs[0]
 
 
 def _fits(limit: float) -> bool:
