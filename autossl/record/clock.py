@@ -6,8 +6,10 @@ and stands still while the machine sleeps. Dates are for people only.
 
 import os
 import re
+import resource
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,13 +70,27 @@ class Clock:
     def stamp(self) -> None:
         """Write the time used."""
         with self._writing:
-            this = {"started": self.date, "seconds": round(time.monotonic() - self.started, 2)}
+            this = {"started": self.date, "seconds": round(time.monotonic() - self.started, 2), "cores": _computed()}
             write_json(self.folder.clock, {"runs": [*self.earlier, this]})
 
     def _keep(self) -> None:
         while not self._over.wait(STAMP_SECONDS):
             with suppress(OSError, MachineStopped):  # a full disk is said where the study itself writes
                 self.stamp()
+
+
+def _computed() -> float:
+    """Seconds that cores have computed for this process and for those of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(time.process_time() + children.ru_utime + children.ru_stime, 2)
+
+
+def spent(runs: Sequence[Mapping[str, float]], gpus: int) -> str:
+    """What the runs of a study have used, in words: core-hours where they were counted, and GPU-hours."""
+    total = sum(run["seconds"] for run in runs)
+    told = [f"{sum(run['cores'] for run in runs) / 3600:.2g} core-hours"] if all("cores" in run for run in runs) else []
+    told += [f"at most {gpus * total / 3600:.2g} GPU-hours"] if gpus else []
+    return " and ".join(told)
 
 
 def seconds(limit: str | float | int | None) -> float | None:

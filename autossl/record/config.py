@@ -51,6 +51,11 @@ class StudyConfig:
     version: str = ""
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs it may use at a time."""
+        return self.workers if self.device.startswith("cuda") else 0
+
+    @property
     def options(self) -> dict[str, Any]:
         """The settings by name, as the file holds them; None is left out there."""
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}

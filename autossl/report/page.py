@@ -17,7 +17,7 @@ from autossl.model.entrants import BASELINES, NAMES, measure, measures
 from autossl.model.export import PACKAGES
 from autossl.pretext import METHODS
 from autossl.proxies import METRICS
-from autossl.record.clock import in_words
+from autossl.record.clock import in_words, spent
 from autossl.record.config import StudyConfig
 from autossl.record.folder import Folder, read_json, replace_file
 from autossl.record.journal import entries
@@ -88,6 +88,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "candidates": len({e.candidate for e in entries(found.trials)}),
         "spent": _spent(found.trials),
         "seconds": sum(run["seconds"] for run in found.runs),
+        "used": spent(found.runs, found.config.gpus),
         "repeat": _repeat(found),
         "versions": _versions(found.folder),
         "figures": figures(found),

@@ -17,7 +17,7 @@ from autossl.finish.steps import Steps
 from autossl.finish.unverified import end_unverified
 from autossl.nn.encoder import dims_of
 from autossl.proxies import warm_up
-from autossl.record.clock import Clock, in_words, seconds
+from autossl.record.clock import Clock, in_words, seconds, spent
 from autossl.record.config import StudyConfig, read_config, write_config
 from autossl.record.entries import Entry
 from autossl.record.folder import Folder, existing, machine_faults, only_process, read_json
@@ -153,7 +153,7 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecas
     if context.state("finished") and not extended:
         log.info("this study is finished; autossl resume %s --time-limit +1h extends it", folder.root)
         if context.state("stage") != "done":  # it was killed while its report was written
-            _report(folder, say)
+            _report(context, say)
         return
     requeue_lost(context.study, everything=True)
     warm_up(everything=False)
@@ -169,12 +169,14 @@ def _run(folder: Folder, run: Clocked, extended: bool = False, forecast: Forecas
         Finish(steps).run()
     else:
         end_unverified(steps)
-    _report(folder, say)
+    _report(context, say)
 
 
-def _report(folder: Folder, say: Callable[[str], None]) -> None:
+def _report(context: Context, say: Callable[[str], None]) -> None:
+    folder = context.folder
     say("writing the report")
     write_report(folder, folder.report)
+    log.info("used so far: %s", spent((read_json(folder.clock) or {})["runs"], context.config.gpus))
     say("done")
 
 
@@ -208,7 +210,7 @@ def _plan(
     context.remember(plan=plan.to_dict())
     if extended:  # now that the plan has accepted it
         write_config(context.folder.config, replace(context.config, time_limit=run.limit))
-    _tell_plan(context, plan)
+    _tell_plan(context, plan, run.clock.now())
 
 
 def _planned(context: Context, run: Clocked, extended: bool) -> Plan:
@@ -237,10 +239,12 @@ def _detectable(context: Context) -> float | None:
     return round(found, 4)
 
 
-def _tell_plan(context: Context, plan: Plan) -> None:
+def _tell_plan(context: Context, plan: Plan, now: float) -> None:
     rungs = ", ".join(f"{images:,}" for images in plan.rungs)
     until = "no time limit" if plan.search_until is None else f"search until {in_words(plan.search_until)}"
     log.info("plan: rungs at %s images; %s; first %s", rungs, until, ", ".join(plan.methods))
+    if told := plan.words(now):
+        log.info("plan: %s", told)
     for each in context.config.given:
         log.info("plan: the licence of %s: %s", one_line(each["name"]), one_line(each.get("licence", "not known")))
     if context.begins.given:

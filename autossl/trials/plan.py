@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from autossl.errors import UserError
+from autossl.errors.printable import joined
+from autossl.record.clock import in_words
 from autossl.trials.ambitions import ALONE, AMBITIONS, LONG, UNRANKED, Ambition
 from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
@@ -64,6 +66,19 @@ class Plan:
     def search_until(self) -> float | None:
         """When the search is over; None without a limit."""
         return self.until.get("search")
+
+    def words(self, now: float) -> str:
+        """About how long its parts take from `now` on; empty without a limit."""
+        if not self.until:
+            return ""
+        parts = {
+            "search": self.until["search"] - now,
+            "training on the labels": self.supervised_seconds,
+            "the final training": self.final_seconds,
+            "fine-tuning": self.finetune_seconds,
+        }
+        told = [f"{in_words(seconds)} for {name}" for name, seconds in parts.items() if seconds >= 1]
+        return f"about {joined(told)}; what a part leaves goes to those after it"
 
     def method(self, name: str) -> Method:
         """The row of a method."""
