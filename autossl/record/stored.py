@@ -151,7 +151,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "repeat": optional(_all(_with(candidate=counted(0), rung=counted(0), params=TABLE))),
         "result": optional(_with(candidate=_with(number=counted(0)), test=_with(entrants=TABLE))),
     },
-    "clock.json": {"runs": _all(_with(seconds=number(-math.inf)))},
+    "clock.json": {"runs": _all(_with(seconds=number(-math.inf), cores=number(0)))},
     "config.json": {  # of an exported encoder
         "architecture": TEXT,
         "num_classes": counted(0),
