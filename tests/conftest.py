@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # before NumPy is imported, and for processes that tests start: threads of small products only wait for each other, and
@@ -10,6 +11,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.processes import SHORT, patched
 
 settings.register_profile("autossl", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("autossl")
@@ -31,3 +34,11 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real images (../shared/data) are not here")
     return SHARED.resolve()
+
+
+@pytest.fixture(scope="module")
+def short_runs_on_labels() -> Iterator[None]:
+    """Few passes over the labels, as in `tests.processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patched(SHORT, patch.setattr)
+        yield

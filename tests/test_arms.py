@@ -1,6 +1,5 @@
 """The ways to a model: judged on patients that their fits have not seen, chosen before the test, tested once."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
-from autossl.finish import arms, baselines
+from autossl.finish import arms
 from autossl.finish.arms import Arm, choose, frozen, trained
 from autossl.finish.baselines import untrained
 from autossl.finish.finish import ELIGIBLE
@@ -26,12 +25,7 @@ from autossl.targets.classification import Classification
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
 
-
-@pytest.fixture(scope="module", autouse=True)
-def short_runs_on_labels() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 4)
-        yield
+pytestmark = pytest.mark.usefixtures("short_runs_on_labels")
 
 
 @pytest.fixture(scope="module")

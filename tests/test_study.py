@@ -5,7 +5,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,12 +47,7 @@ def textures() -> tuple[np.ndarray, np.ndarray]:
     return np.clip(x, 0, 255).astype(np.uint8), y
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_runs_on_labels() -> Iterator[None]:
-    """What training on labels reaches is not looked at here; 40 passes were most of these studies' time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 4)
-        yield
+pytestmark = pytest.mark.usefixtures("short_runs_on_labels")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Training on labels: what it delivers is averaged, encoder and readout alike."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,9 @@ from tests.test_report import STATE, begin
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+def context(tmp_path_factory: pytest.TempPathFactory, short_runs_on_labels: None) -> Context:
     """A study of 150 small images before its search, and short runs on its labels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 6)
-        yield open_context(begin(tmp_path_factory.mktemp("supervised") / "run", STATE))
+    return open_context(begin(tmp_path_factory.mktemp("supervised") / "run", STATE))
 
 
 def test_the_readout_that_is_delivered_is_the_mean_over_the_last_steps(
