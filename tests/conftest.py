@@ -13,6 +13,7 @@ import torch
 from hypothesis import settings
 
 from autossl.run import given
+from tests.processes import SHORT, patched
 
 settings.register_profile("autossl", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("autossl")
@@ -49,3 +50,11 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real images (../shared/data) are not here")
     return SHARED.resolve()
+
+
+@pytest.fixture(scope="module")
+def short_runs_on_labels() -> Iterator[None]:
+    """Few passes over the labels, as in `tests.processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patched(SHORT, patch.setattr)
+        yield

@@ -1,6 +1,5 @@
 """The ways to a model: judged on patients that their fits have not seen, chosen before the test, tested once."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,12 +28,7 @@ from autossl.targets.classification import Classification
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
 
-
-@pytest.fixture(scope="module", autouse=True)
-def short_runs_on_labels() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 4)
-        yield
+pytestmark = pytest.mark.usefixtures("short_runs_on_labels")
 
 
 @pytest.fixture(scope="module")

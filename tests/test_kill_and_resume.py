@@ -1,28 +1,22 @@
 """A study that is killed goes on: real processes, killed for real, at several moments."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from autossl.record.folder import Folder
+from autossl.cli.commands import main
+from autossl.record.folder import Folder, read_json
 from autossl.record.journal import entries, mend, open_study
 from autossl.report.dashboard import open_server
 from autossl.study import Study
-
-# with short runs on the labels: 40 passes were half of these studies, and no kill here falls into them
-PRELUDE = (
-    "from autossl.finish import baselines; baselines.LABEL_PASSES = 4; from autossl.cli.commands import main; main()"
-)
-CLI = [sys.executable, "-c", PRELUDE]
+from tests.processes import Command
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +49,14 @@ lr = { low = 1e-4, high = 1e-2, log = true }
 batch_size = 64
 """
     )
-    options = ["--time-limit", "none", "--max-candidates", "4", "--space", str(space), "--backbone", "test_resnet"]
+    options = ["--time-limit", "none", "--max-candidates", "3", "--space", str(space), "--backbone", "test_resnet"]
     options += [] if "--weights" in more else ["--weights", "none"]
-    return [*CLI, "search", str(images), *options, "--adaptation", "frozen", "--out", str(out), "--quiet", *more]
+    return ["search", str(images), *options, "--adaptation", "frozen", "--out", str(out), "--quiet", *more]
 
 
-def start(arguments: list[str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(arguments, start_new_session=True, env=environment, stderr=subprocess.PIPE)
-
-
-def finish(arguments: list[str]) -> None:
-    process = start(arguments)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors.decode()
+def searched(out: Path) -> bool:
+    """Whether the search is over; what follows it is killed in test_kill_in_the_end.py."""
+    return "labels alone" in (read_json(Folder(out).state) or {}).get("stage", "")
 
 
 def scored(out: Path) -> dict[tuple[int, int], float]:
@@ -85,11 +73,16 @@ def journal_lines(out: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def advanced(out: Path, lines: int) -> bool:
+    """Whether the journal, which grows with every step of the search, has so many lines."""
+    return journal_lines(out) >= lines
+
+
 @pytest.fixture(scope="module")
 def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], float]:
     """Scores of the study that nobody killed."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    finish(command(images, out))
+    Command(command(images, out), out.parent).killed(partial(searched, out))
     return scored(out)
 
 
@@ -97,14 +90,10 @@ def test_same_seed_gives_the_same_candidates_and_scores_after_kills(
     images: Path, tmp_path: Path, undisturbed: dict[tuple[int, int], float]
 ) -> None:
     out = tmp_path / "run"
-    for lines in (4, 25, 60):  # early, in the middle, late; the journal grows with every step of the search
-        process = start(command(images, out))
-        while process.poll() is None and journal_lines(out) < lines:
-            time.sleep(0.02)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    finish(command(images, out))
+    for lines in (4, 25, 60):  # early, in the middle, late
+        Command(command(images, out), tmp_path).killed(partial(advanced, out, lines))
+        assert len(scored(out)) < len(undisturbed)
+    Command(command(images, out), tmp_path).end()
     assert scored(out) == undisturbed
     study = Study(out)
     assert study.status()["finished"]
@@ -113,10 +102,10 @@ def test_same_seed_gives_the_same_candidates_and_scores_after_kills(
 
 def it_answers_while_it_runs(out: Path) -> None:
     """Status, leaderboard and dashboard of a study at work."""
-    status = json.loads(subprocess.run([*CLI, "status", str(out), "--json"], check=True, capture_output=True).stdout)
+    status = Study(out).status()
     assert not status["finished"]
     assert status["stage"] not in ("", "done")  # a busy machine may be past the search
-    board = subprocess.run([*CLI, "leaderboard", str(out), "--json"], check=True, capture_output=True).stdout
+    board = CliRunner().invoke(main, ["leaderboard", str(out), "--json"]).stdout
     assert any(row["method"] == "untrained" for row in json.loads(board))
     with open_server(Folder(out), 0, read_only=True) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -130,24 +119,21 @@ def it_answers_while_it_runs(out: Path) -> None:
 
 def test_two_workers_are_killed_and_go_on(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    process = start(command(images, out, "--workers", "2"))
-    while process.poll() is None and journal_lines(out) < 20:
-        time.sleep(0.02)
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    Command(command(images, out, "--workers", "2"), tmp_path).killed(partial(advanced, out, 20))
     lock = out.resolve() / "study.journal.lock"
     lock.unlink(missing_ok=True)
     lock.symlink_to(out.resolve() / "study.journal")  # as if the kill had come while the lock was held
     with open(out / "study.journal", "ab") as file:
         file.write(b'{"op_code": 5, "worker_id": "half a li')  # and while a line was being written
-    started, process = time.time(), start([*CLI, "resume", str(out), "--quiet"])
+    lines, started = journal_lines(out), time.time()
+    process = Command(["resume", str(out), "--quiet"], tmp_path)
+    while process.code() is None and journal_lines(out) <= lines:
+        time.sleep(0.02)
     it_answers_while_it_runs(out)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors.decode()
+    process.end()
     assert time.time() - started < 120
     found = scored(out)
-    assert len({candidate for candidate, _ in found}) == 4
+    assert len({candidate for candidate, _ in found}) == 3
     assert not lock.exists()
 
 

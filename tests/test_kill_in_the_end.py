@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 import autossl
-from autossl.finish import baselines
 from autossl.finish.finish import NOT_YET, Finish
 from autossl.finish.steps import Steps
 from autossl.record.folder import Folder, read_json, write_json
@@ -24,18 +21,16 @@ from autossl.report.page import write_report
 from autossl.run.jobs import evaluate
 from autossl.train import resumable
 from autossl.trials.context import Context, open_context
+from tests.processes import SHORT, Command
 
 STAGES = {  # what the study says when it begins one: the step in which it is killed
-    "training on the labels alone, the baseline": 25,  # in the third of its six fits
+    "training on the labels alone, the baseline": 13,  # in the third of its six fits
     "candidate 0 again with another training seed": 5,
     "training candidate 0 (denoising) on, with a falling learning rate": 3,
-    "fine-tuning the winner on the labels": 4,
+    "fine-tuning the winner on the labels": 2,
 }
-# in a process of its own: short runs on the labels, and a checkpoint before every step
-PRELUDE = (
-    "from autossl.finish import baselines; from autossl.train import resumable; baselines.LABEL_PASSES = 4; "
-    "resumable.EVERY = resumable.LAST = 0.0; resumable.SHARE = 1e9; from autossl.cli.commands import main; main()"
-)
+OFTEN = {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}  # a checkpoint before every step and at every end
+SELDOM = {name: getattr(resumable, name) for name in OFTEN}
 
 
 class Killed(BaseException):
@@ -43,17 +38,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def often() -> Any:
-    """Short runs on the labels; a checkpoint before every step and at every end."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 4)
-        for name, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
-            patch.setattr(resumable, name, value)
-        yield
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory, often: None) -> Folder:
+def ended(tmp_path_factory: pytest.TempPathFactory, short_runs_on_labels: None) -> Folder:
     """A study of 90 grey images of three textures, one candidate, fine-tuned."""
     rng, y, rows = np.random.default_rng(0), np.arange(90) % 3, np.arange(16)
     waves = np.sin(rows[None, :, None] * (0.5 + 0.6 * y[:, None, None]) + rng.uniform(0, 6, (90, 1, 1)))
@@ -77,12 +62,14 @@ def before_its_end(ended: Folder, root: Path) -> Folder:
 
 
 def finish(folder: Folder, stage: str = "", step: int = 0, change: Callable[[Context], None] = lambda _: None) -> None:
-    """The end of the study in this process; killed in a stage before this step."""
+    """The end of the study in this process; killed in a stage before this step, with checkpoints in that alone."""
     now, steps = "", 0
 
     def say(words: str) -> None:
         nonlocal now, steps
         now, steps = words, 0
+        for name, value in OFTEN.items():
+            often.setattr(resumable, name, value if words == stage else SELDOM[name])
 
     def tick() -> None:
         nonlocal steps
@@ -92,7 +79,8 @@ def finish(folder: Folder, stage: str = "", step: int = 0, change: Callable[[Con
 
     context = open_context(folder)
     change(context)
-    Finish(Steps(context, lambda: 0.0, say, tick)).run()
+    with pytest.MonkeyPatch.context() as often:
+        Finish(Steps(context, lambda: 0.0, say, tick)).run()
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +99,16 @@ def outcome(folder: Folder) -> dict[str, Any]:
     trained = (folder.root / "baselines" / "supervised", *(folder.root / "arms").iterdir())
     places = (folder.encoder, folder.model, *trained)
     return result | {place.name: (place / "model.safetensors").read_bytes() for place in places}
+
+
+def before_its_test(undisturbed: Folder, root: Path) -> Folder:
+    """That study with everything trained and nothing tested."""
+    folder = Folder(Path(shutil.copytree(undisturbed.root, root)))
+    shutil.rmtree(folder.model)
+    found = ("finished", "result", "testing", "tested")
+    state = {name: value for name, value in read_json(folder.state).items() if name not in found}
+    write_json(folder.state, {**state, "tests": 0})
+    return folder
 
 
 def files(folder: Folder) -> list[str]:
@@ -176,9 +174,9 @@ def test_killed_once_in_every_stage_the_end_is_the_same(
 
 
 def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
-    ended: Folder, undisturbed: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = before_its_end(ended, tmp_path / "run")
+    folder = before_its_test(undisturbed, tmp_path / "run")
 
     def killed_at_its_second_network(context: Context) -> None:
         embed = context.embed
@@ -203,8 +201,8 @@ def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
     assert read_json(folder.state)["tests"] == 3
 
 
-def test_a_kill_in_the_label_curve_draws_it_again_whole(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
-    folder = before_its_end(ended, tmp_path / "run")
+def test_a_kill_in_the_label_curve_draws_it_again_whole(undisturbed: Folder, tmp_path: Path) -> None:
+    folder = before_its_test(undisturbed, tmp_path / "run")
     with pytest.raises(Killed):
         finish(folder, "drawing the label curve", 5)  # in the first training from scratch
     assert "result" not in read_json(folder.state)
@@ -224,34 +222,27 @@ def test_a_study_that_was_killed_while_its_report_was_written_gets_one(ended: Fo
     assert (state["stage"], state["finished"], state["tests"]) == ("done", True, 1)
 
 
-def start(folder: Folder) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PRELUDE, "resume", str(folder.root), "--quiet"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, start_new_session=True, env=environment, stderr=subprocess.PIPE)
-
-
 def test_real_processes_are_killed_in_every_stage(ended: Folder, undisturbed: Folder, tmp_path: Path) -> None:
     folder = before_its_end(ended, tmp_path / "run")
-    moments: list[tuple[str, Callable[[subprocess.Popen[bytes]], None], int]] = [
-        ("checkpoints/supervised-f0-s1-p4.pt", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
-        ("checkpoints/replicate-c0000-r0-1.pt", lambda p: os.kill(p.pid, signal.SIGKILL), -signal.SIGKILL),
-        ("checkpoints/final-c0000-r0.pt", lambda p: os.kill(p.pid, signal.SIGTERM), -signal.SIGTERM),
-        ("checkpoints/winner-tuned-f0-s1-p4.pt", lambda p: os.killpg(p.pid, signal.SIGINT), 130),
-        ("checkpoints/test.npz", lambda p: os.killpg(p.pid, signal.SIGKILL), -signal.SIGKILL),
+    command = ["resume", str(folder.root), "--quiet"]
+    moments: list[tuple[str, Callable[[int], None], int]] = [
+        ("checkpoints/supervised-f0-s1-p2.pt", lambda pid: os.killpg(pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/replicate-c0000-r0-1.pt", lambda pid: os.kill(pid, signal.SIGKILL), -signal.SIGKILL),
+        ("checkpoints/final-c0000-r0.pt", lambda pid: os.kill(pid, signal.SIGTERM), -signal.SIGTERM),
+        ("checkpoints/winner-tuned-f0-s1-p2.pt", lambda pid: os.killpg(pid, signal.SIGINT), 130),
+        ("checkpoints/test.npz", lambda pid: os.killpg(pid, signal.SIGKILL), -signal.SIGKILL),
     ]
+    values = {**SHORT, **{f"autossl.train.resumable.{name}": value for name, value in OFTEN.items()}}
     for file, kill, code in moments:
-        process = start(folder)
-        while process.poll() is None and not (folder.root / file).is_file():
+        process = Command(command, tmp_path, values)
+        while process.code() is None and not (folder.root / file).is_file():
             time.sleep(0.005)
-        kill(process)
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == code, (file, errors.decode())
+        kill(process.pid)
+        process.end(code)
         assert (folder.root / file).is_file(), file
         assert "result" not in read_json(folder.state)
     assert read_json(folder.state)["tests"] >= 1
-    process = start(folder)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors.decode()
+    Command(command, tmp_path).end()
     assert outcome(folder) == outcome(undisturbed)
     assert [name for name in files(folder) if name != "report.html"] == files(undisturbed)
     log = folder.log.read_text()

@@ -1,7 +1,6 @@
 """The curve over numbers of labels: whole patients, a supervised rival on equal terms, and what the report says."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 import autossl
 from autossl.data.truth import Classes, Truth, Values
-from autossl.finish import baselines
 from autossl.finish.baselines import Effort, untrained
 from autossl.finish.curve import LEAST_PASSES, after_training, draw_labels, granted, label_curve
 from autossl.finish.steps import Steps
@@ -27,15 +25,13 @@ Ints = NDArray[np.int64]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+def study(tmp_path_factory: pytest.TempPathFactory, short_runs_on_labels: None) -> Study:
     """A finished study of 180 images of 60 patients, of 120 labels outside the test part, with short trainings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 3)
-        settings: dict[str, Any] = {"time_limit": None, "max_candidates": 1, "methods": "denoising"}
-        settings |= {"backbone": "test_resnet", "adaptation": "frozen", "workers": 1, "device": "cpu", "seed": 3}
-        out = tmp_path_factory.mktemp("curve") / "run"
-        given = textures()
-        yield autossl.search(given.pop("images"), out=out, **given, **settings)
+    settings: dict[str, Any] = {"time_limit": None, "max_candidates": 1, "methods": "denoising"}
+    settings |= {"backbone": "test_resnet", "adaptation": "frozen", "workers": 1, "device": "cpu", "seed": 3}
+    out = tmp_path_factory.mktemp("curve") / "run"
+    given = textures()
+    return autossl.search(given.pop("images"), out=out, **given, **settings)
 
 
 @st.composite

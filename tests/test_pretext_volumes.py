@@ -1,7 +1,6 @@
 """VoCo and the triple of Swin UNETR: overlaps counted pixel by pixel, losses naively, cut-outs, and learning in 3-D."""
 
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from autossl.pretext.voco import VoCo, cut, grid_corners, intensity_only, overla
 from autossl.views.images import Views
 from autossl.views.presets import Preset, preset
 from autossl.views.volumes import VolumeViews
-from tests.pretext_learning import SEEDS, STEADY, score
+from tests.pretext_learning import GAIN, SEED, STEADY, score
 from tests.pretext_toys import (
     Blank,
     blobs,
@@ -248,25 +247,23 @@ LEARNING: dict[str, tuple[Any, int, int, dict[str, Any]]] = {  # volumes, how ma
 }
 
 
-@cache
-def gain(name: str, seed: int) -> float:
+def gain(name: str) -> float:
     """What short training on volumes adds to the score."""
     toy, count, steps, own = LEARNING[name]
-    images, y = toy(count, seed)
-    torch.manual_seed(seed)
+    images, y = toy(count, SEED)
+    torch.manual_seed(SEED)
     network = volume_encoder()
     views = VolumeViews(STEADY, (float(images.mean()),), (float(images.std()),), jitter=0.1)
     method = METHODS[name](network, views, **own)
     shown = views.standardise(images)
     before = score(network, shown, y)
-    train(method.train(), images, steps=steps, batch=24, lr=4e-3, seed=seed)
+    train(method.train(), images, steps=steps, batch=24, lr=4e-3)
     return score(network, shown, y) - before
 
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_the_embedding_of_volumes_beats_the_untrained_one(name: str) -> None:
-    gains = [round(gain(name, seed), 3) for seed in SEEDS]
-    assert min(gains) > 0.02, f"gains {gains}"
+    assert gain(name) > GAIN
 
 
 def test_inputs_in_bf16_autocast_give_a_finite_loss() -> None:

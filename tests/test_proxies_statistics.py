@@ -123,7 +123,7 @@ def test_intervals_cover_with_patient_clusters_and_not_with_images() -> None:
     kinds = ("balanced_accuracy", "macro_auroc", "dice")
     y, scores, values, guesses, _ = clustered(rng, 300_000)
     truth = {metric: score(metric, y, scores) for metric in kinds} | {"r2": r2(values, guesses)}
-    runs, naive_runs = 700, 100
+    runs, naive_runs = 400, 100
     covered, naive = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
     for run in range(runs):
         y, scores, values, guesses, groups = clustered(rng, 250)
@@ -134,7 +134,8 @@ def test_intervals_cover_with_patient_clusters_and_not_with_images() -> None:
                 low, high = interval(draws[metric])
                 count[metric] += low <= value <= high
     for metric in truth:
-        assert 0.93 <= covered[metric] / runs <= 0.97, metric
+        # met by 98 of 100 where the coverage is .95, by one of 20 at .90, by one of 100 at .89 or .99
+        assert 0.925 <= covered[metric] / runs <= 0.975, metric
         assert naive[metric] / naive_runs < 0.85, metric
 
 

@@ -1,10 +1,7 @@
 """Candidates that start from weights which the user gave: the same numbers, also after a kill and without the file."""
 
-import os
-import signal
-import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -28,8 +25,9 @@ from autossl.train.loop import Run
 from autossl.trials.context import Context, open_context
 from autossl.trials.segments import new_run
 from studies.opened import first_prior, opened
+from tests.processes import Command
 from tests.test_cli import refused, run
-from tests.test_kill_and_resume import CLI, command, finish, journal_lines, scored, start
+from tests.test_kill_and_resume import advanced, command, scored, searched
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +62,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Encoder]:
 @pytest.fixture(scope="module")
 def study(data: Path, given: tuple[Path, Encoder], tmp_path_factory: pytest.TempPathFactory) -> Study:
     out = tmp_path_factory.mktemp("whole") / "run"
-    finish(typed(data, out, given[0]))
+    Command(typed(data, out, given[0]), out.parent).end()
     return Study(out)
-
-
-def killed(arguments: list[str], when: Callable[[], bool]) -> None:
-    """A command that is killed at some moment before its end."""
-    process = start(arguments)
-    while process.poll() is None and not when():
-        time.sleep(0.02)
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 @torch.no_grad()
@@ -134,17 +122,17 @@ def test_card_and_report_name_the_weights_but_not_their_folder(
 def test_a_killed_study_needs_the_file_no_more(data: Path, study: Study, tmp_path: Path) -> None:
     out, path = tmp_path / "run", tmp_path / "mine.pt"
     checkpoint(path)
-    killed(typed(data, out, path), lambda: journal_lines(out) >= 15)
+    Command(typed(data, out, path), tmp_path).killed(partial(advanced, out, 15))
     assert scored(out) != scored(study.folder.root)
     path.unlink()
-    killed([*CLI, "resume", str(out), "--quiet"], lambda: "labels alone" in Study(out).status()["stage"])
+    Command(["resume", str(out), "--quiet"], tmp_path).killed(partial(searched, out))
     assert scored(out) == scored(study.folder.root)
 
 
 def test_the_same_study_with_other_weights_is_refused(data: Path, study: Study, tmp_path: Path) -> None:
     path = Path(study.config.weights[0])
     was = path.read_bytes()
-    again = typed(data, study.folder.root, path)[len(CLI) :]
+    again = typed(data, study.folder.root, path)
     try:
         checkpoint(path, seed=8)
         assert "weights_sha256 = " in refused(*again)

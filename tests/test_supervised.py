@@ -1,7 +1,6 @@
 """Training on labels: its recipe, and what it delivers: averaged, settled, the same when it is read again."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +25,9 @@ from tests.test_report import STATE, begin
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+def context(tmp_path_factory: pytest.TempPathFactory, short_runs_on_labels: None) -> Context:
     """A study of 150 small images before its search, and short runs on its labels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 6)
-        yield open_context(begin(tmp_path_factory.mktemp("supervised") / "run", STATE))
+    return open_context(begin(tmp_path_factory.mktemp("supervised") / "run", STATE))
 
 
 def test_the_readout_that_is_delivered_is_the_mean_over_the_last_steps(

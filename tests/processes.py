@@ -1,0 +1,62 @@
+"""Real processes of the command line, forked from one that has imported everything, and the ways to kill them."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([
+    "autossl.cli.commands", "autossl.run.controller", "autossl.report.page", "autossl.trials.worker"
+])  # fmt: skip
+# what training on labels reaches is looked at in few tests; its 40 passes were most of the time of small studies
+SHORT = {"autossl.finish.baselines.LABEL_PASSES": 2}
+
+
+def patched(values: Mapping[str, Any], how: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Set module variables, named with their module's path."""
+    for path, value in values.items():
+        module, _, name = path.rpartition(".")
+        how(import_module(module), name, value)
+
+
+def _command(arguments: list[str], errors: Path, values: Mapping[str, Any]) -> None:
+    os.setsid()
+    with open(errors, "wb") as file:
+        os.dup2(file.fileno(), 2)
+    # the study's clock counts from the start of the process, or from that of imports
+    patched({"autossl.record.clock._IMPORTED": time.monotonic(), **values})
+    import_module("autossl.cli.commands").main(arguments)
+
+
+class Command:
+    """An autossl command in a process and a session of its own, with `SHORT` and other module variables set."""
+
+    def __init__(self, arguments: list[str], folder: Path, values: Mapping[str, Any] = SHORT) -> None:
+        """`folder`: where the file with what it says on stderr is written."""
+        self._errors = folder / "stderr"
+        self._process = FORKS.Process(target=_command, args=(arguments, self._errors, values), daemon=True)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def code(self) -> int | None:
+        """The exit code, that of a signal below 0; None while it runs."""
+        return self._process.exitcode
+
+    def end(self, code: int = 0) -> None:
+        """Wait for the end of the process, which should be with this exit code."""
+        self._process.join(240)
+        assert self.code() == code, self._errors.read_text()
+
+    def killed(self, when: Callable[[], bool]) -> None:
+        """Kill it and all its workers at this moment, which comes before its end."""
+        while self.code() is None and not when():
+            time.sleep(0.01)
+        assert self.code() is None, self._errors.read_text()
+        os.killpg(self.pid, signal.SIGKILL)
+        self.end(-signal.SIGKILL)
