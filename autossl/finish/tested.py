@@ -14,11 +14,15 @@ from autossl.trials.context import PROBE, SELECTION, TEST, Context
 
 @dataclass(frozen=True)
 class Entrant:
-    """A network in the test: with its own head, or to be fitted with the target's probe."""
+    """A network in the test: with its own head, or to be fitted with the target's probe.
+
+    Where there are `members`, entrants before it, its answers are the mean of theirs, and nothing is embedded again.
+    """
 
     name: str
     encoder: Encoder
     head: Readout | None = None
+    members: tuple[str, ...] = ()
 
 
 @dataclass
@@ -34,6 +38,10 @@ class Outcome:
     def add(self, context: Context, entrant: Entrant) -> None:
         """Test one more network on the same images."""
         rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+        if entrant.members:
+            found = context.judged.together([self.outcomes[name] for name in entrant.members])
+            self._record(context, entrant.name, found, rows)
+            return
         seen, head = context.see(entrant.encoder, rows), entrant.head
         if head is None:
             fitted = context.see(entrant.encoder, fit_rows)

@@ -1,10 +1,12 @@
 """What the end of a study writes: encoders and models as folders, read again after a kill, and candidates as facts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autossl.finish.anneal import hyperparameters_of
 from autossl.model import export
+from autossl.model.ensemble import Ensemble
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder, channels_last
@@ -18,9 +20,21 @@ def write(
     given: bool | None = None,
 ) -> None:  # fmt: skip
     """Export an encoder, with a head as a model; `given` as for `Context.card_facts`."""
+    write_model(context, [(encoder, head)], path, facts, given)
+
+
+def write_model(
+    context: Context, networks: Sequence[tuple[Encoder, Readout | None]], path: Path, facts: dict[str, Any],
+    given: bool | None,
+) -> None:  # fmt: skip
+    """Export a network with its readout, or several that answer together."""
     truth = context.data.truth
-    meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
-    export.write(Model(encoder, context.preprocessing, head, meaning), path, context.card_facts(facts, given))
+    meaning = Meaning(context.target.task, truth.form, truth.about)
+    models = [
+        Model(encoder, context.preprocessing, head, None if head is None else meaning) for encoder, head in networks
+    ]
+    model = models[0] if len(models) == 1 else Ensemble(models)
+    export.write(model, path, context.card_facts(facts, given))
 
 
 def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:

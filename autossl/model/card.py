@@ -12,6 +12,13 @@ from autossl.model.export_volumes import called, network_lines, usage
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Metric
 
+USE_OF_SEVERAL = (
+    "import autossl",
+    "",
+    'model = autossl.load("PATH")         # model.predict(DATA): paths, folders, arrays, Pillow images of any size',
+    'one = autossl.load("PATH/network-1")  # each is whole by itself; its own card says how timm or MONAI loads it',
+)
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -27,20 +34,24 @@ class Preprocessing:
     floats: bool = False  # the study's pixels were given as floats in [0, 1]
 
 
-def card(encoder: Encoder, p: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
-    """The model card (Markdown with the header that model hubs read)."""
+def card(
+    encoder: Encoder, p: Preprocessing, facts: Mapping[str, Any], classes: tuple[str, ...], members: Sequence[str] = ()
+) -> str:
+    """The model card (Markdown with the header that model hubs read); `members`: networks that answer together."""
     start = " from given weights" if "sha256" in facts.get("start", {}) else ""
     kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
     library, use = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
     steps = steps_of(encoder, p)
+    told = [*USE_OF_SEVERAL] if members else [*use(encoder, len(classes))]
+    if members:
+        kind = f"{len(members)} networks ({', '.join(members)}) whose answers are averaged"
     lines = [
         "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
         f"# {markdown(facts.get('data', {}).get('name', 'AutoSSL'))} — {encoder.name}", "",
         f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
-        "## Use", "", "```python", *use(encoder, len(classes)), "```", "",
+        "## Use", "", "```python", *told, "```", "",
         "## Input", "", *(f"{at}. {step}" for at, step in enumerate(recipe.words(steps), 1)), "",
-        "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:",
-        "", "```python", *recipe.code(steps, *_plain_model(encoder)), "```",
+        *(_alone(encoder, steps) if not members else ["`autossl.load` does all of this."]),
     ]  # fmt: skip
     if classes:
         lines += ["", "## Classes", "", ", ".join(map(markdown, classes))]
@@ -49,6 +60,12 @@ def card(encoder: Encoder, p: Preprocessing, facts: Mapping[str, Any], classes: 
             told = _tested(facts[title]) if title == "test" else _listed(facts[title])
             lines += ["", f"## {title.capitalize()}", "", *told]
     return "\n".join(lines) + "\n\n`metrics.json` holds all of this in full.\n"
+
+
+def _alone(encoder: Encoder, steps: recipe.Steps) -> list[str]:
+    """How a single network is used without AutoSSL."""
+    words = "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:"
+    return [words, "", "```python", *recipe.code(steps, *_plain_model(encoder)), "```"]
 
 
 def steps_of(encoder: Encoder, p: Preprocessing) -> recipe.Steps:
