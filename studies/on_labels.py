@@ -17,27 +17,25 @@ from autossl.record.folder import existing
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
 
-SETTINGS: tuple[Setting, ...] = ((6e-4, 0.7, 0.1), (2e-3, 0.5, 0.2))
+SETTING: Setting = (6e-4, 0.7, 0.1)
 AMPLE = Terms(1e6)  # the passes end a training
 
 
-def scores(context: Context, passes: float, seeds: int) -> Iterator[tuple[str, float, float]]:
-    """Way, rate and score of each training."""
-    rows = context.rows(PROBE, SELECTION, labelled=True)
+def scores(context: Context, passes: float, seeds: int) -> Iterator[tuple[str, float]]:
+    """Way and score of each training."""
+    rows, tested = context.rows(PROBE, SELECTION, labelled=True), context.rows(TEST, labelled=True)
+    seen = context.see(encoder_of(context), rows)
+    head = context.judged.probe(seen, context.truth(rows), context.groups(rows))
     for seed in range(seeds):
         seeded = replace(context, config=replace(context.config, seed=seed))
-        for setting in SETTINGS:
-            for way in ("fine-tuned", "supervised"):
-                encoder = encoder_of(context) if way == "fine-tuned" else untrained(context)
-                head = None
-                if way == "fine-tuned":
-                    seen = context.see(encoder, rows)
-                    head = context.judged.probe(seen, context.truth(rows), context.groups(rows))
-                found = fit(seeded, rows, encoder, setting, AMPLE, head, passes)
-                assert found is not None, "not one step"
-                tested = context.rows(TEST, labelled=True)
-                outcomes = context.outcomes(context.see(found.encoder, tested), found.head, tested)
-                yield way, setting[0], outcomes.value(context.target.metric)
+        for way, encoder, start in (
+            ("fine-tuned", encoder_of(context), head),
+            ("supervised", untrained(context), None),
+        ):
+            found = fit(seeded, rows, encoder, SETTING, AMPLE, start, passes)
+            assert found is not None, "not one step"
+            outcomes = context.outcomes(context.see(found.encoder, tested), found.head, tested)
+            yield way, outcomes.value(context.target.metric)
 
 
 def encoder_of(context: Context) -> Encoder:
@@ -54,8 +52,8 @@ def main() -> None:
     parser.add_argument("--passes", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
-    for way, lr, score in scores(open_context(existing(asked.run)), asked.passes, asked.seeds):
-        print(f"{way:11} {lr:.0e} {score:.4f}", flush=True)
+    for way, score in scores(open_context(existing(asked.run)), asked.passes, asked.seeds):
+        print(f"{way} {score:.4f}", flush=True)
 
 
 if __name__ == "__main__":

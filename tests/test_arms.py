@@ -1,6 +1,9 @@
 """The ways to a model: judged on patients that their fits have not seen, chosen before the test, tested once."""
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,17 +15,21 @@ from numpy.typing import NDArray
 import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
-from autossl.finish import arms, baselines, fits
-from autossl.finish.arms import Arm, choose, frozen
+from autossl.finish import arms, baselines, finish, fits
+from autossl.finish.arms import Arm, choose, frozen, together
 from autossl.finish.baselines import untrained
 from autossl.finish.finish import ELIGIBLE
 from autossl.finish.fits import affordable
 from autossl.finish.folds import Folds, folds_of
+from autossl.finish.steps import Steps
 from autossl.finish.trained import trained
-from autossl.model.entrants import ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
+from autossl.model.entrants import ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
+from autossl.record.folder import Folder, read_json, write_json
+from autossl.run.jobs import evaluate
+from autossl.study import Study
 from autossl.targets import Readout, Seen
 from autossl.targets.classification import Classification
 from autossl.train.resumable import Terms
@@ -52,7 +59,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 def test_the_study_chose_before_its_test_and_says_why(context: Context) -> None:
     result = context.state("result")
     choice, test = result["choice"], result["test"]
-    assert set(choice["arms"]) == {"winner", "supervised", TUNED, SOUPS[TUNED]}
+    assert set(choice["arms"]) == {"winner", "supervised", TUNED, SOUPS[TUNED], MEAN}
     assert all(0 <= found["se"] < 0.2 for found in choice["arms"].values())
     assert test["chosen"] == choice["arm"]
     assert set(test["chosen_differences"]) == set(test["entrants"]) - {choice["arm"]}
@@ -67,6 +74,45 @@ def test_the_study_chose_before_its_test_and_says_why(context: Context) -> None:
     assert ENTRANTS[choice["arm"]].words in page
     assert f"{ENTRANTS['winner'].words}, with {result['probe']}" in page
     assert result["probe"] == choice["arms"]["winner"]["head"]
+
+
+def test_the_mean_of_a_frozen_and_a_fine_tuned_network_is_delivered_as_two(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mean(_: Context, found: Sequence[Arm], __: Folds) -> tuple[Arm, str]:
+        return next(arm for arm in found if arm.name == MEAN), "this test wants it"
+
+    folder = Folder(Path(shutil.copytree(context.folder.root, tmp_path / "run")))
+    kept = {key: value for key, value in read_json(folder.state).items() if key not in ("tested", "testing", "result")}
+    write_json(folder.state, kept)
+    monkeypatch.setattr(finish, "choose", mean)
+    finish.Finish(Steps(open_context(folder), lambda: 0.0, lambda _: None, lambda: None)).run()
+    result = read_json(folder.state)["result"]
+    members = result["choice"]["arms"][MEAN]["members"]
+    assert members[0] == "winner"
+    model, one = autossl.load(folder.model), autossl.load(folder.model / "network-1")
+    rows = context.rows(TEST, labelled=True)
+    images = np.asarray(context.data.images[rows])
+    outcomes = context.judged.judge(model.answers_stored(images), context.truth(rows))
+    tested = result["test"]["entrants"]
+    assert outcomes.value("balanced_accuracy") == pytest.approx(tested[MEAN]["balanced_accuracy"], abs=1e-4)
+    frozen_one = context.judged.judge(one.answers_stored(images), context.truth(rows))
+    assert frozen_one.value("balanced_accuracy") == pytest.approx(tested["winner"]["balanced_accuracy"], abs=1e-4)
+    assert evaluate(folder.root)["balanced_accuracy"] == pytest.approx(outcomes.value("balanced_accuracy"), abs=1e-3)
+    words = Study(folder.root).report().read_text()
+    assert "the mean of the answers of a frozen and a fine-tuned network" in words
+
+
+def test_the_mean_is_of_the_best_of_both_kinds_and_of_nothing_that_was_not_judged(context: Context) -> None:
+    n, few = 40, np.arange(40) % 10 < 4
+    worse, better = judged_as(few, TUNED), judged_as(~few, SOUPS[TUNED])
+    (mean,) = together(context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")])
+    assert [arm.name for arm in mean.members] == ["winner", SOUPS[TUNED]]
+    assert mean.outcomes is not None
+    assert mean.outcomes.n == n
+    assert together(context, [judged_as(few, "winner"), replace(worse, outcomes=None)]) == []
+    (own,) = together(context, [judged_as(few, "weights"), judged_as(few, WEIGHTS_TUNED)])
+    assert own.name == WEIGHTS_MEAN
 
 
 def test_no_patient_is_judged_by_a_fit_that_has_seen_it(context: Context) -> None:
@@ -190,7 +236,7 @@ def test_what_may_be_chosen_follows_what_was_asked() -> None:
     asked = {
         word: [name for name, words in ELIGIBLE.items() if word in words] for word in ("auto", "frozen", "finetune")
     }
-    assert asked["auto"] == ["weights", "winner", "supervised", *TUNED_ONES]
+    assert asked["auto"] == ["weights", "winner", "supervised", *TUNED_ONES, WEIGHTS_MEAN, MEAN]
     assert asked["frozen"] == ["weights", "winner"]
     assert asked["finetune"] == TUNED_ONES
 

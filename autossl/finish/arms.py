@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
-from autossl.model.entrants import ENTRANTS
+from autossl.model.entrants import ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
@@ -26,6 +26,7 @@ class Arm:
     """One way to a model: a network with its readout, fitted to all labels outside the test part.
 
     `outcomes` are those of the judged images, each predicted by a fit without its fold; None where there are none.
+    Where there are `members`, their answers are averaged, and network and readout are those of the first.
     """
 
     name: str  # a key of ENTRANTS
@@ -34,6 +35,7 @@ class Arm:
     outcomes: Outcomes | None
     effort: Effort | None = None  # of an arm that was trained on labels
     seen: Seen | None = None  # of one that was not: what its head was fitted on
+    members: "tuple[Arm, ...]" = ()
 
 
 def sights(context: Context) -> tuple[Sight, ...]:
@@ -57,6 +59,18 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
     outcomes, head = folds.outcomes(answers()), target.probe(seen, truth, groups, tried)
     log.info("%s: %s", ENTRANTS[name].words, head.told(encoder.dims))
     return Arm(name, encoder, head, outcomes, seen=seen)
+
+
+def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
+    """The mean of the answers of the best frozen and the best fine-tuned arm; none where one of them was not judged."""
+    tuned = {TUNED, WEIGHTS_TUNED, *SOUPS.values()}
+    sides = [[arm for arm in arms if arm.outcomes and arm.name in names] for names in (("winner", "weights"), tuned)]
+    if not all(sides):
+        return []
+    members = tuple(max(side, key=lambda arm: _of(arm).worth(context.target.metric)) for side in sides)
+    own = all(arm.name.startswith("weights") for arm in members)
+    outcomes, first = context.judged.together([_of(arm) for arm in members]), members[0]
+    return [Arm(WEIGHTS_MEAN if own else MEAN, first.encoder, first.head, outcomes, members=members)]
 
 
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from autossl.finish import baselines
-from autossl.finish.arms import Arm, choose, frozen
+from autossl.finish.arms import Arm, choose, frozen, together
 from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
 from autossl.finish.folds import Folds, folds_of
 from autossl.finish.kept import kept
@@ -21,8 +21,8 @@ from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant
 from autossl.finish.winner import train_winner
-from autossl.finish.written import begun, described, write
-from autossl.model.entrants import ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
+from autossl.finish.written import begun, described, write, write_model
+from autossl.model.entrants import ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Difference, standard_error
 from autossl.trials.context import PROBE, SELECTION, Context
@@ -42,6 +42,8 @@ ELIGIBLE = {  # what model/ may hold, the simplest first, and for which settings
     SOUPS[WEIGHTS_TUNED]: ("auto", "finetune"),
     TUNED: ("auto", "finetune"),
     SOUPS[TUNED]: ("auto", "finetune"),
+    WEIGHTS_MEAN: ("auto",),
+    MEAN: ("auto",),
 }
 
 
@@ -137,6 +139,8 @@ class Finish:
     def _evaluate(self, winner: Finalist, encoder: Encoder, final: dict[str, Any], arms: list[Arm]) -> None:
         """Choose, test everything once, export."""
         context = self.context
+        if self.context.config.adaptation == "auto":
+            arms += together(context, arms)
         eligible = [arm for name in self._eligible() for arm in arms if arm.name == name]
         winner_alone = [arm for arm in arms if arm.name == "winner"]
         chosen, why = choose(context, eligible or winner_alone, self.folds)
@@ -164,7 +168,10 @@ class Finish:
         own = (
             result if ENTRANTS[chosen.name].role == "winner" else {k: v for k, v in result.items() if k != "candidate"}
         )
-        write(context, chosen.encoder, context.folder.model, own, chosen.head, begun(context, chosen.name))
+        members = chosen.members or (chosen,)
+        starts = [begun(context, arm.name) for arm in members]
+        start = next((start for start in starts if start.given), starts[0])
+        write_model(context, [(arm.encoder, arm.head) for arm in members], context.folder.model, own, start)
         context.remember(result=result, tested=True)
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
@@ -173,7 +180,7 @@ class Finish:
         """What each arm is, and its score on folds of the labels with its standard error, where it was judged."""
         metric, groups = self.context.target.metric, self.folds.groups if self.folds.judged else None
         return {
-            arm.name: (asdict(arm.effort) if arm.effort else {"head": arm.head.told(arm.encoder.dims)})
+            arm.name: _how(arm)
             | ({} if arm.outcomes is None else {
                 "score": round(arm.outcomes.value(metric), 5),
                 "se": round(standard_error(arm.outcomes.drawn((metric,), groups, draws=400)[metric]), 5),
@@ -194,4 +201,16 @@ class Finish:
         entrants += [Entrant(arm.name, arm.encoder, arm.head) for arm in arms if arm.effort is not None]
         if "supervised" in own:
             entrants.append(Entrant("supervised, frozen", own["supervised"].encoder))
-        return entrants
+        several = (arm for arm in arms if arm.members)
+        return entrants + [
+            Entrant(a.name, a.encoder, a.head, members=tuple(m.name for m in a.members)) for a in several
+        ]
+
+
+def _how(arm: Arm) -> dict[str, Any]:
+    """How an arm was made: its training, its members, or its probe."""
+    if arm.effort is not None:
+        return asdict(arm.effort)
+    if arm.members:
+        return {"members": [member.name for member in arm.members]}
+    return {"head": arm.head.told(arm.encoder.dims)}

@@ -58,7 +58,7 @@ class Test:
     def add(self, entrant: Entrant) -> None:
         """Test a network, unless that is done."""
         outcome = self.outcome
-        if entrant.name in outcome.heads:
+        if entrant.name in outcome.outcomes:
             return
         count_test(self.context, entrant.name)
         outcome.add(self.context, entrant)
@@ -90,8 +90,9 @@ class Test:
         outcome = self.outcome
         arrays: dict[str, Any] = {}
         made = {name: head.made for name, head in outcome.heads.items()}
+        for name, tested in outcome.outcomes.items():
+            arrays |= {f"{name} {part}": found for part, found in tested.arrays().items()}
         for name, head in outcome.heads.items():
-            arrays |= {f"{name} {part}": found for part, found in outcome.outcomes[name].arrays().items()}
             arrays |= {f"{name} weights {part}": values.cpu().numpy() for part, values in head.state_dict().items()}
         told = np.array(json.dumps({"facts": outcome.facts, "heads": made}))
         replace_file(self.path, lambda file: np.savez(file, allow_pickle=False, told=told, **arrays))
@@ -109,12 +110,13 @@ class Test:
             return
         told = json.loads(str(arrays.pop("told")))
         self.outcome.facts = told["facts"]
-        for name, made in told["heads"].items():
+        for name in self.outcome.facts["entrants"]:
             own = {key.removeprefix(f"{name} "): found for key, found in arrays.items() if key.startswith(f"{name} ")}
-            weights = [key for key in own if key.startswith("weights ")]
-            state = {key.removeprefix("weights "): torch.from_numpy(own.pop(key)) for key in weights}
-            self.outcome.heads[name] = made_again(made, state)
             self.outcome.outcomes[name] = Outcomes.loaded(own)
+            if name in told["heads"]:
+                made, weights = told["heads"][name], [key for key in own if key.startswith("weights ")]
+                state = {key.removeprefix("weights "): torch.from_numpy(own[key]) for key in weights}
+                self.outcome.heads[name] = made_again(made, state)
 
     def told(self, name: str) -> None:
         """Keep what the chosen network answered, its differences to the others, and its metrics by column."""

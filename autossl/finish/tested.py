@@ -16,18 +16,20 @@ from autossl.trials.context import PROBE, SELECTION, TEST, Context
 class Entrant:
     """A network in the test: with its own head, or to be fitted with the target's probe on the pooled embedding.
 
-    `fitted` are the images that a head in closed form was fitted on, as the network sees them.
+    `fitted` are the images that a head in closed form was fitted on, as the network sees them. Where there are
+    `members`, entrants before it, its answers are the mean of theirs, and nothing is embedded again.
     """
 
     name: str
     encoder: Encoder
     head: Readout | None = None
     fitted: Seen | None = None
+    members: tuple[str, ...] = ()
 
     @property
     def frozen(self) -> bool:
         """Whether its head is a probe, which others on fewer labels can be compared with."""
-        return self.head is None or self.fitted is not None
+        return not self.members and (self.head is None or self.fitted is not None)
 
 
 @dataclass
@@ -43,6 +45,10 @@ class Outcome:
     def add(self, context: Context, entrant: Entrant) -> None:
         """Test one more network on the same images."""
         rows, fit_rows = context.rows(TEST, labelled=True), context.rows(PROBE, SELECTION, labelled=True)
+        if entrant.members:
+            found = context.judged.together([self.outcomes[name] for name in entrant.members])
+            self._record(context, entrant.name, found, rows)
+            return
         seen, head = context.see(entrant.encoder, rows), entrant.head
         if entrant.frozen:
             self.fitted[entrant.name] = fitted = entrant.fitted or context.see(entrant.encoder, fit_rows)

@@ -1,11 +1,13 @@
 """What the end of a study writes: encoders and models as folders, read again after a kill, and candidates as facts."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autossl.finish.anneal import hyperparameters_of
 from autossl.model import export
+from autossl.model.ensemble import Ensemble
 from autossl.model.entrants import ENTRANTS
 from autossl.model.load import load
 from autossl.model.model import Meaning, Model
@@ -21,9 +23,22 @@ def write(
     start: Start | None = None,
 ) -> None:  # fmt: skip
     """Export an encoder, with a head as a model; `start` as for `Context.card_facts`."""
+    write_model(context, [(encoder, head)], path, facts, start)
+
+
+def write_model(
+    context: Context, networks: Sequence[tuple[Encoder, Readout | None]], path: Path, facts: dict[str, Any],
+    start: Start | None,
+) -> None:  # fmt: skip
+    """Export a network with its readout, or several that answer together."""
     truth = context.data.truth
-    meaning = Meaning(context.target.task, truth.form, truth.about) if head is not None else None
-    export.write(Model(encoder, context.preprocessing(encoder), head, meaning), path, context.card_facts(facts, start))
+    meaning = Meaning(context.target.task, truth.form, truth.about)
+    models = [
+        Model(encoder, context.preprocessing(encoder), head, None if head is None else meaning)
+        for encoder, head in networks
+    ]
+    model = models[0] if len(models) == 1 else Ensemble(models)
+    export.write(model, path, context.card_facts(facts, start))
 
 
 def begun(context: Context, name: str) -> Start:

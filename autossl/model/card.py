@@ -14,6 +14,13 @@ from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import Metric
 from autossl.targets.readouts import Readout
 
+USE_OF_SEVERAL = (
+    "import autossl",
+    "",
+    'model = autossl.load("PATH")         # model.predict(DATA): paths, folders, arrays, Pillow images of any size',
+    'one = autossl.load("PATH/network-1")  # each is whole by itself; its own card says how timm or MONAI loads it',
+)
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -35,24 +42,29 @@ def card(
     facts: Mapping[str, Any],
     classes: tuple[str, ...] = (),
     readout: Readout | None = None,
+    members: Sequence[str] = (),
 ) -> str:
-    """The model card (Markdown with the header that model hubs read) of an encoder, or of a model with a readout."""
+    """The model card (Markdown with the header that model hubs read) of an encoder, or of a model with a readout.
+
+    `members`: networks that answer together.
+    """
     sight = PLAIN if readout is None else readout.sight
     own = len(classes) if sight == PLAIN else 0  # of the plain library's classifier
     start = " from given weights" if "sha256" in facts.get("start", {}) else ""
     kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
     library, use = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
     steps = steps_of(encoder, p)
+    told = [*USE_OF_SEVERAL] if members else [*use(encoder, own)]
+    if members:
+        kind = f"{len(members)} networks ({', '.join(members)}) whose answers are averaged"
     lines = [
         "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
         f"# {markdown(facts.get('data', {}).get('name', 'AutoSSL'))} — {encoder.name}", "",
         f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
-        *([f"Its answers are those of {readout.told(encoder.dims)}.", ""] if readout else []),
-        "## Use", "", "```python", *use(encoder, own), "```", "",
+        *([f"Its answers are those of {readout.told(encoder.dims)}.", ""] if readout and not members else []),
+        "## Use", "", "```python", *told, "```", "",
         "## Input", "", *(f"{at}. {step}" for at, step in enumerate(recipe.words(steps), 1)), "",
-        "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:",
-        "", "```python", *recipe.code(steps, *_plain_model(encoder, sight)),
-        *(_answers(readout) if readout and sight != PLAIN else []), "```",
+        *(_alone(encoder, steps, readout) if not members else ["`autossl.load` does all of this, for each network."]),
     ]  # fmt: skip
     if classes:
         lines += ["", "## Classes", "", ", ".join(map(markdown, classes))]
@@ -61,6 +73,14 @@ def card(
             told = _tested(facts[title]) if title == "test" else _listed(facts[title])
             lines += ["", f"## {title.capitalize()}", "", *told]
     return "\n".join(lines) + "\n\n`metrics.json` holds all of this in full.\n"
+
+
+def _alone(encoder: Encoder, steps: recipe.Steps, readout: Readout | None) -> list[str]:
+    """How a single network is used without AutoSSL."""
+    sight = PLAIN if readout is None else readout.sight
+    words = "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:"
+    answers = _answers(readout) if readout and sight != PLAIN else []
+    return [words, "", "```python", *recipe.code(steps, *_plain_model(encoder, sight)), *answers, "```"]
 
 
 def steps_of(encoder: Encoder, p: Preprocessing) -> recipe.Steps:

@@ -22,6 +22,7 @@ class EntrantRow:
 
 TUNED = "winner, fine-tuned"
 WEIGHTS_TUNED = "weights, fine-tuned"
+MEAN, WEIGHTS_MEAN = "mean", "weights, mean"  # of the answers of a frozen and a fine-tuned network
 SOUPS = {TUNED: "winner, soup", WEIGHTS_TUNED: "weights, soup"}  # means of the weights of several fits
 ENTRANTS: dict[str, EntrantRow] = {
     row.key: row
@@ -29,11 +30,15 @@ ENTRANTS: dict[str, EntrantRow] = {
         EntrantRow("winner", "the winner", "winner", "contrastive"),
         EntrantRow(TUNED, "the winner, fine-tuned", "winner", "contrastive"),
         EntrantRow(SOUPS[TUNED], "the winner, mean of several fine-tunes", "winner", "contrastive"),
+        EntrantRow(MEAN, "the mean of the answers of a frozen and a fine-tuned network", "winner", "contrastive"),
         EntrantRow("supervised", "training on the same labels alone", "control", "hybrid"),
         EntrantRow("supervised, frozen", "the encoder trained on the same labels (frozen)", "control", "hybrid"),
         EntrantRow("weights", "the given weights", "control", "generative"),
         EntrantRow(WEIGHTS_TUNED, "the given weights, fine-tuned", "control", "generative"),
         EntrantRow(SOUPS[WEIGHTS_TUNED], "the given weights, mean of several fine-tunes", "control", "generative"),
+        EntrantRow(
+            WEIGHTS_MEAN, "the mean of the answers of the given weights, frozen and fine-tuned", "control", "generative"
+        ),
         EntrantRow("untrained", "the untrained encoder", "control", "baseline"),
         EntrantRow("constant", "the best constant answer", "control", "baseline"),
     )

@@ -17,6 +17,7 @@ from timm.models._hub import save_for_hf
 from autossl.errors.machine import machine_faults
 from autossl.model import recipe
 from autossl.model.card import card, steps_of
+from autossl.model.ensemble import Ensemble
 from autossl.model.export_volumes import write_network
 from autossl.model.model import Model
 from autossl.nn.networks import create
@@ -27,30 +28,48 @@ PACKAGES = ("torch", "timm", "monai", "optuna", "numpy", "scikit-learn")
 READOUT = "readout.safetensors"
 FORMAT = 2  # 1: a head was a timm classifier or, of a network for volumes, head.safetensors
 
+OF_EACH = ("data", "seeds", "limits", "start")  # facts about a study, true of each of its networks
 ORIGIN = ("tag", "origin_url", "license", "paper_ids", "paper_name", "notes", "description")  # of timm's weights
 
 
 def write(model: Model, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write a model to `path`, whole or not at all."""
-    encoder = model.encoder
+    """Write a model to `path`, whole or not at all; of several that answer together each is in a folder of its own."""
     part = path.with_name(f".{path.name[:50]}.part")
     with machine_faults():
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        if encoder.dims == 3:
-            write_network(encoder, part, {"num_classes": 0, **_config(model)})
+        if isinstance(model, Ensemble):
+            _write_members(model, part, facts)
         else:
-            _write_timm(model, part)
-        if model.readout is not None:
-            state = {name: value.detach().cpu().contiguous() for name, value in model.readout.state_dict().items()}
-            save_file(state, part / READOUT, metadata={"format": "pt"})
+            _write_network(model, part)
         metrics = {**facts, "versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()}
         (part / "metrics.json").write_text(json.dumps(metrics, indent=1))
-        (part / "README.md").write_text(card(encoder, model.preprocessing, metrics, model.classes, model.readout))
+        members = [member.encoder.name for member in model.models] if isinstance(model, Ensemble) else []
+        words = card(model.encoder, model.preprocessing, metrics, model.classes, model.readout, members)
+        (part / "README.md").write_text(words)
         for weights in part.glob("*.safetensors"):  # written for its owner alone, unlike the files beside it
             weights.chmod((part / "README.md").stat().st_mode)
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
+
+
+def _write_members(model: Ensemble, part: Path, facts: Mapping[str, Any]) -> None:
+    """A folder for each, with what is true of each alone, and their list."""
+    names = [f"network-{number}" for number in range(1, len(model.models) + 1)]
+    for name, member in zip(names, model.models, strict=True):
+        write(member, part / name, {key: facts[key] for key in OF_EACH if key in facts})
+    (part / "config.json").write_text(json.dumps({"members": names, "autossl": {"format": FORMAT}}, indent=1))
+
+
+def _write_network(model: Model, part: Path) -> None:
+    """The network as its library has it, and the readout beside it."""
+    if model.encoder.dims == 3:
+        write_network(model.encoder, part, {"num_classes": 0, **_config(model)})
+    else:
+        _write_timm(model, part)
+    if model.readout is not None:
+        state = {name: value.detach().cpu().contiguous() for name, value in model.readout.state_dict().items()}
+        save_file(state, part / READOUT, metadata={"format": "pt"})
 
 
 def _write_timm(model: Model, part: Path) -> None:

@@ -1,5 +1,6 @@
 """Reads what `export` wrote, also before readouts had a file of their own."""
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from autossl.data import KEPT
 from autossl.errors import UserError
 from autossl.errors.keywords import path_of
 from autossl.model.card import Preprocessing
+from autossl.model.ensemble import Ensemble
 from autossl.model.export import READOUT
 from autossl.model.export_volumes import read_tensors
 from autossl.model.model import Meaning, Model
@@ -19,6 +21,7 @@ from autossl.record.folder import Folder
 from autossl.record.stored import Damaged, read_json
 from autossl.targets.readouts import Classifier, Readout, made_again
 
+MEMBER, MOST_MEMBERS = re.compile(r"network-\d"), 8  # folders of models that answer together
 NO_NETWORK = ("num_classes", "in_chans", "global_pool")  # of timm's model_args: what `Encoder` sets itself
 
 
@@ -28,8 +31,28 @@ def load(path: str | Path) -> Model:
     Raises UserError if there is none at `path`.
     """
     root = _exported(path)
+    names = read_json(root / "config.json").get("members")
+    return _one(root) if names is None else _ensemble(root, names)
+
+
+def _ensemble(root: Path, names: list[str]) -> Ensemble:
+    """Models that answer together; `Damaged` if they are not of one target."""
+    if not (1 < len(names) <= MOST_MEMBERS and all(MEMBER.fullmatch(name) for name in names)):
+        raise Damaged(root / "config.json", "members are folders network-1, network-2, ...")
+    members = [_one(root / name) for name in names]
+    if any(member.readout is None or member.meaning != members[0].meaning for member in members):
+        raise Damaged(root / "config.json", "its members do not answer the same question")
+    if any(member.preprocessing.image_size != members[0].preprocessing.image_size for member in members):
+        raise Damaged(root / "config.json", "its members take images of several sizes")
+    return Ensemble(members).eval()
+
+
+def _one(root: Path) -> Model:
+    """A single network and its readout."""
     config_file, weights = root / "config.json", root / "model.safetensors"
     config = read_json(config_file)
+    if config is None:
+        raise Damaged(config_file, "it is not there")
     own = config["autossl"]
     args = {k: v for k, v in config.get("model_args", {}).items() if k not in NO_NETWORK}
     encoder = Encoder(
@@ -109,7 +132,9 @@ def _exported(path: str | Path) -> Path:
     folder = Folder(root)
     if (folder.encoder / "config.json").is_file():
         root = folder.encoder
-    if not all((root / name).is_file() for name in ("config.json", "model.safetensors")):
+    if not (root / "config.json").is_file() or not any(
+        map(any, (root.glob("model.safetensors"), root.glob("*/model.safetensors")))
+    ):
         raise UserError(
             f"an exported encoder (config.json, model.safetensors) or a finished study was wanted, none is at {path};"
             " give the folder that autossl export or --out named"

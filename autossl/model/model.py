@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast, final
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,6 @@ class Meaning:
         return FORMS[self.form].nothing(0, self.about)
 
 
-@final
 class Model(nn.Module):
     """An encoder and how it is fed; called on standardised tensors it equals the plain network.
 
@@ -73,6 +72,14 @@ class Model(nn.Module):
     def classes(self) -> tuple[str, ...]:
         """The names of the classes that a classifier tells; empty for other models."""
         return tuple(self.meaning.about.get("classes", ())) if self.meaning else ()
+
+    @property
+    def target(self) -> Judged:
+        """What the answers of its readout are told by."""
+        assert self.meaning is not None, "a model without a readout"
+        found = target_class(self.meaning.task)(self.meaning.about)
+        assert isinstance(found, Judged)
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled embedding (b, d), also where there is a readout."""
@@ -107,11 +114,8 @@ class Model(nn.Module):
         UserError without a readout.
         """
         self._check_readout()
-        assert self.meaning is not None
-        target = target_class(self.meaning.task)(self.meaning.about)
-        assert isinstance(target, Judged)
         found = self._read(data)
-        return {"image": list(found.names), **target.answer(self.answers_stored(found.images, batch))}
+        return {"image": list(found.names), **self.target.answer(self.answers_stored(found.images, batch))}
 
     def logits(self, data: Any, batch: int = 512) -> Floats:
         """Class scores (n, classes) of a classifier for what `embed` takes; UserError for another model."""

@@ -156,6 +156,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "architecture": TEXT,
         "num_classes": counted(0),
         "label_names": _all(TEXT),
+        "members": _all(TEXT),
         "model_args": TABLE,
         "autossl": _with(
             image_size=counted(1, 1024),

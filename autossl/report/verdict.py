@@ -74,8 +74,10 @@ def _chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _who(result: dict[str, Any], name: str) -> str:
     """A self-supervised network of the test: the winner (dcl, fine-tuned)."""
-    how = name.removeprefix("winner")
-    return f"the winner ({result['candidate']['method']}{how})"
+    method = result["candidate"]["method"]
+    if not name.startswith("winner"):
+        return f"{NAMES[name]} ({method})"
+    return f"the winner ({method}{name.removeprefix('winner')})"
 
 
 def _without(result: dict[str, Any], judged: str, differences: dict[str, Any]) -> Verdict:

@@ -131,6 +131,16 @@ class Judged(Target):
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """What raw answers (n, ...) come to against the truth of n images."""
 
+    def mean(self, raws: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Raw answers (n, ...) from those of several networks: their mean, in the terms in which people are told."""
+        return np.asarray(np.mean(raws, axis=0, dtype=np.float64), dtype=np.float32)
+
+    def together(self, found: Sequence[Outcomes]) -> Outcomes:
+        """What the mean of the answers comes to that several networks gave for the same images."""
+        first = found[0]
+        scores = self.mean([outcomes.columns["scores"] for outcomes in found])
+        return Outcomes({**first.columns, "scores": scores}, first.owner, first.n)
+
     @abstractmethod
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """Raw answers (n, ...) as columns of a table that people read, n cells each."""

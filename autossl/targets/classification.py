@@ -1,9 +1,11 @@
 """One class per image, by a ridge probe in the search and the best of several heads at the end."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp, softmax
 
 from autossl.data.scarce import few_tested
 from autossl.data.truth import Classes, Truth
@@ -97,9 +99,14 @@ class Classification(Judged):
         """Labels and class scores."""
         return Outcomes.of(_labels(truth), np.asarray(raw, dtype=np.float32))
 
+    def mean(self, raws: Sequence[NDArray[Any]]) -> Floats:
+        """Logits whose shares are the mean of the shares."""
+        logs = [log_softmax(raw.astype(np.float64), axis=1) for raw in raws]
+        return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)), dtype=np.float32)
+
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """The class, and the share of each class (softmax; not calibrated)."""
-        names, shares = self.about["classes"], _shares(raw)
+        names, shares = self.about["classes"], softmax(raw.astype(np.float64), axis=1)
         told = {f"share {name}": np.round(column, 4).tolist() for name, column in zip(names, shares.T, strict=True)}
         return {"class": [names[at] for at in shares.argmax(1)], **told}
 
@@ -116,12 +123,6 @@ class Classification(Judged):
         """To be measured."""
         flop = 7 * (100 if labels < MANY else 50) * 4.0 * labels * dim * self.classes
         return flop / 20e9
-
-
-def _shares(raw: NDArray[Any]) -> NDArray[np.float64]:
-    """Logits (n, c) as shares that sum to 1."""
-    powers = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _labels(truth: Truth) -> Ints:

@@ -1,9 +1,11 @@
 """Several findings per image, each there, not there or unknown: ridge in the search, logistic probes at the end."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_expit, logsumexp
 
 from autossl.data.scarce import LEAST_TESTED
 from autossl.data.truth import Labels, Truth
@@ -77,6 +79,12 @@ class MultiLabel(Judged):
     @property
     def parts(self) -> tuple[str, ...]:
         return tuple(self.about["columns"])
+
+    def mean(self, raws: Sequence[NDArray[Any]]) -> Floats:
+        """Logits of the mean of the probabilities."""
+        logs = [log_expit(np.stack([raw, -raw]).astype(np.float64)) for raw in raws]
+        there, lacking = logsumexp(logs, axis=0)
+        return np.asarray(there - lacking, dtype=np.float32)
 
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """How likely each finding is (balanced, not calibrated)."""
