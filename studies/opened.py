@@ -14,8 +14,9 @@ from autossl.record.folder import Folder, write_json
 from autossl.run.asked import Asked
 from autossl.run.settings import check, resolve
 from autossl.trials.context import Context, open_context
+from autossl.trials.costs import Costs
 from autossl.trials.plan import make_untimed_plan
-from autossl.trials.sizing import Costs, Method, Needs
+from autossl.trials.sizing import Method, Needs
 
 Settings = dict[str, Any]
 

@@ -19,8 +19,9 @@ from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.record.folder import Folder, read_json, read_toml, write_json, write_toml
 from autossl.targets.readouts import Classifier
+from autossl.trials.costs import Costs
 from autossl.trials.plan import Plan
-from autossl.trials.sizing import Costs, Method
+from autossl.trials.sizing import Method
 from tests.test_report import CLASSES, CONFIG, RUNGS, STATE, finished
 
 ESCAPE = "\x1b]8;;http://127.0.0.1:9/\x07\x1b[31mred\u202e\n[link=http://x]"  # a terminal's link, colour, another line

@@ -106,7 +106,9 @@ class Study:
 
     def entries(self, now: float) -> list[Entry]:
         """The trials as they stand at this moment."""
-        seen = [s.entry if s.end <= now else replace(s.entry, state="running", score=None) for s in self.segments]
+        seen = [
+            s.entry if s.end <= now else replace(s.entry, state="running", score=None, reason="") for s in self.segments
+        ]
         return seen + self.queue
 
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from autossl.errors import UserError
 from autossl.record.clock import seconds
+from autossl.trials.costs import Costs
 from autossl.trials.deadlines import ensure_time, hard_end, left
 from autossl.trials.limits import check_limit
 from autossl.trials.plan import Plan, extend, make_plan, make_untimed_plan
-from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs
+from autossl.trials.sizing import MIN_RUNG, Method, Needs
 
 TABLE = (
     Method("simclr", "contrastive", 3, 2.0),

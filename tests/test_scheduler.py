@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autossl.record.entries import Entry, State
+from autossl.trials.costs import Costs
 from autossl.trials.plan import Plan, make_untimed_plan
 from autossl.trials.scheduler import Promote, Sample, Stop, Wait, best, finalists, next_step, order
-from autossl.trials.sizing import Costs, Method, Needs
+from autossl.trials.sizing import Method, Needs
 
 TABLE = (
     Method("simclr", "contrastive", 3, 2.0),

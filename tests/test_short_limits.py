@@ -107,7 +107,7 @@ def test_what_is_refused_only_after_decoding_leaves_nothing_either(
         late = refused(start, "60s")
     assert re.match("a time limit of " + CALL + ", or smaller images: --image-size 64$", late)
     assert not (tmp_path / "run").exists()
-    assert "found --time-limit 1m" in refused(start, "60s", image_size=48)  # the same --out, other settings
+    assert "found --time-limit 1m" in refused(start, "60s", image_size=60)  # the same --out, other settings
     assert not (tmp_path / "run").exists()
 
 

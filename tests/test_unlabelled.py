@@ -25,9 +25,10 @@ from autossl.study import Study
 from autossl.targets import Seen
 from autossl.targets.unlabelled import Unlabelled
 from autossl.trials.context import open_context
+from autossl.trials.costs import Costs
 from autossl.trials.plan import Plan, make_plan, make_untimed_plan
 from autossl.trials.scheduler import Sample, Stop, finalists, next_step
-from autossl.trials.sizing import Costs, Method, Needs, foremost
+from autossl.trials.sizing import Method, Needs, foremost
 
 ROWS = (
     Method("simclr", "contrastive", 3, 2.0),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder, channels_last
+from autossl.nn.sight import Sight
 from autossl.pretext.base import Pretext
 from autossl.pretext.batch import Batch
 from autossl.targets import Readout
@@ -123,7 +124,8 @@ def fit(
 
     With `head` the head starts from it: fine-tuning, in which the first layers move least. With a limit there are
     `passes` over the labels at most, many unless that is given. The encoder is trained in place; batch norms are
-    settled in fp32 on every image outside the test part. None if not one step was made, or it was stopped.
+    settled in fp32 on every image outside the test part; where orientation tells nothing and there is time, answers
+    are those to the mean over flips and turns. None if not one step was made, or it was stopped.
     """
     run = _run(context, rows, encoder, setting, head)
     training = Training(run, terms.path)
@@ -136,6 +138,7 @@ def fit(
         module.load_state_dict(run.average_of(module))
     encoder.low_precision = False  # what is judged and exported is settled in fp32
     settle_norms(encoder, context.final_pool, context.plain.standardise)
+    readout.sight = Sight(turned=context.plan.turned)
     return Fitted(encoder, readout.eval(), run.images, training.spent, len(rows))
 
 

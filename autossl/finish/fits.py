@@ -140,16 +140,17 @@ class Fits:
         """What a network that was fitted without this fold answers to it."""
         context, (others, held) = self.context, self.folds.parts(fold)
         rows = self.folds.rows[held]
-        z = context.see(found.encoder, rows).pooled
+        z = context.see(found.encoder, rows).at(found.head.sight)
         raws = {OWN: found.head.answers(z)}
         if self.probing:
-            raws[PROBE] = self.probe(found.encoder, others).answers(z)
+            raws[PROBE] = self.probe(found, others).answers(z)
         return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows)))
 
-    def probe(self, encoder: Encoder, at: NDArray[np.int64]) -> Readout:
-        """The target's probe on an encoder, from the labels at these places."""
+    def probe(self, found: Fitted, at: NDArray[np.int64]) -> Readout:
+        """The target's probe on a fitted encoder, from the labels at these places."""
         context, rows = self.context, self.folds.rows[at]
-        return context.judged.probe(context.see(encoder, rows), context.truth(rows), context.groups(rows))
+        seen, sights = context.see(found.encoder, rows), (found.head.sight,)
+        return context.judged.probe(seen, context.truth(rows), context.groups(rows), sights)
 
     def last(self, number: int) -> Fitted | None:
         """The fit with this setting to all labels; None as `fitted`."""

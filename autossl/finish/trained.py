@@ -77,7 +77,7 @@ def _made(
     own = {readout: found for (of, readout), found in (answers or {}).items() if of == way}
     metric = fits.context.target.metric
     readout = max(own, key=lambda key: (own[key].worth(metric), key == OWN), default=OWN)
-    head = fits.probe(final.encoder, fits.folds.everything) if readout == PROBE else final.head
+    head = fits.probe(final, fits.folds.everything) if readout == PROBE else final.head
     settings = {"tried": float(tried)}
     if isinstance(way, int):
         settings |= dict(zip(("lr", "crop_min", "jitter"), fits.settings[way], strict=True))

@@ -35,12 +35,12 @@ from autossl.run.repeat import adopt_plan
 from autossl.run.settings import as_begun, check, resolve
 from autossl.targets import Judged
 from autossl.trials.context import TEST, Context, open_context
+from autossl.trials.costs import Costs
 from autossl.trials.deadlines import ensure_time
 from autossl.trials.executor import run_workers
 from autossl.trials.plan import Plan, extend, make_plan, make_untimed_plan
 from autossl.trials.scheduler import enough, search_left
 from autossl.trials.segments import requeue_lost
-from autossl.trials.sizing import Costs
 from autossl.trials.worker import Worker
 from autossl.views import trilinear
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from autossl.errors.printable import one_line
 from autossl.finish.baselines import UNTRAINED_SEED
+from autossl.nn.sight import VIEWS
 from autossl.run.forecast import Forecast
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
+from autossl.trials.costs import Costs
 from autossl.trials.plan import fits
-from autossl.trials.sizing import Costs, Needs
+from autossl.trials.sizing import Needs
 from autossl.trials.starts import RANDOM, Start, at_random
 
 MEASURING = 4.0  # seconds for the speed of an encoder, at most
@@ -22,6 +24,7 @@ FINETUNE, FITS, FEWEST_PASSES, MOST_NEEDED = (
     12,
     16384,
 )  # share for training on labels, and what is to fit there
+TURNED = 0.02  # share of the limit that means over flips and turns of given weights may take
 ON_LABELS = 1.3  # passes for one image of that
 
 log = logging.getLogger("autossl")
@@ -38,16 +41,18 @@ def begun(context: Context, limit: float | None, now: float, forecast: Forecast 
     if forecast is not None:
         speeds[RANDOM] = speeds[RANDOM].or_faster(forecast.speed)
     trains = None if context.given is None else _trained(context, limit, speeds)
-    found = _costs(context, random, trains, speeds, forecast)
+    given = None if trains is None else _as_they_are(context, limit, trains, speeds[trains.name])
+    found = _costs(context, random, trains, given, speeds, forecast)
     begins = False
     if trains is not None and known["begins"]:
-        training = _costs(context, trains, trains, speeds, forecast)
+        training = _costs(context, trains, trains, given, speeds, forecast)
         begins = context.config.start == "weights" or limit is None or _worth(context, limit, now, training)
         if begins:
             found = training
         else:
             log.info("candidates begin from random weights: there is no time to train on from given ones")
-    return {"costs": asdict(found), "starts": {**known, "trains": trains and trains.to_dict(), "begins": begins}}
+    feeds = {"given": given and given.to_dict(), "trains": trains and trains.to_dict()}
+    return {"costs": asdict(found), "starts": {**known, **feeds, "begins": begins}}
 
 
 def _worth(context: Context, limit: float, now: float, found: Costs) -> bool:
@@ -90,7 +95,12 @@ def _speed(context: Context, start: Start, limit: float | None) -> Speed:
 
 
 def _costs(
-    context: Context, begins: Start, trains: Start | None, speeds: dict[str, Speed], forecast: Forecast | None
+    context: Context,
+    begins: Start,
+    trains: Start | None,
+    given: Start | None,
+    speeds: dict[str, Speed],
+    forecast: Forecast | None,
 ) -> Costs:
     """What things cost where candidates begin so; encoders are as fast as they ever were, scoring as it just was."""
     speed, rows = speeds[begins.name], context.state("baselines")
@@ -100,12 +110,30 @@ def _costs(
         score = forecast.corrected(score)
     dim = context.encoder(replace(begins, place=None), 0).dim
     found = costs(context.config, speed, _counts(context), score, dim, context.target)
-    embed = max(each.embed for each in speeds.values())
-    if context.given is not None and trains is not None:  # as they are they may see larger images
-        embed *= max(1.0, context.given.upsample / trains.upsample) ** context.data.dims
     on_labels = {name: found.supervised / speed.per_pass * each.per_pass for name, each in speeds.items()}
-    given = on_labels[trains.name] if trains is not None else 0.0
-    return replace(found, embed=embed, supervised=on_labels[RANDOM], tuned=found.supervised, given=given)
+    found = replace(found, supervised=on_labels[RANDOM], tuned=found.supervised)
+    if trains is None or given is None:
+        return found
+    tuned = speeds[trains.name].embed
+    as_it_is = tuned * (given.upsample / trains.upsample) ** context.data.dims
+    return replace(found, given=on_labels[trains.name], embed_given=as_it_is, embed_tuned=tuned)
+
+
+def _as_they_are(context: Context, limit: float | None, trains: Start, speed: Speed) -> Start:
+    """How given weights are fed as they are: in the best-scored way, or the best with time for flips and turns.
+
+    Where orientation tells nothing, means over flips and turns gain more than the largest size (docs/decisions.md).
+    """
+    ways = [Start.from_dict(values) for values in context.state("starts")["ways"]]
+    if limit is None or "orientation" not in context.config.lacks:
+        return ways[0]
+    counts = _counts(context)
+    images = VIEWS * (counts.labelled + counts.test)
+    for start in ways:
+        seconds = images * speed.embed * (start.upsample / trains.upsample) ** context.data.dims
+        if start.upsample >= trains.upsample and seconds <= TURNED * limit:
+            return start
+    return ways[0]
 
 
 def _counts(context: Context) -> Counts:

@@ -12,7 +12,8 @@ from autossl.pretext import METHODS
 from autossl.record.config import StudyConfig
 from autossl.targets import Target
 from autossl.train.pool import VALUES
-from autossl.trials.sizing import MIN_RUNG, Costs, Method, Needs, foremost
+from autossl.trials.costs import Costs
+from autossl.trials.sizing import MIN_RUNG, Method, Needs, foremost
 from autossl.trials.space import VOLUMES_FOR
 
 FIRST = 2  # images of the first batch where they are large; each further size is four times as large

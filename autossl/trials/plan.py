@@ -255,12 +255,11 @@ def _search(
 
 def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
-    one = MARGIN * needs.costs.encoder(needs.images)
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
     curve = CURVE * ambition.supervised * limit
-    tuned = written - curve - (2 * one if needs.finetune else 0.0)  # one fit, and the mean of several
+    tuned = written - curve - 2 * MARGIN * needs.testing_tuned  # one fit, and the mean of several
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
-    trained = tested - MARGIN * (2 * needs.costs.score + needs.judging(limit)) - (1 + needs.baselines) * one
+    trained = tested - MARGIN * (2 * needs.costs.score + needs.judging(limit) + needs.testing)
     return {"label curve": written, "finetune": tuned, "final training": trained}
 
 

@@ -1,10 +1,11 @@
 """Sizing: how many candidates and how long rungs a search time allows, and which methods are tried first."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from autossl.nn.sight import VIEWS
+from autossl.trials.costs import Costs
 
 ETA = 3  # successive halving keeps one of so many
 MIN_RUNG = 1536  # images of the first rung at least: six batches of 256
@@ -19,7 +20,7 @@ MANY_LABELS = (
     3000  # from which on one fold is judged: it holds a thousand, and each further one costs a fit of each way
 )
 SIGHTS = 2  # of each frozen encoder: one stage or two
-TURNING = 0.02  # of the limit: if all views of the labelled images cost more, probes look at images as they are
+TURNING = 0.06  # of the limit: if all views of the labelled images cost more, probes look at images as they are
 NUMBERS = tuple(sorted({round(1.06**k) for k in range(119)} - {0}, reverse=True))  # of candidates, 1 to about 970
 BREADTH = range(12, 18)  # so many candidates at two rungs are better than fewer, where a third rung does not fit
 
@@ -31,43 +32,6 @@ class Method(NamedTuple):
     paradigm: str
     priors: int = 1  # prior configurations in the search space
     per_image: float = 2.0  # price of one training image: encoder passes, or seconds once planned; only compared
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds that things take, as one worker sees them while all workers run; defaults: 28 px on two CPU cores."""
-
-    per_image: Mapping[str, float] = field(default_factory=dict)  # training by method; passes * per_pass until measured
-    per_pass: float = 1e-3  # forward and backward pass of the encoder, one image
-    score: float = 2.5  # embedding, proxies and checkpoint of one segment
-    embed: float = 3.3e-4  # one image
-    evaluate: float = 3.0  # head and intervals of one encoder
-    probe: float = 0.1  # head of one encoder at one sight
-    export: float = 1.0
-    report: float = 5.0
-    supervised: float = 1.2e-3  # one image of supervised training
-    tuned: float = 1.2e-3  # one image where candidates are fine-tuned
-    given: float = 1.2e-3  # the same of given weights
-
-    def image(self, method: str) -> float:
-        """Seconds per training image of a method; 2.5 passes where nothing is known."""
-        return self.per_image.get(method, 2.5 * self.per_pass)
-
-    def segment(self, method: str, images: int) -> float:
-        """Seconds of one segment: training on so many images, scoring and the checkpoint."""
-        return self.image(method) * images + self.score
-
-    def encoder(self, images: int) -> float:
-        """Seconds to embed so many images with one encoder, and to fit and evaluate its head."""
-        return self.embed * images + self.evaluate
-
-    def slower(self, times: float) -> "Costs":
-        """The same on a machine that takes so many times as long."""
-        numbers = (
-            "per_pass", "score", "embed", "evaluate", "probe", "export", "report", "supervised", "tuned", "given",
-        )  # fmt: skip
-        per_image = {name: times * seconds for name, seconds in self.per_image.items()}
-        return replace(self, per_image=per_image, **{name: times * getattr(self, name) for name in numbers})
 
 
 @dataclass(frozen=True)
@@ -111,8 +75,22 @@ class Needs:
         return self.probes * (1 + turns) * self.costs.probe + turns * self._turning
 
     @property
+    def testing(self) -> float:
+        """Seconds to test every encoder but those that are fine-tuned on images as they are."""
+        given = self.given * (self.costs.embed_given * self.images + self.costs.evaluate)
+        return (1 + self.baselines - self.given) * self.costs.encoder(self.images) + given
+
+    @property
+    def testing_tuned(self) -> float:
+        """The same for those that are fine-tuned."""
+        given = self.given * (self.costs.embed_tuned * self.images + self.costs.evaluate)
+        return self.costs.encoder(self.images) + given if self.finetune else 0.0
+
+    @property
     def _turning(self) -> float:
-        return self.frozen * VIEWS * self.costs.embed * self.images
+        own = (2 + self.finetune) * self.costs.embed  # the winner, training on the labels, the fine-tuned winner
+        given = self.costs.embed_given + self.finetune * self.costs.embed_tuned if self.given else 0.0
+        return VIEWS * self.images * (own + given)
 
     @property
     def paradigms(self) -> int:
