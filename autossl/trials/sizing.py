@@ -42,7 +42,8 @@ class Costs:
     score: float = 2.5  # embedding, proxies and checkpoint of one segment
     embed: float = 3.3e-4  # one image
     evaluate: float = 3.0  # head and intervals of one encoder
-    probe: float = 0.1  # head of one encoder at one sight
+    probe: float = 2.0  # head of one encoder at one sight
+    sight: float = 0.5  # the same on as many labels as sights are compared on
     export: float = 1.0
     report: float = 5.0
     supervised: float = 1.2e-3  # one image of supervised training
@@ -61,7 +62,7 @@ class Costs:
 
     def slower(self, times: float) -> "Costs":
         """The same on a machine that takes so many times as long."""
-        numbers = ("per_pass", "score", "embed", "evaluate", "probe", "export", "report", "supervised")
+        numbers = ("per_pass", "score", "embed", "evaluate", "probe", "sight", "export", "report", "supervised")
         per_image = {name: times * seconds for name, seconds in self.per_image.items()}
         return replace(self, per_image=per_image, **{name: times * getattr(self, name) for name in numbers})
 
@@ -92,9 +93,9 @@ class Needs:
 
     @property
     def probes(self) -> int:
-        """How many probes are fitted to judge frozen encoders on images as they are."""
+        """How many probes are fitted to judge frozen encoders."""
         fits = 0 if not self.labelled else 2 if self.labelled >= MANY_LABELS else 1 + FOLDS
-        return self.frozen * fits * SIGHTS
+        return self.frozen * fits
 
     def turns(self, limit: float | None) -> bool:
         """Whether the limit has time for all views of what frozen encoders are fitted to and tested on."""
@@ -103,7 +104,8 @@ class Needs:
     def judging(self, limit: float | None) -> float:
         """Seconds to judge frozen encoders on folds of the labels, beside one pass over the images of each."""
         turns = self.turns(limit)
-        return self.probes * (1 + turns) * self.costs.probe + turns * self._turning
+        probe = self.costs.probe + SIGHTS * (1 + turns) * self.costs.sight
+        return self.probes * probe + turns * self._turning
 
     @property
     def _turning(self) -> float:

@@ -47,6 +47,7 @@ CHOICES: dict[str, tuple[int, Callable[[Sight], bool]]] = {  # what each column 
     "best of three": (3, lambda sight: sight == Sight()),
     "logistic, one stage or two": (1, lambda sight: not sight.turned),
     "and turned or not": (1, lambda _: True),
+    "best of three, all of these": (3, lambda _: True),
 }
 
 
@@ -136,10 +137,11 @@ def _images(images: NDArray[Any]) -> NDArray[np.uint8]:
 
 def written(table: dict[tuple[str, int], NDArray[np.float64]], turns: bool) -> str:
     """Means over the draws, gains over logistic alone with their standard errors, and each head at each sight."""
-    names = list(CHOICES)[: 3 + turns]
+    names = [name for name in CHOICES if turns or name != "and turned or not"]
     lines = []
     for (encoder, number), scores in table.items():
-        gains = scores[:, 1 : len(names)] - scores[:, :1]
+        kept = [list(CHOICES).index(name) for name in names[1:]]
+        gains = scores[:, kept] - scores[:, :1]
         errors = gains.std(0, ddof=1) / len(gains) ** 0.5
         told = [f"{gain:+.3f} ± {error:.3f}" for gain, error in zip(gains.mean(0), errors, strict=True)]
         lines.append([encoder, number, round(float(scores[:, 0].mean()), 3), *told])
