@@ -30,7 +30,7 @@ from autossl.proxies import Outcomes
 from autossl.record.folder import Folder, read_json, write_json
 from autossl.run.jobs import evaluate
 from autossl.study import Study
-from autossl.targets import Readout, Seen
+from autossl.targets import Readout, Seen, base
 from autossl.targets.classification import Classification
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
@@ -174,6 +174,22 @@ def test_the_sight_of_least_loss_is_taken(context: Context) -> None:
     seen = Seen(len(rows), 8, look, lambda at: iter(()))
     assert context.judged.probe(seen, truth, groups, (Sight(), Sight(2), Sight(1, True))).sight == Sight(2)
     assert context.judged.probe(seen, truth, groups).sight == Sight()
+
+
+def test_of_many_labels_sights_are_compared_on_whole_patients_and_the_head_is_fitted_to_all(
+    monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    rows = folds_of(context).rows
+    truth, groups = context.truth(rows), context.groups(rows)
+    seen = context.see(untrained(context), rows)
+    monkeypatch.setattr(base, "COMPARED", 100)
+    some = base.compared(len(rows), groups)
+    assert 100 <= len(some) < 100 + 3
+    assert not set(groups[some]) & set(np.delete(groups, some))
+    head = context.judged.probe(seen, truth, groups, arms.sights(context))
+    alone = context.judged.probe(seen, truth, groups, (head.sight,))
+    for own, other in zip(head.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(own, other)
 
 
 def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None:

@@ -102,6 +102,25 @@ def test_what_was_planned_away_is_said() -> None:
     assert not any("did not fit" in sentence for sentence in long)
 
 
+def test_flips_and_turns_are_planned_where_they_cost_little_and_their_time_is_reserved() -> None:
+    few = {"labelled": 250, "images": 3000, "turned": True}
+    costs, without = needs(**few).costs, plan(1200, **(few | {"turned": False}))
+    found = plan(1200, **few)
+    assert found.turned
+    assert not without.turned
+    assert not any("turns" in sentence for sentence in found.planned_away)
+    views = 8 * costs.embed * 3000
+    more = without.until["final training"] - found.until["final training"]
+    assert views <= 0.02 * 1200
+    assert more == pytest.approx(1.25 * (views + 4 * 2 * costs.sight))  # three folds and all labels, at two more sights
+    short = plan(300, **few)
+    assert not short.turned
+    assert any("flips and turns" in sentence for sentence in short.planned_away)
+    assert Plan.from_dict(json.loads(json.dumps(found.to_dict()))).turned
+    assert not plan(1200, **(few | {"frozen": 4})).turned  # all frozen encoders together
+    assert make_untimed_plan(needs(max_candidates=4, **few)).turned
+
+
 @given(st.floats(150, 200_000), st.integers(1, 4), st.floats(0.01, 1.5), st.booleans())
 def test_steps_end_in_order_and_leave_room_for_the_end(
     limit: float, workers: int, slower: float, finetune: bool

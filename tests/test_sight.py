@@ -26,7 +26,7 @@ from autossl.views.presets import modalities
 SIGHTS = [Sight(stages, turned) for stages, turned in product((1, 2), (False, True))]
 NETWORKS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "cnn": ("test_resnet", 3, 28, {}),
-    "vit": ("vit_tiny_patch16_224", 1, 28, {"img_size": 28, "patch_size": 7}),
+    "vit": ("test_vit", 1, 28, {"img_size": 28, "patch_size": 7}),
     "volumes": ("resnet10_half_3d", 1, 16, {"no_max_pool": True}),
     "segres": ("segresnet_3d", 1, 16, {"blocks_down": [1, 2, 2]}),
     "volume vit": ("vit_tiny_3d", 1, 16, {"img_size": 16, "patch_size": 4}),
@@ -97,7 +97,9 @@ def test_the_second_stage_is_the_one_before_the_last(encoders: dict[str, Encoder
         stage = encoders[kind].pyramid(x)[-2].flatten(2).mean(2)
         torch.testing.assert_close(looked(encoders[kind], x, Sight(2))[:, encoders[kind].dim :], stage)
     vit = cast(Any, encoders["vit"].backbone)
-    tokens = vit.norm(vit.blocks[: 12 - EARLIER](vit.norm_pre(vit._pos_embed(vit.patch_embed(noise(encoders["vit"]))))))
+    tokens = vit.norm(
+        vit.blocks[: len(vit.blocks) - EARLIER](vit.norm_pre(vit._pos_embed(vit.patch_embed(noise(encoders["vit"])))))
+    )
     found = looked(encoders["vit"], noise(encoders["vit"]), Sight(2))[:, encoders["vit"].dim :]
     torch.testing.assert_close(found, tokens[:, 1:].mean(1), atol=1e-4, rtol=1e-4)
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import log_loss as reference_loss
 
 from autossl.data.truth import Classes
 from autossl.errors import UserError
 from autossl.proxies import logistic
 from autossl.targets import Score, Seen, target_class
 from autossl.targets.classification import Classification
+from autossl.targets.log_loss import folds_of, log_loss
 
 
 def blobs(n: int = 200, d: int = 12, classes: int = 4, spread: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +78,35 @@ def test_the_head_does_what_logistic_regression_does(classes: int) -> None:
 def test_a_class_without_a_label_is_never_predicted() -> None:
     z, y = blobs(classes=3)
     assert set(fitted(of("abcd"), z, y).argmax(1)) <= {0, 1, 2}
+
+
+def test_the_loss_is_that_of_logits_with_classes_alike() -> None:
+    rng = np.random.default_rng(0)
+    y, logits = rng.choice(3, 200, p=(0.6, 0.3, 0.1)), rng.normal(size=(200, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    wanted = reference_loss(y, shares, sample_weight=1 / np.bincount(y)[y])
+    assert log_loss(logits, y, np.arange(200) % 5) == pytest.approx(wanted)
+
+
+def test_a_class_that_one_fold_holds_is_not_counted_and_one_group_leaves_nothing_to_tell() -> None:
+    y = np.repeat([0, 1, 2], (40, 40, 10))
+    fold = folds_of(y, np.where(y == 2, 0, np.arange(90)), 5)
+    logits = np.eye(3)[np.where(y == 2, 0, y)] * 20.0
+    assert len(set(fold[y == 2])) == 1
+    assert log_loss(logits, y, fold) < 1e-6
+    assert log_loss(logits, y, folds_of(y, np.zeros(90, np.int64), 5)) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_by_lot_are_chance_to_the_probe(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(90), 2)
+    y = rng.permutation(np.arange(90) % 3)[patients]
+    z = (rng.normal(size=(90, 30))[patients] + 0.1 * rng.normal(size=(180, 30))).astype(np.float32)
+    found = of("abc").fitted(z, Classes(y, ("a", "b", "c")), patients)
+    assert found.loss > np.log(3) - 0.03
+    new, wanted = rng.normal(size=(600, 30)).astype(np.float32), np.arange(600) % 3
+    assert abs(balanced_accuracy_score(wanted, found.readout.answers(new).argmax(1)) - 1 / 3) < 0.08
 
 
 def test_unknown_tasks_and_metrics() -> None:

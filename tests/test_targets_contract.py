@@ -165,3 +165,16 @@ def test_too_few_patients_are_said_for_every_target() -> None:
         said = target.few(truth[four], groups[four], "patient", "the test part")
         assert said.startswith("the test part has ")
         assert "patient" in said
+
+
+@pytest.mark.parametrize("task", [task for task, cls in TARGETS.items() if issubclass(cls, Judged)])
+def test_the_loss_of_a_probe_tells_the_better_embedding_and_is_that_of_a_constant_where_nothing_can_be_known(
+    task: str,
+) -> None:
+    target, truth = made(task)
+    z, groups = features(truth)
+    noisy = z + rng.normal(size=z.shape).astype(np.float32)
+    nothing = {"classification": np.log(3), "multilabel": np.log(2)}.get(task, 1.0)
+    losses = [target.fitted(each, truth, groups).loss for each in (z, noisy, features(truth, shuffled=True)[0])]
+    assert losses[0] < losses[1] < nothing
+    assert losses[2] > 0.95 * nothing

@@ -14,7 +14,7 @@ from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes, logistic
 from autossl.targets.base import Judged, Probed, Score
 from autossl.targets.columns import ridge_score, ridge_transfer
-from autossl.targets.heads import folds_of, log_loss
+from autossl.targets.log_loss import folds_of, log_loss
 from autossl.targets.readouts import NEVER, Labeller
 from autossl.targets.seen import Seen
 
@@ -105,7 +105,7 @@ class MultiLabel(Judged):
 
     def probe_seconds(self, labels: int, dim: int) -> float:
         """Three fits of 50 steps for each finding."""
-        return 3 * 50 * 4.0 * labels * dim * 2 * len(self.about.get("columns", ())) / 20e9
+        return 0.1 + 3 * 50 * 4.0 * labels * dim * 2 * len(self.about.get("columns", ())) / 20e9
 
 
 def _marks(truth: Truth) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from autossl.data.truth import Grades, Truth
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets.base import Judged, Probed, Score
-from autossl.targets.columns import ridge_probe, ridge_score, ridge_transfer
+from autossl.targets.columns import ridge_probe, ridge_score, ridge_seconds, ridge_transfer
 from autossl.targets.readouts import Regressor
 from autossl.targets.seen import Seen
 
@@ -60,6 +60,10 @@ class Ordinal(Judged):
         """The middle grade (the median)."""
         grades = _grades(truth)
         return Regressor.of(np.zeros((encoder.dim, 1)), np.median(grades, axis=0), grades)
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """Ridge."""
+        return ridge_seconds(labels, dim, 1)
 
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """Grades and answers."""

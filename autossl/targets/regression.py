@@ -9,7 +9,7 @@ from autossl.data.truth import Truth, Values
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
 from autossl.targets.base import Judged, Probed, Score
-from autossl.targets.columns import ridge_probe, ridge_score, ridge_transfer
+from autossl.targets.columns import ridge_probe, ridge_score, ridge_seconds, ridge_transfer
 from autossl.targets.readouts import Regressor
 from autossl.targets.seen import Seen
 
@@ -61,6 +61,10 @@ class Regression(Judged):
         """The mean of each column."""
         values = _values(truth)
         return Regressor.of(np.zeros((encoder.dim, values.shape[1])), np.nanmean(values, axis=0), values)
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """Ridge."""
+        return ridge_seconds(labels, dim, len(self.about.get("columns", ())))
 
     def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
         """True values and answers."""

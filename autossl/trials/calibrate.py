@@ -11,6 +11,7 @@ from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.record.config import StudyConfig
 from autossl.targets import Target
+from autossl.targets.base import COMPARED
 from autossl.train.pool import VALUES
 from autossl.trials.costs import Costs
 from autossl.trials.sizing import MIN_RUNG, Method, Needs, foremost
@@ -100,7 +101,8 @@ def _fastest(device: torch.device, work: Callable[[int], object], first: int, mo
 
 def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: int, target: Target) -> Costs:
     """What the plan counts with; `score` are the seconds of scoring one embedding, `dim` its width."""
-    probe = target.probe_seconds(counts.labelled, dim + dim // 2) if counts.labelled else 0.0  # of two stages, say
+    wide = dim + dim // 2  # two stages, say
+    probe, sight = (target.probe_seconds(labels, wide) for labels in (counts.labelled, min(counts.labelled, COMPARED)))
     return Costs(
         # views, heads and the optimiser of the heads come on top of the passes
         per_image={name: METHODS[name].passes * speed.per_pass * 1.15 for name in config.methods},
@@ -109,6 +111,7 @@ def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: 
         embed=speed.embed,
         evaluate=INTERVALS + probe if counts.labelled else 0.0,
         probe=probe,
+        sight=sight,
         supervised=1.3 * speed.per_pass if counts.labelled else 0.0,
     )
 

@@ -13,7 +13,8 @@ class Costs:
     score: float = 2.5  # embedding, proxies and checkpoint of one segment
     embed: float = 3.3e-4  # one image
     evaluate: float = 3.0  # head and intervals of one encoder
-    probe: float = 0.1  # head of one encoder at one sight
+    probe: float = 2.0  # head of one encoder at one sight
+    sight: float = 0.5  # the same on as many labels as sights are compared on
     export: float = 1.0
     report: float = 5.0
     supervised: float = 1.2e-3  # one image of supervised training
@@ -37,7 +38,7 @@ class Costs:
     def slower(self, times: float) -> "Costs":
         """The same on a machine that takes so many times as long."""
         numbers = (
-            "per_pass", "score", "embed", "evaluate", "probe", "export", "report", "supervised", "tuned", "given",
+            "per_pass", "score", "embed", "evaluate", "probe", "sight", "export", "report", "supervised", "tuned", "given",
             "embed_given", "embed_tuned",
         )  # fmt: skip
         per_image = {name: times * seconds for name, seconds in self.per_image.items()}

@@ -61,9 +61,9 @@ class Needs:
 
     @property
     def probes(self) -> int:
-        """How many probes are fitted to judge frozen encoders on images as they are."""
+        """How many probes are fitted to judge frozen encoders."""
         fits = 0 if not self.labelled else 2 if self.labelled >= MANY_LABELS else 1 + FOLDS
-        return self.frozen * fits * SIGHTS
+        return self.frozen * fits
 
     def turns(self, limit: float | None) -> bool:
         """Whether the limit has time for all views of what frozen encoders are fitted to and tested on."""
@@ -72,7 +72,8 @@ class Needs:
     def judging(self, limit: float | None) -> float:
         """Seconds to judge frozen encoders on folds of the labels, beside one pass over the images of each."""
         turns = self.turns(limit)
-        return self.probes * (1 + turns) * self.costs.probe + turns * self._turning
+        probe = self.costs.probe + SIGHTS * (1 + turns) * self.costs.sight
+        return self.probes * probe + turns * self._turning
 
     @property
     def testing(self) -> float:

@@ -1,16 +1,19 @@
-"""Scores frozen heads on drawn labels: logistic alone, the best of three, with two stages, with flips and turns.
+"""Scores frozen heads on drawn labels: logistic, the best of three, logistic on two stages and over flips and turns.
 
-    python -m studies.frozen_heads.run pbc_blood_28.npz --turns
-    python -m studies.frozen_heads.run pneumoniamnist.npz
+    python -m studies.frozen_heads.run pbc_blood_28.npz --modality microscopy
+    python -m studies.frozen_heads.run pneumoniamnist.npz --modality xray
 
-Run from the top of a checkout, with the extra `imagenet`. The encoders are an untrained resnet10t at the size of the
-images and EfficientNet-Lite0 with its ImageNet weights at 96 px. Labels are drawn as the label curve draws them, heads
-and sights are chosen by log-loss within them, scores are balanced accuracies on images of the test part. Columns are
-what the product would choose from; below them each head and each sight by itself.
+Run from the top of a checkout, with the extra `imagenet`. The encoders are a resnet10t at the size of the images,
+untrained and after some images of DCL, and EfficientNet-Lite0 with its ImageNet weights at 96 px. Labels are drawn as
+the label curve draws them, heads and sights are chosen by log-loss within them, scores are balanced accuracies on
+images of the test part. Flips and turns are tried where the modality has no orientation. Below the choices stands
+each head at each sight by itself.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +25,58 @@ from numpy.typing import NDArray
 from autossl.data.truth import Classes
 from autossl.finish.curve import draw_labels
 from autossl.nn.encoder import Encoder
-from autossl.nn.sight import Sight, looked
+from autossl.nn.sight import Sight, looked, width
 from autossl.nn.weights import load_weights, weights_of
 from autossl.proxies import balanced_accuracy
-from autossl.targets.heads import Head, folds_of, heads
+from autossl.targets.log_loss import folds_of
+from autossl.train.loop import train
+from autossl.trials.context import Context
+from autossl.trials.segments import new_run
+from studies.frozen_heads.heads import Head, heads
+from studies.opened import first_prior, opened
 from studies.rows import markdown
 
 HERE = Path(__file__).parent
 NUMBERS, DRAWS, ENLARGED, BATCH = (100, 250), 5, 96, 128
+GREY = (0.449, 0.226)  # mean and deviation of ImageNet
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Sights = dict[Sight, Floats]
 CHOICES: dict[str, tuple[int, Callable[[Sight], bool]]] = {  # what each column chooses from: heads and sights
     "logistic": (1, lambda sight: sight == Sight()),
     "best of three": (3, lambda sight: sight == Sight()),
-    "+ two stages": (3, lambda sight: not sight.turned),
-    "+ turns": (3, lambda _: True),
+    "logistic, one stage or two": (1, lambda sight: not sight.turned),
+    "and turned or not": (1, lambda _: True),
+    "best of three, all of these": (3, lambda _: True),
 }
 
 
-def encoders(channels: int, side: int) -> Iterator[tuple[str, Encoder, float, float]]:
+def encoders(context: Context, images: int) -> Iterator[tuple[str, Encoder, Sequence[float], Sequence[float]]]:
     """Name, network, and mean and deviation of what it takes."""
-    torch.manual_seed(0)
-    yield "resnet10t, untrained", Encoder("resnet10t", channels, side), 0.5, 0.25
+    p = context.preprocessing(context.new_encoder(0))
+    yield "untrained", context.new_encoder(0), p.mean, p.std
+    run = new_run(context, 0, "dcl", first_prior(context, "dcl"))
+    next(train(run, context.plan.rungs))
+    yield f"DCL, {images:,} images", context.averaged(run), p.mean, p.std
     given = weights_of("packaged:lite0")
-    network = Encoder(str(given.architecture), channels, ENLARGED)
-    yield "lite0, ImageNet", load_weights(network, given), 0.449, 0.226
+    network = load_weights(Encoder(str(given.architecture), context.channels, ENLARGED), given)
+    yield "lite0, ImageNet", network, GREY[:1] * context.channels, GREY[1:] * context.channels
 
 
-def embedded(encoder: Encoder, images: NDArray[np.uint8], mean: float, std: float, sights: list[Sight]) -> Sights:
+def embedded(
+    encoder: Encoder, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float], sights: list[Sight]
+) -> Sights:
     """What each sight gives of images (n, h, w, c)."""
-    parts: dict[Sight, list[Floats]] = {sight: [] for sight in sights}
+    both = [sight for sight in sights if sight.stages == 2]
+    parts: dict[Sight, list[Floats]] = {sight: [] for sight in both}
     for at in range(0, len(images), BATCH):
-        x = torch.from_numpy(images[at : at + BATCH]).movedim(-1, 1).float() / 255
-        x = F.interpolate((x - mean) / std, size=encoder.size, mode="bicubic", align_corners=False)
+        x = torch.from_numpy((images[at : at + BATCH] / 255 - mean) / np.array(std)).movedim(-1, 1).float()
+        x = F.interpolate(x, size=encoder.size, mode="bicubic", align_corners=False)
         with torch.inference_mode():
-            for sight in sights:
+            for sight in both:
                 parts[sight].append(looked(encoder, x, sight).numpy())
-    return {sight: np.concatenate(found) for sight, found in parts.items()}
+    whole = {sight: np.concatenate(found) for sight, found in parts.items()}
+    return {sight: whole[replace(sight, stages=2)][:, : width(encoder, sight)] for sight in sights}
 
 
 def scored(fit: Sights, test: Sights, y: Ints, wanted: Ints, classes: int) -> list[tuple[Sight, int, float, float]]:
@@ -77,8 +94,11 @@ def _accuracy(head: Head, z: Floats, wanted: Ints) -> float:
     return float(balanced_accuracy(wanted, (z @ head.weights + head.intercept).argmax(1)))
 
 
-def measured(arrays: dict[str, NDArray[Any]], turns: bool, tested: int) -> dict[tuple[str, int], NDArray[np.float64]]:
+def measured(
+    arrays: dict[str, NDArray[Any]], context: Context, tested: int, images: int
+) -> dict[tuple[str, int], NDArray[np.float64]]:
     """Scores (draws, columns) by encoder and number of labels; columns are CHOICES, then heads by sight."""
+    turns = _turns(context)
     pool, y = _images(arrays["train_images"]), arrays["train_labels"].ravel().astype(np.int64)
     some = np.random.default_rng(0).permutation(len(arrays["test_images"]))[:tested]
     test, wanted = _images(arrays["test_images"][some]), arrays["test_labels"].ravel()[some].astype(np.int64)
@@ -88,7 +108,7 @@ def measured(arrays: dict[str, NDArray[Any]], turns: bool, tested: int) -> dict[
     used = np.unique(np.concatenate([places for draws in drawn.values() for places in draws]))
     sights = [Sight(stages, turned) for turned in (False, True)[: 1 + turns] for stages in (1, 2)]
     table = {}
-    for name, encoder, mean, std in encoders(pool.shape[-1], pool.shape[1]):
+    for name, encoder, mean, std in encoders(context, images):
         encoder.eval()
         fitted, seen = (embedded(encoder, images, mean, std, sights) for images in (pool[used], test))
         for number, draws in drawn.items():
@@ -107,16 +127,21 @@ def _row(fitted: Sights, seen: Sights, used: Ints, y: Ints, at: Ints, wanted: In
     return [*chosen, *(row[3] for row in found)]
 
 
+def _turns(context: Context) -> bool:
+    return "orientation" in context.config.lacks
+
+
 def _images(images: NDArray[Any]) -> NDArray[np.uint8]:
     return images[..., None] if images.ndim == 3 else images
 
 
 def written(table: dict[tuple[str, int], NDArray[np.float64]], turns: bool) -> str:
     """Means over the draws, gains over logistic alone with their standard errors, and each head at each sight."""
-    names = list(CHOICES)[: 3 + turns]
+    names = [name for name in CHOICES if turns or name != "and turned or not"]
     lines = []
     for (encoder, number), scores in table.items():
-        gains = scores[:, 1 : len(names)] - scores[:, :1]
+        kept = [list(CHOICES).index(name) for name in names[1:]]
+        gains = scores[:, kept] - scores[:, :1]
         errors = gains.std(0, ddof=1) / len(gains) ** 0.5
         told = [f"{gain:+.3f} ± {error:.3f}" for gain, error in zip(gains.mean(0), errors, strict=True)]
         lines.append([encoder, number, round(float(scores[:, 0].mean()), 3), *told])
@@ -135,14 +160,17 @@ def written(table: dict[tuple[str, int], NDArray[np.float64]], turns: bool) -> s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--turns", action="store_true", help="orientation tells nothing")
+    parser.add_argument("--modality", default="auto")
+    parser.add_argument("--images", type=int, default=16384, help="that DCL sees")
     parser.add_argument("--tested", type=int, default=2000, help="images of the test part at most")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    with np.load(args.data) as stored:
-        table = measured(dict(stored), args.turns, args.tested)
-    text = written(table, args.turns)
+    with np.load(args.data) as stored, tempfile.TemporaryDirectory() as folder:
+        settings = {"methods": "dcl", "modality": args.modality, "backbone": "resnet10t", "device": "cpu"}
+        context = opened(str(args.data), Path(folder) / "run", args.images, **settings)
+        table = measured(dict(stored), context, args.tested, args.images)
+        text = written(table, _turns(context))
     (HERE / f"{args.data.stem}.md").write_text(text)
     print(text)
 
