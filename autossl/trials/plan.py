@@ -275,7 +275,8 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     one = MARGIN * needs.costs.encoder(needs.images)
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
     curve = CURVE * ambition.supervised * limit
-    tuned = written - curve - (2 * one if needs.finetune else 0.0)  # one fit, and the mean of several
+    fits = 2 if ambition.finetune else 1  # that are tested: one, and the mean of several where there is time
+    tuned = written - curve - (fits * one if needs.finetune else 0.0)
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
     judged = MARGIN * needs.probes * needs.costs.evaluate
     trained = tested - MARGIN * 2 * needs.costs.score - judged - (1 + needs.baselines) * one
