@@ -38,8 +38,8 @@ class Costs:
     def slower(self, times: float) -> "Costs":
         """The same on a machine that takes so many times as long."""
         numbers = (
-            "per_pass", "score", "embed", "evaluate", "probe", "sight", "export", "report", "supervised", "tuned", "given",
-            "embed_given", "embed_tuned",
+            "per_pass", "score", "embed", "evaluate", "probe", "sight", "export", "report", "supervised", "tuned",
+            "given", "embed_given", "embed_tuned",
         )  # fmt: skip
         per_image = {name: times * seconds for name, seconds in self.per_image.items()}
         return replace(self, per_image=per_image, **{name: times * getattr(self, name) for name in numbers})

@@ -257,7 +257,8 @@ def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
     curve = CURVE * ambition.supervised * limit
-    tuned = written - curve - 2 * MARGIN * needs.testing_tuned  # one fit, and the mean of several
+    fits = 2 if ambition.finetune else 1  # that are tested: one, and the mean of several where there is time
+    tuned = written - curve - fits * MARGIN * needs.testing_tuned
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
     trained = tested - MARGIN * (2 * needs.costs.score + needs.judging(limit) + needs.testing)
     return {"label curve": written, "finetune": tuned, "final training": trained}
