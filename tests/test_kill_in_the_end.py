@@ -181,10 +181,10 @@ def test_a_kill_in_the_middle_of_the_test_is_counted_and_said(
     def killed_at_its_second_network(context: Context) -> None:
         embed = context.embed
 
-        def embedding(encoder: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        def embedding(encoder: Any, rows: NDArray[np.int64], *sight: Any) -> NDArray[np.float32]:
             if context.state("testing") == ["winner", "untrained"]:
                 raise Killed
-            return embed(encoder, rows)
+            return embed(encoder, rows, *sight)
 
         monkeypatch.setattr(context, "embed", embedding)
 
