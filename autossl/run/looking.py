@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +25,16 @@ TIMED = 8  # images that are embedded to see how long all would take
 class Looked:
     """One way to feed one start, its score, and the seconds that took; `encoder` as it was scored."""
 
+    name: str
     start: Start
     encoder: Encoder
     score: Score
     seconds: float
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the leaderboard shows of it."""
+        return {"score": self.score.value, "se": self.score.se, **self.score.proxies, "seconds": self.seconds}
 
 
 def look(context: Context, limit: float | None) -> dict[str, Any]:
@@ -37,16 +42,16 @@ def look(context: Context, limit: float | None) -> dict[str, Any]:
 
     The given ones share a small part of the `limit` (seconds); what would take longer is not looked at, and said.
     """
-    side, rows = context.config.image_size, {}
-    random = _scored(context, at_random(context.config))
-    rows["untrained"] = _told(context, "untrained", random)
+    start = at_random(context.config)
+    random = _score(context, "untrained", start, context.encoder(start, UNTRAINED_SEED).eval())
+    rows = {random.name: random.row}
     leader, others = random, list[Looked]()
     until = None if limit is None else time.monotonic() + SHARE * limit
     places = range(len(context.config.given))
     for place in places:
         share = None if until is None else (until - time.monotonic()) / (len(places) - place)
         found = _looked(context, place, share)
-        rows |= {one_line(each.start.words(side)): _told(context, each.start.words(side), each) for each in found}
+        rows |= {each.name: each.row for each in found}
         if not found:
             continue
         chosen = max(found, key=lambda each: each.score.value)
@@ -74,17 +79,18 @@ def _looked(context: Context, place: int, seconds: float | None) -> list[Looked]
     """The ways to feed these weights that there is time for, the cheapest first."""
     began, found = time.monotonic(), list[Looked]()
     for start in _tried(context, place):
+        name = one_line(start.words(context.config.image_size))
         try:
             encoder = context.encoder(start, UNTRAINED_SEED).eval()
         except UserError as fault:
             if context.config.weights != ("auto",):
                 raise
-            log.info("%s: left out, %s", start.words(context.config.image_size), fault)
+            log.info("%s: left out, %s", name, fault)
             continue
         if seconds is not None and _embedding(context, encoder) > seconds - (time.monotonic() - began):
-            log.info("%s: not looked at, it would take too long", start.words(context.config.image_size))
+            log.info("%s: not looked at, it would take too long", name)
             break
-        found.append(_score(context, start, encoder))
+        found.append(_score(context, name, start, encoder))
     return found
 
 
@@ -94,9 +100,8 @@ def _tried(context: Context, place: int) -> list[Start]:
     if context.target.ranks:
         return found
     least = found[0].upsample
-    return [each for each in found if each.upsample in (least, max(least, round(SMALL / context.config.image_size)))][
-        -1:
-    ]
+    large = max(least, round(SMALL / context.config.image_size))
+    return [each for each in found if each.upsample in (least, large)][-1:]
 
 
 def _embedding(context: Context, encoder: Encoder) -> float:
@@ -108,22 +113,13 @@ def _embedding(context: Context, encoder: Encoder) -> float:
     return (time.monotonic() - began) / min(TIMED, len(rows)) * len(rows)
 
 
-def _scored(context: Context, start: Start) -> Looked:
-    return _score(context, start, context.encoder(start, UNTRAINED_SEED).eval())
-
-
-def _score(context: Context, start: Start, encoder: Encoder) -> Looked:
+def _score(context: Context, name: str, start: Start, encoder: Encoder) -> Looked:
+    """Also said in the log and in the study's attributes; starts are no trials."""
     began = time.monotonic()
     score = context.score(encoder)
-    return Looked(start, encoder, score, round(time.monotonic() - began, 3))
-
-
-def _told(context: Context, name: str, found: Looked) -> Mapping[str, Any]:
-    """A row of the leaderboard, also said in the log and in the study's attributes; starts are no trials."""
-    score = found.score
-    context.study.set_user_attr(f"baseline {one_line(name)}", round(score.value, 4))
+    context.study.set_user_attr(f"baseline {name}", round(score.value, 4))
     log.info("%s as it is: %s", name, context.target.line(score))
-    return {"score": score.value, "se": score.se, **score.proxies, "seconds": found.seconds}
+    return Looked(name, start, encoder, score, round(time.monotonic() - began, 3))
 
 
 def _exported(context: Context, found: Looked) -> None:
