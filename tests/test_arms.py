@@ -51,7 +51,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     settings: dict[str, Any] = {"time_limit": None, "max_candidates": 1, "methods": "denoising", "seed": 1}
     study = autossl.search(
         images, labels=y, patients=np.arange(240) // 3, out=tmp_path_factory.mktemp("arms") / "run",
-        backbone="test_resnet", **settings,
+        backbone="test_resnet", modality="microscopy", **settings,
     )  # fmt: skip
     return open_context(study.folder)
 
@@ -150,16 +150,20 @@ def test_head_and_sight_are_chosen_without_the_labels_of_the_judged_fold(context
     labels = context.data.truth.strata.copy()
     labels[folds.rows[held]] = np.random.default_rng(0).permutation(labels[folds.rows[held]])
     data = replace(context.data, truth=Classes(labels, context.data.truth.names))
-    turned = replace(context.plan, turned=True)
     found = []
     for each in (context, replace(context, data=data)):
-        each.__dict__["plan"] = turned
         arm = frozen(each, "winner", encoder, replace(folds, context=each))
         assert arm.outcomes is not None
         found.append(arm.outcomes.columns["scores"])
-        each.__dict__.pop("plan")
     np.testing.assert_array_equal(found[0][: len(held)], found[1][: len(held)])
     assert not np.array_equal(found[0], found[1])  # other folds have learnt from those labels
+
+
+def test_flips_and_turns_are_tried_where_the_modality_has_no_orientation(context: Context) -> None:
+    assert len(arms.sights(context)) == 4
+    grey = replace(context)
+    grey.__dict__["plan"] = replace(context.plan, turned=False)
+    assert arms.sights(grey) == (Sight(), Sight(2))
 
 
 def test_the_sight_of_least_loss_is_taken(context: Context) -> None:
