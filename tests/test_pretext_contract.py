@@ -22,7 +22,7 @@ NAMES = list(METHODS)
 CASES = [(name, dims) for name, cls in METHODS.items() for dims in sorted(cls.dims)]
 # 12 volumes cannot whiten 32 dimensions; a teacher that hardly moves is a random target for longer
 OWN: dict[str, dict[str, Any]] = {"wmse": {"out": 4}, "mocov3": {"teacher_rate": 0.05}}
-LONGER = {"mocov3": 36}
+LONGER = {"mocov3": 36, "ressl": 16}
 PARADIGMS = {"contrastive", "non-contrastive and predictive", "generative", "hybrid"}
 
 
@@ -101,9 +101,9 @@ def test_same_seed_same_loss_and_only_the_seed_decides(name: str, dims: int) -> 
     losses = []
     for method in methods:
         opt = optimizer(method)
-        losses.append([float(step(method, opt, images, number)) for number in range(3)])
+        losses.append([float(step(method, opt, images, number)) for number in range(2)])
     assert losses[0] == losses[1]
-    assert len(set(losses[0])) == 3
+    assert len(set(losses[0])) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -201,5 +201,5 @@ def test_the_loss_falls_on_volumes(name: str) -> None:
     torch.manual_seed(0)
     views = VolumeViews(preset("auto", 1), (0.4,), (0.2,), crop_min=0.6, jitter=0.1)
     method = METHODS[name](volume_encoder(), views, **OWN.get(name, {})).train()
-    losses = train(method, toys(64, 3), steps=LONGER.get(name, 16), batch=12)
+    losses = train(method, toys(64, 3), steps=LONGER.get(name, 12), batch=12)
     assert np.mean(losses[-5:]) < np.mean(losses[:3])

@@ -33,6 +33,7 @@ def context(tmp_path_factory: pytest.TempPathFactory, short_runs_on_labels: None
 def test_the_readout_that_is_delivered_is_the_mean_over_the_last_steps(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(baselines, "LABEL_PASSES", 6)  # enough steps for a mean that is not the last of them
     trained, seen = list[Readout](), list[Tensor]()
     new = context.judged.readout
 
