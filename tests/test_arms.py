@@ -23,7 +23,7 @@ from autossl.finish.fits import affordable
 from autossl.finish.folds import Folds, folds_of
 from autossl.finish.steps import Steps
 from autossl.finish.trained import trained
-from autossl.model.entrants import ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
+from autossl.model.entrants import DISTILLED, ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
@@ -256,9 +256,9 @@ def test_what_may_be_chosen_follows_what_was_asked() -> None:
     asked = {
         word: [name for name, words in ELIGIBLE.items() if word in words] for word in ("auto", "frozen", "finetune")
     }
-    assert asked["auto"] == ["weights", "winner", "supervised", *TUNED_ONES, WEIGHTS_MEAN, MEAN]
+    assert asked["auto"] == ["weights", "winner", "supervised", *TUNED_ONES, DISTILLED, WEIGHTS_MEAN, MEAN]
     assert asked["frozen"] == ["weights", "winner"]
-    assert asked["finetune"] == TUNED_ONES
+    assert asked["finetune"] == [*TUNED_ONES, DISTILLED]
 
 
 def judged_as(right: NDArray[np.bool_], name: str) -> Arm:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
-from autossl.model.entrants import ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
+from autossl.model.entrants import DISTILLED, ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
@@ -26,7 +26,8 @@ class Arm:
     """One way to a model: a network with its readout, fitted to all labels outside the test part.
 
     `outcomes` are those of the judged images, each predicted by a fit without its fold; None where there are none.
-    Where there are `members`, their answers are averaged, and network and readout are those of the first.
+    Where there are `members`, their answers are averaged, and network and readout are those of the first. `soft` are
+    raw answers to every image outside the test part by fits without each judged fold, and at last by one to all labels.
     """
 
     name: str  # a key of ENTRANTS
@@ -36,6 +37,7 @@ class Arm:
     effort: Effort | None = None  # of an arm that was trained on labels
     seen: Seen | None = None  # of one that was not: what its head was fitted on
     members: "tuple[Arm, ...]" = ()
+    soft: tuple[NDArray[Any], ...] = ()
 
 
 def sights(context: Context) -> tuple[Sight, ...]:
@@ -63,7 +65,7 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
 
 def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
     """The mean of the answers of the best frozen and the best fine-tuned arm; none where one of them was not judged."""
-    tuned = {TUNED, WEIGHTS_TUNED, *SOUPS.values()}
+    tuned = {TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}
     sides = [[arm for arm in arms if arm.outcomes and arm.name in names] for names in (("winner", "weights"), tuned)]
     if not all(sides):
         return []

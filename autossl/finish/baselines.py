@@ -1,7 +1,8 @@
 """What self-supervision must beat: the untrained encoder, the user's own weights, and training on the labels alone."""
 
+import copy
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -52,6 +53,13 @@ class Supervised(Pretext):
 
     def loss(self, batch: Batch) -> Tensor:
         return self.readout.loss(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
+
+
+class Student(Supervised):
+    """The same, taught by the raw answers of another network in place of labels."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.readout.learn(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
 
 
 @dataclass(frozen=True)
@@ -119,15 +127,17 @@ def fit(
     terms: Terms,
     head: Readout | None = None,
     passes: float | None = None,
+    soft: NDArray[Any] | None = None,
 ) -> Fitted | None:
     """Train encoder and head on these labels on these terms (no limit: a fixed number of epochs), rate falling to 0.
 
     With `head` the head starts from it: fine-tuning, in which the first layers move least. With a limit there are
     `passes` over the labels at most, many unless that is given. The encoder is trained in place; batch norms are
     settled in fp32 on every image outside the test part; where orientation tells nothing and there is time, answers
-    are those to the mean over flips and turns. None if not one step was made, or it was stopped.
+    are those to the mean over flips and turns. With `soft` (n, ...) these raw answers stand in the place of labels, and
+    `head` must be given. None if not one step was made, or it was stopped.
     """
-    run = _run(context, rows, encoder, setting, head)
+    run = _run(context, rows, encoder, setting, head, soft)
     training = Training(run, terms.path)
     most = NIGHT * run.horizon if passes is None else round(passes * len(rows))
     images = run.horizon if terms.left is None else most
@@ -148,6 +158,7 @@ def _run(
     encoder: Encoder,
     setting: Setting,
     head: Readout | None,
+    soft: NDArray[Any] | None = None,
 ) -> Run:
     """Training on labels before its first step."""
     lr, crop_min, jitter = setting
@@ -155,13 +166,18 @@ def _run(
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
     encoder.low_precision = context.config.precision == "bf16"
     torch.manual_seed(UNTRAINED_SEED)  # of the readout
-    readout = context.judged.readout(encoder, context.truth(rows))
-    if head is not None:
-        readout.load_state_dict(head.state_dict())
-    method = Supervised(encoder, views, readout)
+    if soft is None:
+        readout, truth = context.judged.readout(encoder, context.truth(rows)), data.truth.array
+        if head is not None:
+            readout.load_state_dict(head.state_dict())
+    else:
+        assert head is not None, "a student without a head to begin from"
+        readout, truth = copy.deepcopy(head), np.zeros((len(data.images), *soft.shape[1:]), np.float32)
+        truth[rows] = soft
+    method = (Supervised if soft is None else Student)(encoder, views, readout)
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
-    pool = Pool(data.images, rows, data.scale, context.device, truth=data.truth.array)
+    pool = Pool(data.images, rows, data.scale, context.device, truth=truth)
     batch = batch_of(len(rows))
     settings = Settings(lr, 1e-2, batch, 1.0 if head is None else usual_decay(encoder))
     return Run(method, settings, pool, context.seed, 0, LABEL_PASSES * len(rows), rise=RISE)

@@ -9,10 +9,10 @@ After a kill each training goes on from its checkpoint; the seconds that its ste
 import copy
 import logging
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from autossl.finish import baselines
+from autossl.finish import baselines, distilled
 from autossl.finish.arms import Arm, choose, frozen, together
 from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
 from autossl.finish.folds import Folds, folds_of
@@ -20,9 +20,10 @@ from autossl.finish.kept import kept
 from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant
+from autossl.finish.trained import trained
 from autossl.finish.winner import train_winner
 from autossl.finish.written import begun, described, write, write_model
-from autossl.model.entrants import ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
+from autossl.model.entrants import DISTILLED, ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Difference, standard_error
 from autossl.trials.context import PROBE, SELECTION, Context
@@ -42,6 +43,7 @@ ELIGIBLE = {  # what model/ may hold, the simplest first, and for which settings
     SOUPS[WEIGHTS_TUNED]: ("auto", "finetune"),
     TUNED: ("auto", "finetune"),
     SOUPS[TUNED]: ("auto", "finetune"),
+    DISTILLED: ("auto", "finetune"),
     WEIGHTS_MEAN: ("auto",),
     MEAN: ("auto",),
 }
@@ -98,7 +100,9 @@ class Finish:
 
     def _supervised(self) -> list[Arm]:
         context = self.context
-        arms = kept(self.steps, self.folds, "supervised", "supervised", lambda: baselines.untrained(context))
+        start = partial(baselines.untrained, context)
+        make = partial(trained, context, "supervised", start, self.folds, probed=False)
+        arms = kept(self.steps, "supervised", "supervised", make)
         for found in (arm.outcomes for arm in arms if arm.outcomes is not None):
             value = found.value(context.target.metric)
             context.study.set_user_attr("baseline supervised, in folds", round(value, 4))
@@ -114,14 +118,22 @@ class Finish:
         return found
 
     def _tuned(self, encoder: Encoder) -> list[Arm]:
-        """The winner and the given weights, trained on the labels; the weights in a part of the time."""
-        context = self.context
+        """The winner and the given weights, trained on the labels, and a student of the winner; they share the time."""
+        context, folds = self.context, self.folds
         names = [name for name in (WEIGHTS_TUNED, TUNED) if name in self._eligible()]
+        starts = {
+            WEIGHTS_TUNED: partial(baselines.given, context, trained=True),
+            TUNED: partial(copy.deepcopy, encoder),
+        }
         found = list[Arm]()
         for place, name in enumerate(names):
-            given = name == WEIGHTS_TUNED
-            start = (lambda: baselines.given(context, trained=True)) if given else (lambda: copy.deepcopy(encoder))
-            found += kept(self.steps, self.folds, name, "finetune", start, part=1 / (len(names) - place))
+            teaches = name == TUNED and distilled.wanted(context, folds)
+            make = partial(trained, context, name, starts[name], folds, probed=True, teaches=teaches)
+            part = (1 - distilled.PART if teaches else 1) / (len(names) - place)
+            found += kept(self.steps, name, "finetune", make, part)
+        if (teacher := next((arm for arm in found if arm.soft), None)) is not None:
+            make = partial(distilled.distilled, context, starts[TUNED], folds, teacher=teacher)
+            found += kept(self.steps, DISTILLED, "finetune", make)
         return found
 
     def _judged(self, encoder: Encoder, trained: Encoder) -> dict[str, Any]:
@@ -157,7 +169,7 @@ class Finish:
             "candidate": described(context, winner.entry),
             "selection": list(winner.selection),
             "final_training": final,
-            "choice": {"arm": chosen.name, "why": why, "arms": self._told(arms)},
+            "choice": {"arm": chosen.name, "why": why, "arms": self._told(arms), "left_out": self._left_out(arms)},
             "probe": next(arm.head.told(encoder.dims) for arm in arms if arm.name == "winner"),
             "supervised": (context.state("arms") or {}).get("supervised"),
             "test": test.outcome.facts,
@@ -175,6 +187,13 @@ class Finish:
         context.remember(result=result, tested=True)
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
+
+    def _left_out(self, arms: list[Arm]) -> str:
+        """What was not tried for want of time, in a sentence."""
+        eligible, made = DISTILLED in self._eligible(), any(arm.name == DISTILLED for arm in arms)
+        if made or not eligible or not distilled.asked_for(self.context, self.folds):
+            return ""
+        return f"No student was taught: there was no time for {distilled.LEAST} passes over the images for each fold."
 
     def _told(self, arms: list[Arm]) -> dict[str, dict[str, Any]]:
         """What each arm is, and its score on folds of the labels with its standard error, where it was judged."""

@@ -9,14 +9,12 @@ import numpy as np
 
 from autossl.finish.arms import Arm
 from autossl.finish.baselines import Effort
-from autossl.finish.folds import Folds
 from autossl.finish.steps import Steps
-from autossl.finish.trained import trained
 from autossl.finish.written import begun, read_again, write
-from autossl.model.entrants import ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
-from autossl.nn.encoder import Encoder
+from autossl.model.entrants import DISTILLED, ENTRANTS, SOUPS, TUNED, WEIGHTS_TUNED
 from autossl.proxies import Outcomes
 from autossl.record.folder import Folder, replace_file
+from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 from autossl.trials.plan import Step
 
@@ -24,16 +22,14 @@ DOING = {
     "supervised": "training on the labels alone, the baseline",
     WEIGHTS_TUNED: "fine-tuning the given weights on the labels",
     TUNED: "fine-tuning the winner on the labels",
+    DISTILLED: "teaching a student by the answers of the fine-tuned winner",
 }
 
 
-def kept(
-    steps: Steps, folds: Folds, name: str, step: Step, start: Callable[[], Encoder], part: float = 1.0
-) -> list[Arm]:
-    """The arms of this name, trained from what `start` makes in a `part` of a step's time, or as they were kept.
+def kept(steps: Steps, name: str, step: Step, make: Callable[[Terms], list[Arm]], part: float = 1.0) -> list[Arm]:
+    """The arms of this name that `make` trains in a `part` of a step's time, or as they were kept.
 
-    What does not start from random weights starts from the probe too, and may give the mean of several fits as an arm
-    of its own. Empty where there was no time.
+    It may give the mean of several fits as an arm of its own. Empty where there was no time.
     """
     context, stem = steps.context, _stem(name)
     done = context.state("arms") or {}
@@ -44,7 +40,7 @@ def kept(
         if steps.left(step) == 0:
             return []
     steps.say(DOING[name])
-    made = trained(context, name, start, folds, steps.terms(step, stem, part), probed=step == "finetune")
+    made = make(steps.terms(step, stem, part))
     facts = {arm.name: _written(context, arm) for arm in made}
     if made:
         context.remember(arms={**done, **facts})
@@ -59,6 +55,9 @@ def _written(context: Context, arm: Arm) -> dict[str, Any]:
     write(context, arm.encoder, folder_of(context.folder, name), words, arm.head, begun(context, name))
     found = {} if arm.outcomes is None else arm.outcomes.arrays()
     replace_file(outcomes_of(context.folder, name), lambda file: np.savez(file, allow_pickle=False, **found))
+    if arm.soft:
+        soft = {str(number): raw.astype(np.float32) for number, raw in enumerate(arm.soft)}
+        replace_file(_soft_of(context.folder, name), lambda file: np.savez(file, allow_pickle=False, **soft))
     return facts
 
 
@@ -72,6 +71,11 @@ def outcomes_of(folder: Folder, name: str) -> Path:
     return folder.artifacts / f"{_stem(name)}.npz"
 
 
+def _soft_of(folder: Folder, name: str) -> Path:
+    """Where its soft answers are until the study ends."""
+    return folder.checkpoints / f"{_stem(name)}.npz"
+
+
 def _stem(name: str) -> str:
     """A name for files: winner-tuned, winner-soup."""
     return name.replace(", fine-", "-").replace(", ", "-")
@@ -83,4 +87,8 @@ def _read(steps: Steps, name: str, facts: dict[str, Any]) -> Arm:
     assert model.readout is not None
     with np.load(outcomes_of(context.folder, name), allow_pickle=False) as stored:
         outcomes = Outcomes.loaded(dict(stored)) if stored.files else None
-    return Arm(name, encoder, model.readout, outcomes, Effort(**facts))
+    soft = tuple[Any, ...]()
+    if _soft_of(context.folder, name).is_file():
+        with np.load(_soft_of(context.folder, name), allow_pickle=False) as stored:
+            soft = tuple(stored[str(number)] for number in range(len(stored.files)))
+    return Arm(name, encoder, model.readout, outcomes, Effort(**facts), soft=soft)

@@ -1,6 +1,7 @@
 """Arms that are trained on labels: from scratch, or from an encoder and its probe; and the mean of their weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,12 +23,14 @@ COST = {TUNED: "tuned", WEIGHTS_TUNED: "given"}  # of an image, by arm
 
 
 def trained(
-    context: Context, name: str, start: Callable[[], Encoder], folds: Folds, terms: Terms, probed: bool
-) -> list[Arm]:
+    context: Context, name: str, start: Callable[[], Encoder], folds: Folds, terms: Terms, probed: bool,
+    teaches: bool = False,
+) -> list[Arm]:  # fmt: skip
     """Encoders that `start` makes and a readout, both trained on labels; `probed`: from the probe on the frozen one.
 
     Where there is time, the mean of the weights of such fits at several settings is an arm too. After a kill no fit is
     repeated that was whole. Empty where not one fit was: what was cut short would flatter what it is compared with.
+    The first arm has soft answers where it `teaches`, those of the mean where there is one.
     """
     fits = Fits(context, start, folds, terms, probed, COST.get(name, "supervised"))
     if not fits.scheme.settings:
@@ -37,30 +40,62 @@ def trained(
         return []
     best = max(tried, key=lambda number: tried[number].outcomes.worth(context.target.metric))
     numbers = [best, *(number for number in tried if number != best)] if fits.scheme.averaged else [best]
-    answers = _answers(fits, tried, numbers)
-    last = [fits.last(number) for number in numbers]
-    # where time is over or a stop came, the network of the first fold stands, fitted to fewer labels
-    made = _made(name, last[0] or tried[best].fitted, fits, best, answers, len(tried))
-    whole = [found for found in last if found is not None]
-    if len(whole) == len(numbers) > 1 and any(way == MIXED for way, _ in answers):
-        made += _made(SOUPS[name], soup(context, whole), fits, MIXED, answers, len(whole))
-    return made
-
-
-def _answers(fits: Fits, tried: dict[int, OneFold], numbers: list[int]) -> dict[tuple[Way, str], Outcomes]:
-    """What each way comes to on all judged folds, by readout: the settings of these numbers, and their mean."""
-    folds, raws = fits.folds, dict[tuple[Way, str], list[NDArray[Any]]]()
+    answers = Answers(fits, teaches)
     for fold in folds.judged:
         first = fold == folds.judged[0]
-        found: dict[Way, OneFold | None] = {n: tried[n] if first else fits.judged(n, fold) for n in numbers}
+        answers.add({n: tried[n] if first else fits.judged(n, fold) for n in numbers}, fold)
+    last = [fits.last(number) for number in numbers]
+    # where time is over or a stop came, the network of the first fold stands, fitted to fewer labels
+    made = _made(name, last[0] or tried[best].fitted, fits, best, answers.outcomes, len(tried))
+    whole = [found for found in last if found is not None]
+    mixed = soup(context, whole) if len(whole) == len(numbers) > 1 else None
+    if mixed is not None and answers.mixed:
+        made += _made(SOUPS[name], mixed, fits, MIXED, answers.outcomes, len(whole))
+    return _teaching(made, answers, mixed or last[0])
+
+
+def _teaching(made: list[Arm], answers: "Answers", final: Fitted | None) -> list[Arm]:
+    """The arms, the first with soft answers if all that it takes are there."""
+    if final is None or len(answers.soft) < len(answers.fits.folds.judged) or not answers.teaches:
+        return made
+    return [replace(made[0], soft=(*answers.soft, answers.to_all(final))), *made[1:]]
+
+
+class Answers:
+    """Raw answers to the judged folds by ways and readouts, and of a teacher to every image outside the test part."""
+
+    def __init__(self, fits: Fits, teaches: bool) -> None:
+        self.fits, self.teaches = fits, teaches
+        self.raws, self.soft = dict[tuple[Way, str], list[NDArray[Any]]](), list[NDArray[Any]]()
+
+    def add(self, found: dict[Way, OneFold | None], fold: int) -> None:
+        """Fits by setting, the best first, that have not seen this fold; their mean is added to them."""
         whole = [one.fitted for one in found.values() if one is not None]
-        if len(whole) == len(numbers) > 1:
-            found[MIXED] = fits.on_fold(soup(fits.context, whole), fold)
+        if len(whole) == len(found) > 1:
+            found = {**found, MIXED: self.fits.on_fold(soup(self.fits.context, whole), fold)}
         for way, one in found.items():
             for readout, raw in ({} if one is None else one.raws).items():
-                raws.setdefault((way, readout), []).append(raw)
-    outcomes = {key: folds.outcomes(iter(each)) for key, each in raws.items() if len(each) == len(folds.judged)}
-    return {key: found for key, found in outcomes.items() if found is not None}
+                self.raws.setdefault((way, readout), []).append(raw)
+        teacher = list(found.values())[-1]
+        if self.teaches and teacher is not None:
+            self.soft.append(self.to_all(teacher.fitted))
+
+    def to_all(self, teacher: Fitted) -> NDArray[Any]:
+        """What its own head answers to every image outside the test part."""
+        context = self.fits.context
+        return teacher.head.answers(context.see(teacher.encoder, context.final_pool.rows).pooled)
+
+    @property
+    def outcomes(self) -> dict[tuple[Way, str], Outcomes]:
+        """What each way and readout comes to that answered all judged folds."""
+        folds = self.fits.folds
+        found = {key: folds.outcomes(iter(each)) for key, each in self.raws.items() if len(each) == len(folds.judged)}
+        return {key: outcomes for key, outcomes in found.items() if outcomes is not None}
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the mean of weights was judged."""
+        return any(way == MIXED for way, _ in self.outcomes)
 
 
 def _made(

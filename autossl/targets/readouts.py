@@ -52,6 +52,10 @@ class Readout(nn.Module, ABC):
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
         """The loss of raw answers (b, ...) against a batch of truth, a scalar."""
 
+    def learn(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """The loss of raw answers (b, ...) against those of a teacher, a scalar."""
+        return F.mse_loss(raw, taught)
+
     @torch.inference_mode()
     def answers(self, z: Floats) -> Floats:
         """Raw answers (n, ...) from what its sight gave (n, d), in memory."""
@@ -108,6 +112,9 @@ class Classifier(Readout):
         each = (1 - SMOOTHED) * own - SMOOTHED * log_shares @ self.spread
         return (weights * each).sum() / weights.sum()
 
+    def learn(self, raw: Tensor, taught: Tensor) -> Tensor:
+        return F.cross_entropy(raw, taught.softmax(1))
+
 
 @final
 class Regressor(Readout):
@@ -154,6 +161,9 @@ class Regressor(Readout):
         each = F.huber_loss((raw - self.mean) / self.spread, wanted, reduction="none")
         return (each * known).sum() / known.sum().clamp(min=1)
 
+    def learn(self, raw: Tensor, taught: Tensor) -> Tensor:
+        return F.mse_loss((raw - self.mean) / self.spread, (taught - self.mean) / self.spread)
+
 
 @final
 class Labeller(Readout):
@@ -195,6 +205,9 @@ class Labeller(Readout):
         weight = torch.where(truth == 1, 0.5 / self.there, 0.5 / (1 - self.there)) * known
         each = F.binary_cross_entropy_with_logits(raw, wanted, reduction="none")
         return (each * weight).sum() / known.sum().clamp(min=1)
+
+    def learn(self, raw: Tensor, taught: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(raw, taught.sigmoid())
 
 
 READOUTS: dict[str, type[Readout]] = {row.__name__: row for row in (Classifier, Regressor, Labeller)}
