@@ -31,7 +31,7 @@ def test_diet(dims: int, places: list[int], pool: int, rows: int) -> None:
     assert float(found.detach()) == pytest.approx(expected / 3, rel=1e-4)
     found.backward()  # type: ignore[no-untyped-call]
     assert method.head.weight.grad is not None
-    assert method.head.bias is None
+    assert [name for name, _ in method.head.named_parameters()] == ["weight"]
     assert not method.head.weight.grad[rows:].any()
 
 
