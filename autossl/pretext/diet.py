@@ -15,11 +15,11 @@ from autossl.views.images import Views
 class DIET(Pretext):
     """Ibrahim et al. 2024: an image's place in the pool is its class; one view, a linear head, smoothed labels.
 
-    The head has a row for each of `classes` images, of which those of the pool are used: 12 bytes a number in memory
-    and in a checkpoint (AdamW keeps two more), 25 MB for 4,096 images and 512 dimensions, and as many products for an
-    image as an encoder of so many parameters that sees one pixel. In a larger pool an image shares its class with every
-    `classes`-th other one: what those do not have in common then counts less. In the larger pool of the final training
-    images keep their places, and the new ones take the rows that were not used.
+    The head has `classes` rows, of which a smaller pool uses one for each image: 12 bytes a number in memory and in a
+    checkpoint (AdamW keeps two more), 25 MB for 4,096 rows of 512 dimensions, and as many products for each image as
+    the rows in use have numbers. In a larger pool an image shares its class with every `classes`-th other one, which
+    costs quality (docs/decisions.md). Where the pool grows for the final training, images keep their places, and new
+    ones take rows that were not used as long as there are any.
     """
 
     paradigm: ClassVar[str] = "non-contrastive and predictive"
