@@ -145,7 +145,7 @@ def step(
 ) -> Tensor:
     """One training step on images, which are `rows` of a whole stack of them; the loss before it."""
     method.generator.manual_seed(number)
-    batch = Batch(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)))
+    batch = Batch(images.expand(-1, method.encoder.channels, *[-1] * (images.ndim - 2)), places=rows)
     if in_stacks(method):
         rows = torch.arange(len(images)) if rows is None else rows
         groups, positions = company(int(rows.max()) + 1)

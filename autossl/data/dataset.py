@@ -55,6 +55,11 @@ class Data:
         known = {"groups": self.groups, "positions": self.positions}
         return {name: column for name, column in known.items() if column is not None}
 
+    @property
+    def places(self) -> Ints:
+        """Numbers (n,) of the images: first those of the probe part, then those of the selection part, then others."""
+        return np.argsort(np.argsort(self.part, kind="stable"))
+
     def rows(self, *parts: int, labelled: bool = False) -> Ints:
         """The rows that lie in any of these parts, in order; only the labelled ones if so asked."""
         wanted = np.isin(self.part, parts)

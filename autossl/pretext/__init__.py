@@ -10,6 +10,7 @@ from autossl.pretext.context_restoration import ContextRestoration
 from autossl.pretext.dcl import DCL
 from autossl.pretext.denoising import Denoising
 from autossl.pretext.densecl import DenseCL
+from autossl.pretext.diet import DIET
 from autossl.pretext.dino import DINO
 from autossl.pretext.dira import DiRA
 from autossl.pretext.genesis import ModelsGenesis
@@ -95,6 +96,7 @@ METHODS: dict[str, type[Pretext]] = {
     "slice_order": SliceOrder,
     "slice_position": SlicePosition,
     "volume_fusion": VolumeFusion,
+    "diet": DIET,
 }
 Hybrid.methods = {name: cls for name, cls in METHODS.items() if cls is not Hybrid}
 

@@ -14,3 +14,5 @@ class Batch:
     groups: Tensor | None = None  # (b,) patient numbers
     positions: Tensor | None = None  # (b,) in the patient's stack of slices, 0 to 1, NaN where unknown
     truth: Any = None  # labels, in whatever form its readout takes them; only the supervised baseline is given any
+    places: Tensor | None = None  # (b,) numbers of the images in their pool, which they keep where it grows
+    pool: int | None = None  # how many images it holds

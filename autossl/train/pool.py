@@ -46,7 +46,8 @@ class Pool:
     def batch(self, at: NDArray[np.int64]) -> Batch:
         """What is at these places of the pool."""
         place = torch.from_numpy(at).to(self.device)
-        return Batch(self.images_at(at), **{name: column[place] for name, column in self.columns.items()})
+        columns = {"places": place} | {name: column[place] for name, column in self.columns.items()}
+        return Batch(self.images_at(at), pool=len(self), **columns)
 
     def images_at(self, at: NDArray[np.int64]) -> Tensor:
         """The images at these places alone, (b, c, h, w) or (b, c, d, h, w) in [0, 1]."""

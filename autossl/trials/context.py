@@ -189,7 +189,8 @@ class Context:
 
         Without ids an image is its own patient, so that it is no negative of itself; exact duplicates share one.
         """
-        return Pool(self.data.images, rows, self.data.scale, self.device, **self.data.columns)
+        data = self.data
+        return Pool(data.images, rows, data.scale, self.device, places=data.places, **data.columns)
 
     @cached_property
     def probe_pool(self) -> Pool:
