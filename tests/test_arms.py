@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
-from autossl.finish import arms, baselines, finish, fits
+from autossl.finish import arms, baselines, distilled, finish, fits
 from autossl.finish.arms import Arm, choose, frozen, together
 from autossl.finish.baselines import untrained
 from autossl.finish.finish import ELIGIBLE
@@ -101,6 +101,50 @@ def test_the_mean_of_a_frozen_and_a_fine_tuned_network_is_delivered_as_two(
     assert evaluate(folder.root)["balanced_accuracy"] == pytest.approx(outcomes.value("balanced_accuracy"), abs=1e-3)
     words = Study(folder.root).report().read_text()
     assert "the mean of the answers of a frozen and a fine-tuned network" in words
+
+
+class Killed(BaseException):
+    """In place of a kill."""
+
+
+def test_a_student_is_an_arm_like_others_also_after_a_kill(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distilled, "TIMES", 1)
+    folder = Folder(Path(shutil.copytree(context.folder.root, tmp_path / "run")))
+    undone = ("tested", "testing", "result", "arms", "granted")
+    state = {key: value for key, value in read_json(folder.state).items() if key not in undone}
+    state["plan"] |= {"limit": 1200.0, "finetune_seconds": 1e9}
+    write_json(folder.state, state)
+    now, steps = "", 0
+
+    def say(words: str) -> None:
+        nonlocal now, steps
+        now, steps = words, 0
+
+    def tick(kill: bool) -> None:
+        nonlocal steps
+        steps += 1
+        if kill and now.startswith("teaching") and steps > 3:
+            raise Killed
+
+    def run(kill: bool) -> finish.Finish:
+        found = finish.Finish(Steps(open_context(folder), lambda: 0.0, say, lambda: tick(kill)))
+        found.run()
+        return found
+
+    with pytest.raises(Killed):
+        run(kill=True)
+    assert set(read_json(folder.state)["arms"]) == {"supervised", TUNED, SOUPS[TUNED]}
+    done = run(kill=False)
+    result = read_json(folder.state)["result"]
+    assert 0 < result["choice"]["arms"][DISTILLED]["score"] <= 1
+    assert DISTILLED in result["test"]["entrants"]
+    assert result["choice"]["left_out"] == ""
+    assert "No student was taught" in done._left_out([])
+    assert autossl.load(folder.root / "arms" / "winner-student").readout is not None
+    assert not list(folder.checkpoints.glob("winner*"))
+    assert ENTRANTS[DISTILLED].words in Study(folder.root).report().read_text()
 
 
 def test_the_mean_is_of_the_best_of_both_kinds_and_of_nothing_that_was_not_judged(context: Context) -> None:

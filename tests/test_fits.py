@@ -1,6 +1,8 @@
 """The fits of an arm: they end when more passes do not help, and after a kill they go on as they would have."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 2)
         patch.setattr(fits, "FIRST_STEPS", 1)
-        yield open_context(begin(tmp_path_factory.mktemp("fits") / "run", {**STATE, "costs": {"supervised": 1e-3}}))
+        yield open_context(
+            begin(tmp_path_factory.mktemp("fits") / "run", {**STATE, "costs": {"supervised": 1e-3, "embed": 0.0}})
+        )
 
 
 class Scored(Fits):
@@ -75,6 +79,16 @@ def test_passes_are_doubled_until_they_no_longer_help(
     tried = found.compared()
     assert found.passes == passes
     assert tried[0].fitted.images == round(passes * (len(found.folds.rows) - len(tried[0].raws[OWN])))
+
+
+def test_time_is_kept_for_what_follows_each_fit(context: Context, tmp_path: Path) -> None:
+    costly = open_context(begin(tmp_path / "run", {**STATE, "costs": {"supervised": 1e-3, "embed": 0.002}}))
+    folds = folds_of(context)
+    terms = Terms((3 + len(folds.judged) - 1 + fits.LAST) * fits.LEAST_PASSES * len(folds.rows) * 1e-3)
+    found = [Fits(each, partial(untrained, each), folds, terms, probed=False) for each in (context, costly)]
+    assert found[1].after == pytest.approx(0.002 * (len(context.final_pool) + len(folds.rows)))
+    assert [each.scheme.settings for each in found] == [3, 2]
+    assert 5 < (Terms(10.0).keeping(4.0).left or 0) <= 6
 
 
 class Killed(BaseException):

@@ -61,7 +61,7 @@ def distilled(context: Context, start: Callable[[], Encoder], folds: Folds, term
     final = students.taught(len(raws), folds.everything)
     if final is None:
         return []
-    settings = dict(zip(("lr", "crop_min", "jitter"), students.setting, strict=True))
+    settings: dict[str, float] = dict(zip(("lr", "crop_min", "jitter"), students.setting, strict=True))
     effort = Effort(settings, round(students.spent, 2), final.passes, students.images)
     return [Arm(DISTILLED, final.encoder, final.head, folds.outcomes(iter(raws)), effort)]
 

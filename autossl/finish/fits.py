@@ -11,9 +11,10 @@ from autossl.finish import baselines
 from autossl.finish.baselines import Fitted, batch_of, fit, settings_of
 from autossl.finish.folds import LAST, LEAST_IMAGES, LEAST_PASSES, Folds
 from autossl.nn.encoder import Encoder
+from autossl.nn.sight import VIEWS
 from autossl.proxies import Outcomes
 from autossl.targets import Readout
-from autossl.train.loop import Diverged
+from autossl.train.loop import SETTLING, Diverged
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 
@@ -64,32 +65,28 @@ class Fits:
         cost: str = "supervised",
     ) -> None:
         self.context, self.start, self.folds, self.terms = context, start, folds, terms
-        self.cost = cost  # of an image, as the study's costs call it
         self.granted = terms.left if terms.seconds is None else terms.seconds
-        self.spent, self.images, self.left = 0.0, 0, 1.0
-        self.seen = context.see(start(), folds.rows) if probed else None
+        self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
         settings = settings_of(context)  # the lowest rate first where there is much to lose
         self.settings = tuple(sorted(settings)) if probed else settings
         self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
+        costs, labels, encoder = context.state("costs"), len(folds.rows), start()
+        self.seen = context.see(encoder, folds.rows) if probed else None
+        embed = float((costs.get("embed_tuned") if cost == "given" else 0.0) or costs.get("embed", 0.0))
+        settled, views = min(SETTLING[0] * SETTLING[1], len(context.final_pool)), VIEWS if context.plan.turned else 1
+        self.after = embed * (settled + views * labels)  # seconds that follow a fit: norms are settled, images embedded
+        least = min(LEAST_PASSES * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
+        self.scheme = self._affordable(least)
+        probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits(len(folds.judged))
+        self.probing = probed and (self.granted is None or probing <= PROBING * self.granted)
 
-        self.scheme = self._affordable()
-
-    def _affordable(self) -> Scheme:
-        costs = self.context.state("costs")
-        least = min(LEAST_PASSES * len(self.folds.rows), LEAST_IMAGES) * costs.get(self.cost, costs["supervised"])
+    def _affordable(self, least: float) -> Scheme:
+        """What there is time for where a fit is to have so many seconds; fewer do where it begins from knowledge."""
         tuned, folds = self.seen is not None, len(self.folds.judged)
-        found = affordable(self.granted, least, len(self.settings), folds, averaged=tuned)
+        found = affordable(self.granted, least + self.after, len(self.settings), folds, averaged=tuned)
         if found.settings or not tuned:
             return found
-        return affordable(self.granted, FEWER * least, 1, folds, averaged=False)
-
-    @property
-    def probing(self) -> bool:
-        """Whether there is time for probes on fine-tuned encoders."""
-        if self.seen is None or self.granted is None:
-            return self.seen is not None
-        seconds = self.context.judged.probe_seconds(len(self.folds.rows), self.start().dim)
-        return seconds * self.scheme.fits(len(self.folds.judged)) <= PROBING * self.granted
+        return affordable(self.granted, FEWER * least + self.after, 1, folds, averaged=False)
 
     def compared(self) -> dict[int, OneFold]:
         """The settings of the scheme on the first judged fold, by number, as many as were whole; passes come first."""
@@ -123,7 +120,8 @@ class Fits:
         whole = one.fitted.images >= round(self.passes * one.fitted.labels)
         if self.granted is None or not whole or self.passes >= most_passes():
             return False
-        return self.granted - self.spent >= 2 * one.fitted.seconds * self.scheme.fits(len(self.folds.judged))
+        each = 2 * one.fitted.seconds + self.after
+        return self.granted - self.spent - self.made * self.after >= each * self.scheme.fits(len(self.folds.judged))
 
     def _gain(self, one: OneFold, other: OneFold, fold: int) -> tuple[float, float]:
         """By how much the other is better, and the standard error of that, in pairs."""
@@ -162,8 +160,10 @@ class Fits:
         if self.seen is not None:
             head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
         part = min(1.0, weight / max(weight, self.left))
-        terms = self.terms.without(self.spent).share(f"{name}-s{number}-p{self.passes:.0f}", part, part)
+        kept = self.terms.without(self.spent).keeping(self.after * max(0.0, self.left - 1))
+        terms = kept.share(f"{name}-s{number}-p{self.passes:.0f}", part, part)
         self.left -= weight
+        self.made += 1
         try:
             found = fit(self.context, rows, self.start(), self.settings[number], terms, head, self.passes)
         except Diverged as fault:

@@ -51,6 +51,11 @@ class Terms:
         seconds = None if self.seconds is None else self.seconds - spent
         return replace(self, seconds=seconds, rest=self.left, began=time.monotonic())
 
+    def keeping(self, seconds: float) -> "Terms":
+        """The same with so many of the seconds that are left kept for what is no training."""
+        rest = self.left
+        return replace(self, rest=None if rest is None else max(0.0, rest - seconds), began=time.monotonic())
+
     def share(self, name: str, of_all: float, of_left: float) -> "Terms":
         """What one of several trainings may use, which has a checkpoint of its own."""
         seconds, rest = self.seconds, self.left
