@@ -127,7 +127,7 @@ def test_columns_may_be_chosen(found: Found) -> None:
     truth = told(found, "values", "nuclear_area")
     assert isinstance(truth, Values)
     assert truth.called == ("nuclear_area",)
-    assert told(found, "classes", "maturity").names == ("1", "2", "3", "4", "5")
+    assert told(found, "classes", "maturity").names == ("1", "2", "3", "4")
     with pytest.raises(
         UserError, match=r"'age' of --label-column was wanted, found the columns kind, nuclear_area, st"
     ):

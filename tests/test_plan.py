@@ -109,15 +109,15 @@ def test_flips_and_turns_are_planned_where_they_cost_little_and_their_time_is_re
     assert found.turned
     assert not without.turned
     assert not any("turns" in sentence for sentence in found.planned_away)
-    views = 8 * costs.embed * 3000
+    views = 2 * 8 * costs.embed * 3000  # of the winner and of what was trained on labels
     more = without.until["final training"] - found.until["final training"]
-    assert views <= 0.02 * 1200
+    assert views <= 0.06 * 1200
     assert more == pytest.approx(1.25 * (views + 4 * 2 * costs.sight))  # three folds and all labels, at two more sights
-    short = plan(300, **few)
+    short = plan(250, **few)
     assert not short.turned
     assert any("flips and turns" in sentence for sentence in short.planned_away)
     assert Plan.from_dict(json.loads(json.dumps(found.to_dict()))).turned
-    assert not plan(1200, **(few | {"frozen": 4})).turned  # all frozen encoders together
+    assert not plan(1200, **(few | {"frozen": 12})).turned  # all frozen encoders together
     assert make_untimed_plan(needs(max_candidates=4, **few)).turned
 
 

@@ -47,6 +47,7 @@ STATE: dict[str, Any] = {
     "baselines": {"untrained": {"score": 0.5, "se": 0.01, "knn": 0.4, "auroc": 0.7, "rankme": 9.0, "seconds": 1.0}},
     "plan": {
         "rungs": RUNGS, "methods": ["simclr", "rotation"], "skipped": ["cnn_mae"], "limit": 180.0,
+        "table": [], "max_candidates": None,
         "planned_away": ["A second finalist did not fit: <b>so</b> it is."],
     },
 }  # fmt: skip

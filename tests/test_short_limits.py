@@ -28,12 +28,12 @@ CALL = r"at least (.+) was wanted .*, found --time-limit 1m; give --time-limit (
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders with 80 grey PNG files of 96 px."""
+    """Class folders with 80 grey PNG files of 160 px."""
     root, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
     for name, level in (("benign", 90), ("malignant", 160)):
         (root / name).mkdir()
         for number in range(40):
-            pixels = rng.normal(level, 40, (96, 96)).clip(0, 255).astype(np.uint8)
+            pixels = rng.normal(level, 40, (160, 160)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number}.png")
     return root
 
@@ -107,7 +107,7 @@ def test_what_is_refused_only_after_decoding_leaves_nothing_either(
         late = refused(start, "60s")
     assert re.match("a time limit of " + CALL + ", or smaller images: --image-size 64$", late)
     assert not (tmp_path / "run").exists()
-    assert "found --time-limit 1m" in refused(start, "60s", image_size=60)  # the same --out, other settings
+    assert "found --time-limit 1m" in refused(start, "60s", image_size=144)  # the same --out, other settings
     assert not (tmp_path / "run").exists()
 
 

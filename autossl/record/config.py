@@ -75,7 +75,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     stored = read_toml(path)
     file = stored.get("weights")
     if file is None and stored:
-        return {**stored, "weights": ["none"]}
+        stored["weights"] = ["none"]
     if not isinstance(file, str):
         return stored
     facts = {
@@ -84,7 +84,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     facts |= {"name": Path(file).name, "file": file}
     if (licence := stored.pop("weights_licence", None)) is not None:
         facts["licence"] = licence
-    return {**stored, "weights": [file], "weights_sha256": [stored.get("weights_sha256", "")], "given": [facts]}
+    # in place: what is missing in this table is said by itself
+    stored |= {"weights": [file], "weights_sha256": [stored.get("weights_sha256", "")], "given": [facts]}
+    return stored
 
 
 def _is_needed(setting: Field[Any]) -> bool:

@@ -89,7 +89,7 @@ class Needs:
 
     @property
     def _turning(self) -> float:
-        own = (2 + self.finetune) * self.costs.embed  # the winner, training on the labels, the fine-tuned winner
+        own = (self.frozen - self.given + 1 + self.finetune) * self.costs.embed  # 1: training on the labels
         given = self.costs.embed_given + self.finetune * self.costs.embed_tuned if self.given else 0.0
         return VIEWS * self.images * (own + given)
 
