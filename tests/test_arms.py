@@ -111,6 +111,7 @@ def test_a_student_is_an_arm_like_others_also_after_a_kill(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distilled, "TIMES", 1)
+    monkeypatch.setattr(baselines, "LABEL_PASSES", 4)
     folder = Folder(Path(shutil.copytree(context.folder.root, tmp_path / "run")))
     undone = ("tested", "testing", "result", "arms", "granted")
     state = {key: value for key, value in read_json(folder.state).items() if key not in undone}

@@ -23,7 +23,8 @@ def _mean(modules: Sequence[Any]) -> Any:
     made = copy.deepcopy(modules[0])
     states = [module.state_dict() for module in modules]
     mean = {
-        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        # in float64, so that the order of the fits changes nothing
+        name: torch.stack([state[name].double() for state in states]).mean(0) if value.is_floating_point() else value
         for name, value in states[0].items()
     }
     made.load_state_dict(mean)

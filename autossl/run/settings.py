@@ -28,7 +28,7 @@ from autossl.views.presets import Preset, preset
 
 ACCOMPANIED = 0.25  # share of the images that must share their patient (their stack) with another for it to be of use
 FREE = ("workers", "device", "left_out", "version", "given")  # may differ when a study goes on
-OF_WEIGHTS = ("weights", "weights_sha256", "given", "start", "lacks", "methods")  # what follows from given weights
+OF_WEIGHTS = ("weights", "weights_sha256", "given", "start", "lacks")  # what follows from given weights
 UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
 MOST_LISTED = 6  # methods that a message names
 
@@ -216,7 +216,9 @@ def as_begun(folder: Folder, config: StudyConfig) -> StudyConfig:
     begun = read_config(folder.config)
     if begun.weights not in ((AUTO,), (NONE,)):
         return config
-    return replace(config, **{name: getattr(begun, name) for name in OF_WEIGHTS})
+    same = {name: getattr(begun, name) for name in OF_WEIGHTS}
+    # an encoder that lacks what others have may have left methods out
+    return replace(config, **same) if begun.lacks == config.lacks else replace(config, **same, methods=begun.methods)
 
 
 def _same(a: Any, b: Any) -> bool:
