@@ -118,14 +118,9 @@ def test_card_and_report_name_the_weights_but_not_their_folder(
     assert "- weights: random" in supervised
     assert "mine.pt" not in supervised
     report = study.folder.report.read_text()
-<<<<<<< HEAD
-    assert "Candidates started from mine.pt" in report[: report.index("<h2>Test</h2>")]
-    assert "--weights mine.pt --start weights" in report
-=======
     assert "Candidates started from mine.pt" in report[: report.index("<h2>Test</h2>")]
     assert "--start weights" in report
     assert "--weights mine.pt" in report
->>>>>>> suite
     assert "jane_doe" not in report
 
 
