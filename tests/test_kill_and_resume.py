@@ -130,7 +130,7 @@ def test_two_workers_are_killed_and_go_on(images: Path, tmp_path: Path) -> None:
     while process.code() is None and journal_lines(out) <= lines:
         time.sleep(0.02)
     it_answers_while_it_runs(out)
-    process.end()
+    process.killed(partial(searched, out))
     assert time.time() - started < 120
     found = scored(out)
     assert len({candidate for candidate, _ in found}) == 3

@@ -18,8 +18,8 @@ LONGER = {"jigsaw": 3200, "hybrid": 960, "patient_positives": 960, "voco": 960, 
 PRIORS = [(name, index) for name, table in SPACE.items() for index in range(len(table.priors))]
 
 
-def make_run(name: str, index: int, channels: int = 3) -> Run:
-    channels = 3 if "colour" in METHODS[name].needs else channels
+def make_run(name: str, index: int) -> Run:
+    channels = 3
     rng = np.random.default_rng(0)
     row = np.arange(28)
     pitch = rng.uniform(0.2, 1.5, 96)
@@ -47,11 +47,11 @@ def test_every_method_has_a_space_and_a_prior() -> None:
     assert len({cls.paradigm for cls in METHODS.values()}) == 4
 
 
-@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("name", "index"), PRIORS)
-def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int, channels: int) -> None:
-    run = make_run(name, index, channels)
-    loss = run.method.train().loss(run.pool.batch(np.arange(32)))
+def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int) -> None:
+    """With three channels; one and four are in test_pretext_contract.py."""
+    run = make_run(name, index)
+    loss = run.method.train().loss(run.pool.batch(np.arange(16)))
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]
