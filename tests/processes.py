@@ -26,6 +26,7 @@ def patched(values: Mapping[str, Any], how: Callable[[Any, str, Any], None] = se
 
 def _command(arguments: list[str], errors: Path, values: Mapping[str, Any]) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     with open(errors, "wb") as file:
         os.dup2(file.fileno(), 2)
     # the study's clock counts from the start of the process, or from that of imports

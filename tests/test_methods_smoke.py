@@ -19,16 +19,18 @@ PRIORS = [(name, index) for name, table in SPACE.items() for index in range(len(
 
 
 def make_run(name: str, index: int) -> Run:
-    channels = 3
+    channels, side = 3, 28 if "dense map" in METHODS[name].needs else 20
     rng = np.random.default_rng(0)
-    row = np.arange(28)
+    row = np.arange(side)
     pitch = rng.uniform(0.2, 1.5, 96)
     waves = np.sin(row[None, :, None] * pitch[:, None, None] + row[None, None, :] * 0.3)
-    images = np.clip(127 + 90 * waves[..., None] + rng.normal(0, 10, (96, 28, 28, channels)), 0, 255).astype(np.uint8)
+    images = np.clip(127 + 90 * waves[..., None] + rng.normal(0, 10, (96, side, side, channels)), 0, 255).astype(
+        np.uint8
+    )
     torch.manual_seed(0)
-    encoder = fitting(name, channels, 28)
+    encoder = fitting(name, channels, side)
     if encoder.dims == 3:
-        images = np.repeat(images[:, None], 28, axis=1)
+        images = np.repeat(images[:, None], side, axis=1)
     table = SPACE[name]
     hyperparameters = {**table.fixed, **table.priors[index], "batch_size": 32}
     if name == "wmse":
