@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([
     "autossl.cli.commands", "autossl.run.controller", "autossl.report.page", "autossl.trials.worker"
 ])  # fmt: skip
+LONGEST = 240.0  # seconds that a command of a test may take
 # what training on labels reaches is looked at in few tests; its 40 passes were most of the time of small studies
 SHORT = {"autossl.finish.baselines.LABEL_PASSES": 2}
 
@@ -50,14 +51,25 @@ class Command:
         return self._process.exitcode
 
     def end(self, code: int = 0) -> None:
-        """Wait for the end of the process, which should be with this exit code."""
-        self._process.join(240)
+        """Wait for the end of the process, which should be with this exit code and within `LONGEST` seconds."""
+        self._process.join(LONGEST)
+        if self.code() is None:
+            self._give_up()
         assert self.code() == code, self._errors.read_text()
 
     def killed(self, when: Callable[[], bool]) -> None:
-        """Kill it and all its workers at this moment, which comes before its end."""
+        """Kill it and all its workers at this moment, which comes before its end and within `LONGEST` seconds."""
+        until = time.monotonic() + LONGEST
         while self.code() is None and not when():
+            if time.monotonic() > until:
+                self._give_up()
             time.sleep(0.01)
         assert self.code() is None, self._errors.read_text()
         os.killpg(self.pid, signal.SIGKILL)
         self.end(-signal.SIGKILL)
+
+    def _give_up(self) -> NoReturn:
+        """Fail, with what it said; a process that hangs would slow down every test after this one."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self._process.join()
+        raise AssertionError(f"it was still running after {LONGEST:g} s; it said: {self._errors.read_text()!r}")
