@@ -40,9 +40,7 @@ def scores(context: Context, passes: float, seeds: int) -> Iterator[tuple[str, f
 
 def encoder_of(context: Context) -> Encoder:
     """The study's encoder, which has seen no label, to be trained on."""
-    encoder, _ = read_again(context, context.folder.encoder)
-    encoder.low_precision = context.config.precision == "bf16"
-    return encoder
+    return read_again(context, context.folder.encoder)[0]
 
 
 def main() -> None:

@@ -35,6 +35,23 @@ def _command(arguments: list[str], errors: Path, values: Mapping[str, Any]) -> N
     import_module("autossl.cli.commands").main(arguments)
 
 
+class Killed(BaseException):
+    """In place of a kill."""
+
+
+class KilledAt:
+    """Asked at every step whether a stop is wanted: raises `Killed` after so many steps (None: never); counts them."""
+
+    def __init__(self, step: int | None) -> None:
+        self.step, self.steps = step, 0
+
+    def __call__(self) -> bool:
+        self.steps += 1
+        if self.step is not None and self.steps > self.step:
+            raise Killed
+        return False
+
+
 class Command:
     """An autossl command in a process and a session of its own, with `SHORT` and other module variables set."""
 

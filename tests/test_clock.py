@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import autossl
 from autossl.errors import UserError
-from autossl.record.clock import Clock, as_option, in_words, seconds
+from autossl.record.clock import Clock, as_option, in_words, seconds, spent
 from autossl.record.folder import Folder, read_json
 
 
@@ -91,6 +91,13 @@ def test_words() -> None:
     assert [in_words(value) for value in (0, 42.4, 185, 180, 4800, 3600)] == [
         "0 s", "42 s", "3 min 5 s", "3 min", "1 h 20 min", "1 h",
     ]  # fmt: skip
+
+
+def test_what_was_used_in_words_is_of_counted_runs_only() -> None:
+    runs = [{"seconds": 1800.0, "cores": 2700.0}, {"seconds": 1800.0, "cores": 900.0}]
+    assert spent(runs, 0) == "1 core-hours"
+    assert spent(runs, 2) == "1 core-hours and at most 2 GPU-hours"
+    assert spent([*runs, {"seconds": 1.0}], 0) == ""  # a run of before cores were counted
 
 
 @given(st.integers(1, 10**6))

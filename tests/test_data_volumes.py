@@ -220,6 +220,7 @@ def test_moments_and_batches_of_the_pool(tmp_path: Path) -> None:
 def test_large_volumes_come_in_smaller_batches() -> None:
     assert at_a_time(np.empty((1, 28, 28, 3), np.uint8), 512) == 512
     assert at_a_time(np.empty((1, 64, 64, 64, 1), np.uint8), 512) == 98
+    assert at_a_time(np.empty((1, 32, 32, 32, 1), np.uint8), 512, enlarged=2) == 98  # as large as an encoder sees them
     assert at_a_time(np.broadcast_to(np.uint8(0), (1, 512, 512, 512, 1)), 256) == 1
 
 

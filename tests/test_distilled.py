@@ -21,6 +21,7 @@ from autossl.train import resumable
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context, open_context
 from autossl.trials.plan import Plan
+from tests.processes import Killed, KilledAt
 from tests.test_report import STATE, begin
 
 
@@ -54,34 +55,22 @@ def test_soft_answers_are_of_networks_that_have_not_seen_the_fold(context: Conte
     assert teacher.soft[0].shape == (len(pool), labels.max() + 1)
 
 
-class Killed(BaseException):
-    """In place of a kill."""
-
-
 def test_a_student_is_judged_on_all_folds_and_the_same_after_a_kill(
     context: Context, teacher: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
         monkeypatch.setattr(resumable, name, value)
-    steps = 0
+    asked = KilledAt(None)
 
     def made(kill_at: int | None, stem: str) -> list[Arm]:
-        nonlocal steps
-        steps = 0
-
-        def stopped() -> bool:
-            nonlocal steps
-            steps += 1
-            if kill_at is not None and steps > kill_at:
-                raise Killed
-            return False
-
-        terms = Terms(1e6, 9e5, stopped, tmp_path / f"{stem}.pt")
+        nonlocal asked
+        asked = KilledAt(kill_at)
+        terms = Terms(1e6, 9e5, asked, tmp_path / f"{stem}.pt")
         return distilled.distilled(context, lambda: untrained(context), folds_of(context), terms, teacher)
 
     (whole,) = made(None, "whole")
     with pytest.raises(Killed):
-        made(steps // 2, "killed")
+        made(asked.steps // 2, "killed")
     (again,) = made(None, "killed")
     assert whole.name == DISTILLED
     assert whole.outcomes is not None

@@ -19,6 +19,7 @@ from autossl.proxies import Outcomes
 from autossl.train import resumable
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context, open_context
+from tests.processes import Killed, KilledAt
 from tests.test_report import STATE, begin
 
 AMPLE = Terms(1e6)
@@ -91,31 +92,19 @@ def test_time_is_kept_for_what_follows_each_fit(context: Context, tmp_path: Path
     assert 5 < (Terms(10.0).keeping(4.0).left or 0) <= 6
 
 
-class Killed(BaseException):
-    """In place of a kill."""
-
-
 @pytest.mark.parametrize("name", ["supervised", TUNED])
 def test_after_kills_the_fits_of_an_arm_are_the_same(
     context: Context, name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for constant, value in {"EVERY": 0.0, "LAST": 0.0, "SHARE": 1e9}.items():
         monkeypatch.setattr(resumable, constant, value)
-    folds, root, steps = folds_of(context), tmp_path_factory.mktemp("kills"), 0
+    folds, root, asked = folds_of(context), tmp_path_factory.mktemp("kills"), KilledAt(None)
 
     def fitted(kill_at: int | None, stem: str) -> tuple[dict[str, torch.Tensor], float]:
-        nonlocal steps
-        steps = 0
-
-        def stopped() -> bool:
-            nonlocal steps
-            steps += 1
-            if kill_at is not None and steps > kill_at:
-                raise Killed
-            return False
-
-        terms = Terms(1e6, 9e5, stopped, root / f"{stem}.pt")
-        (arm,) = trained(context, "supervised", lambda: untrained(context), folds, terms, probed=False)
+        nonlocal asked
+        asked = KilledAt(kill_at)
+        terms = Terms(1e6, 9e5, asked, root / f"{stem}.pt")
+        arm, *_ = trained(context, name, lambda: untrained(context), folds, terms, probed=name == TUNED)
         assert arm.effort is not None
         assert arm.outcomes is not None
         return {
@@ -124,12 +113,12 @@ def test_after_kills_the_fits_of_an_arm_are_the_same(
         }, arm.effort.passes
 
     whole, passes = fitted(None, "whole")
-    in_all = steps
+    in_all = asked.steps
     for kill_at in (3, in_all // 2, in_all // 4):
         with pytest.raises(Killed):
             fitted(kill_at, "killed")
     again, passes_again = fitted(None, "killed")
-    assert steps < in_all
+    assert asked.steps < in_all
     assert passes_again == passes
     assert all(torch.equal(value, again[key]) for key, value in whole.items())
 

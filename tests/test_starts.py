@@ -1,5 +1,6 @@
 """Starts: given weights in several ways to feed them, looked at before anything is trained, each with its own input."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from autossl.record.folder import write_toml
 from autossl.run import begin
 from autossl.run.asked import Asked
 from autossl.run.looking import look
+from autossl.run.repeat import adopt_plan
 from autossl.run.settings import as_begun
 from autossl.trials.context import Context
 from autossl.trials.fitted import GENTLE
 from autossl.trials.starts import Start, factors, rescaled, rescaling, ways
 from studies.opened import opened
-from tests.test_cli import refused
+from tests.test_cli import refused, run
 
 STATISTICS = st.tuples(st.floats(-2, 2), st.floats(0.05, 3))
 
@@ -65,14 +67,15 @@ def test_rescaling_is_another_normalisation(data: tuple[float, float], own: tupl
 
 
 @pytest.mark.parametrize(
-    ("side", "learnt", "least", "found"),
-    [(28, 224, 1, [1, 3, 8]), (64, 224, 1, [1, 2, 4]), (96, 224, 1, [1, 2]), (224, 224, 1, [1]), (512, 224, 1, [1]),
-     (28, None, 1, [1, 3]), (16, 64, 2, [2, 4]), (28, 28, 1, [1])],
+    ("side", "learnt", "least", "most", "found"),
+    [(28, 224, 1, 8, [1, 3, 8]), (64, 224, 1, 8, [1, 2, 4]), (96, 224, 1, 8, [1, 2]), (224, 224, 1, 8, [1]),
+     (512, 224, 1, 8, [1]), (28, None, 1, 8, [1, 3]), (16, 64, 2, 8, [2, 4]), (28, 28, 1, 8, [1]),
+     (16, 96, 1, 2, [1, 2]), (48, None, 1, 2, [1, 2])],
 )  # fmt: skip
 def test_small_images_are_enlarged_towards_what_was_learnt(
-    side: int, learnt: int | None, least: int, found: list[int]
+    side: int, learnt: int | None, least: int, most: int, found: list[int]
 ) -> None:
-    assert factors(side, learnt, least) == found
+    assert factors(side, learnt, least, most) == found
 
 
 def test_every_way_is_looked_at_and_the_best_exported(tmp_path: Path) -> None:
@@ -111,6 +114,24 @@ def test_an_own_normalisation_and_size_are_those_of_the_export(tmp_path: Path) -
     assert preprocessing.std == pytest.approx((0.25,))
 
 
+def test_a_repeated_study_begins_as_the_earlier_one_did(tmp_path: Path) -> None:
+    """What a time limit decided (here: random weights, though the given ones lead) is not decided again without one."""
+    for name in ("earlier", "again", "others"):
+        (tmp_path / name).mkdir()
+    file = checkpoint(tmp_path / "mine.pt", 3)
+    earlier, again = (with_weights(tmp_path / name, file) for name in ("earlier", "again"))
+    others = with_weights(tmp_path / "others", checkpoint(tmp_path / "other.pt", 4))
+    plain = next(iter(ways(earlier.config, 1, 0))).to_dict()
+    starts = {"given": plain, "trains": plain, "ways": [plain], "begins": False}
+    earlier.remember(starts=starts, costs={}, baselines={})
+    for context in (again, others):
+        context.folder.state.unlink()
+        adopt_plan(context.folder, str(earlier.folder.root))
+    assert again.state("starts") == starts
+    assert not again.begins.given
+    assert others.state("starts") is None
+
+
 def test_what_begins_from_weights_is_trained_gently(tmp_path: Path) -> None:
     context = with_weights(tmp_path, checkpoint(tmp_path / "mine.pt", 3), start="weights")
     gentle = context.space["simclr"].priors[0]["lr"]
@@ -137,6 +158,9 @@ def test_auto_takes_what_is_installed_and_none_takes_nothing(tmp_path: Path) -> 
     assert "packaged:lite0" in [each["name"] for each in found.given]
     assert found.weights == ("auto",)
     assert found.start == "auto"
+    told = run("inspect", data).output
+    assert re.search(r"given weights +packaged:lite0.*: looked at first", told), told
+    assert re.search(r"given weights +none here", run("inspect", data, "--weights", "none").output)
     for none in ("none", None):
         assert (config(none).given, config(none).start) == ((), None)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from autossl.data import Source, positions, prepare
 from autossl.data.checks import by
+from autossl.errors.printable import one_line
 from autossl.record.config import StudyConfig
 from autossl.record.folder import machine_faults
 from autossl.run import begin
@@ -78,6 +79,8 @@ def _settings(source: Source, asked: Asked, config: StudyConfig) -> Iterator[Row
         "would train",
         f"{config.backbone} at {size} {unit} a side" + (f", its input enlarged {enlarged} x" if enlarged > 1 else ""),
     )
+    names = ", ".join(one_line(str(each["name"])) for each in config.given)
+    yield "given weights", f"{names}: looked at first" if names else "none here; see autossl list weights"
 
 
 def _checked(source: Source, config: StudyConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:

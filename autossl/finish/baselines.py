@@ -146,7 +146,6 @@ def fit(
     readout = cast(Supervised, run.method).readout
     for module in (encoder, readout):
         module.load_state_dict(run.average_of(module))
-    encoder.low_precision = False  # what is judged and exported is settled in fp32
     settle_norms(encoder, context.final_pool, context.plain.standardise)
     readout.sight = Sight(turned=context.plan.turned)
     return Fitted(encoder, readout.eval(), run.images, training.spent, len(rows))
@@ -164,7 +163,6 @@ def _run(
     lr, crop_min, jitter = setting
     data = context.data
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
-    encoder.low_precision = context.config.precision == "bf16"
     torch.manual_seed(UNTRAINED_SEED)  # of the readout
     if soft is None:
         readout, truth = context.judged.readout(encoder, context.truth(rows)), data.truth.array

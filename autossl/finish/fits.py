@@ -21,7 +21,7 @@ from autossl.trials.context import Context
 log = logging.getLogger("autossl")
 
 FIRST_STEPS = 600  # of the first fit where there is a limit
-FEWER = 0.3  # times as many will do where training begins from an encoder that knows something already
+FEWER = {True: 0.3, False: 0.5}  # times as many, from an encoder or from nothing: what is not judged is never chosen
 AVERAGED = 2  # times as long as the least must fits be before weights of several are averaged
 PROBING = 0.1  # of the time at most goes to probes on fine-tuned encoders
 OWN, PROBE = "own", "probe"  # readouts
@@ -81,12 +81,12 @@ class Fits:
         self.probing = probed and (self.granted is None or probing <= PROBING * self.granted)
 
     def _affordable(self, least: float) -> Scheme:
-        """What there is time for where a fit is to have so many seconds; fewer do where it begins from knowledge."""
+        """What there is time for where a fit is to have so many seconds; fewer do where else nothing is judged."""
         tuned, folds = self.seen is not None, len(self.folds.judged)
         found = affordable(self.granted, least + self.after, len(self.settings), folds, averaged=tuned)
-        if found.settings or not tuned:
+        if found.settings:
             return found
-        return affordable(self.granted, FEWER * least + self.after, 1, folds, averaged=False)
+        return affordable(self.granted, FEWER[tuned] * least + self.after, 1, folds, averaged=False)
 
     def compared(self) -> dict[int, OneFold]:
         """The settings of the scheme on the first judged fold, by number, as many as were whole; passes come first."""

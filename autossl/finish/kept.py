@@ -83,7 +83,7 @@ def _stem(name: str) -> str:
 
 def _read(steps: Steps, name: str, facts: dict[str, Any]) -> Arm:
     context = steps.context
-    encoder, model = read_again(context, folder_of(context.folder, name))
+    encoder, model = read_again(context, folder_of(context.folder, name), name)
     assert model.readout is not None
     with np.load(outcomes_of(context.folder, name), allow_pickle=False) as stored:
         outcomes = Outcomes.loaded(dict(stored)) if stored.files else None

@@ -50,11 +50,12 @@ def begun(context: Context, name: str) -> Start:
     return context.begins if ENTRANTS[name].role == "winner" else at_random(context.config)
 
 
-def read_again(context: Context, path: Path) -> tuple[Encoder, Model]:
-    """An encoder that was exported, in the very form that it had before, and as it was read."""
+def read_again(context: Context, path: Path, name: str = "winner") -> tuple[Encoder, Model]:
+    """The encoder of an arm that was exported, in the very form that it had before, and as it was read."""
     model = load(path).to(context.device)
     encoder, p = model.encoder, model.preprocessing
     channels_last(encoder, encoder.dims)
+    encoder.low_precision = (begun(context, name).precision or context.config.precision) == "bf16"
     if (by := (context.data.mean, context.data.std)) != (p.mean, p.std):
         encoder = copy.deepcopy(encoder)
         encoder.rescale(rescaling(by, (p.mean, p.std)))

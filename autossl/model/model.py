@@ -159,7 +159,7 @@ class Model(nn.Module):
             )
 
     def _batched(self, function: Callable[[Tensor], Tensor], images: Stored, batch: int) -> Floats:
-        batch = at_a_time(images, batch)
+        batch = at_a_time(images, batch, self.encoder.upsample)
         with torch.inference_mode():
             parts = [
                 function(self.standardise(images[i : i + batch])).float().cpu().numpy()

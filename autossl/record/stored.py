@@ -112,7 +112,7 @@ GIVEN = {
 }
 START = _with(
     name=TEXT, backbone=TEXT, model_args=TABLE, upsample=counted(1), mean=optional(_some(ANY_NUMBER)),
-    std=optional(_some(ANY_NUMBER)), place=optional(counted(0)),
+    std=optional(_some(ANY_NUMBER)), place=optional(counted(0)), precision=optional(one_of("fp32", "bf16")),
 )  # fmt: skip
 TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     "config.toml": {

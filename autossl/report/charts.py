@@ -64,35 +64,42 @@ def intervals(name: str, found: Sequence[Interval], xlabel: str, zero: bool = Fa
         if zero:
             ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")
         ax.set_yticks(range(len(found)), [one.name for one in found])
-        ax.set(ylim=(len(found) - 0.5, -0.5), xlabel=xlabel)
+        ax.set(ylim=(len(found) - 0.5, -0.5))
+        ax.set_xlabel(xlabel, loc="right")  # long names leave the axis less room than its label
         ax.locator_params(axis="x", nbins=6)
         return svg_of(figure, name)
 
 
 def scores(rows: Sequence[dict[str, Any]], winner: int | None) -> str:
-    """Aligned scores of all candidates by method, best method first; baselines as lines."""
+    """Aligned scores of all candidates by method, best method first; then the untrained encoder and the best start."""
     candidates = [r for r in rows if r["paradigm"] != "baseline" and r["score"] is not None]
     top: dict[str, float] = {}
     for row in candidates:
         top[row["method"]] = max(top.get(row["method"], -np.inf), row["score"])
-    methods = sorted(top, key=lambda m: -top[m])
+    methods, baselines = sorted(top, key=lambda m: -top[m]), _shown(rows)
+    names = [*methods, *(row["method"].partition(" (")[0] for row in baselines)]  # the leaderboard has the whole name
     with mpl.rc_context(STYLE):
-        figure, ax = _axes(0.8 + 0.32 * len(methods))
+        figure, ax = _axes(0.8 + 0.32 * len(names))
         for row in candidates:
             at, best = methods.index(row["method"]), row["candidate"] == winner
             colour = COLOURS.get(row["paradigm"], COLOURS["baseline"])
             ax.errorbar(row["score"], at, xerr=row["se"] or 0, color=colour, alpha=0.35, linewidth=1.1, zorder=1)
             edge = INK if best else colour
             ax.scatter(row["score"], at, s=26 + 22 * row["rung"], color=colour, edgecolor=edge, alpha=0.9, zorder=2)
-        for row in rows:
-            if row["paradigm"] == "baseline" and row["score"] is not None:
-                ax.axvline(row["score"], color=COLOURS["baseline"], linestyle="--", linewidth=1)
-                name = f" {row['method']}"
-                ax.text(row["score"], 1, name, va="top", transform=ax.get_xaxis_transform(), fontsize=8.5)
-        ax.set_yticks(range(len(methods)), methods)
-        ax.set(ylim=(len(methods) - 0.5, -0.7), xlabel="aligned score ± standard error")
+        for at, row in enumerate(baselines, len(methods)):
+            ax.axvline(row["score"], color=COLOURS["baseline"], linestyle="--", linewidth=1, zorder=0)
+            ax.errorbar(row["score"], at, xerr=row["se"] or 0, color=COLOURS["baseline"], fmt="D", markersize=5)
+        ax.set_yticks(range(len(names)), names)
+        ax.set(ylim=(len(names) - 0.5, -0.7), xlabel="aligned score ± standard error")
         _paradigms(ax, {r["paradigm"] for r in candidates})
         return svg_of(figure, "scores")
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the baselines with a score the untrained encoder and the best of the others."""
+    scored = [row for row in rows if row["paradigm"] == "baseline" and row["score"] is not None]
+    others = sorted((row for row in scored if row["method"] != "untrained"), key=lambda row: -row["score"])
+    return [row for row in scored if row["method"] == "untrained"] + others[:1]
 
 
 def ladder(curves: Sequence[tuple[str, Sequence[float]]], rungs: Sequence[int]) -> str:

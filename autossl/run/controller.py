@@ -176,7 +176,8 @@ def _report(context: Context, say: Callable[[str], None]) -> None:
     folder = context.folder
     say("writing the report")
     write_report(folder, folder.report)
-    log.info("used so far: %s", spent((read_json(folder.clock) or {})["runs"], context.config.gpus))
+    if used := spent((read_json(folder.clock) or {})["runs"], context.config.gpus):
+        log.info("used so far: %s", used)
     say("done")
 
 
@@ -193,9 +194,10 @@ def _plan(
     context: Context, run: Clocked, say: Callable[[str], None], extended: bool, forecast: Forecast | None = None
 ) -> None:
     """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
-    if context.state("baselines") is None:
+    if context.state("baselines") is None or (context.state("costs") is None and context.state("starts") is None):
         say("looking at the encoders to start from" if context.config.given else "scoring the untrained encoder")
-        context.remember(**look(context, run.limit))
+        found = look(context, run.limit)
+        context.remember(**{**found, "starts": context.state("starts") or found["starts"]})  # of what is repeated
     if context.state("costs") is None:
         say("measuring what things cost here")
         context.remember(**begun(context, run.limit, run.clock.now(), forecast))

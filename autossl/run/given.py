@@ -15,11 +15,10 @@ MOST_PARAMETERS = {"cpu": 30e6, "cuda": 400e6}  # of weights that nobody named: 
 
 @dataclass(frozen=True)
 class Given:
-    """Weights of a study, an encoder that takes its images as they are, and whether the user named them."""
+    """Weights of a study, and an encoder that takes its images as they are."""
 
     weights: Weights
     encoder: Encoder
-    named: bool
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def _given(weights: Weights, source: Source, size: int, backbone: str, named: bo
     try:
         model_args, upsample = fit_to_size(name, source.channels, size)
         encoder = Encoder(name, source.channels, size, model_args=model_args, upsample=upsample)
-        return Given(weights, load_weights(encoder, weights), named)
+        return Given(weights, load_weights(encoder, weights))
     except UserError:
         if named:
             raise

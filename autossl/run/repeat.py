@@ -11,13 +11,15 @@ from autossl.trials.plan import Plan
 
 
 def adopt_plan(folder: Folder, path: str) -> None:
-    """Take over the plan (and the measured costs it came from) of an earlier study, without its clock."""
+    """Take over the plan of an earlier study without its clock, the measured costs it came from, and its starts."""
     earlier = existing(path)
     stored = read_json(earlier.state) or {}
     if "plan" not in stored:
         raise UserError(f"a study with a plan was wanted, found none in --plan {path}; give a study that has searched")
     if read_json(folder.state) is None:
-        write_json(folder.state, {"costs": stored["costs"], **_repeated(earlier, stored)})
+        alike = read_config(folder.config).weights_sha256 == read_config(earlier.config).weights_sha256
+        starts = {"starts": stored["starts"]} if alike and "starts" in stored else {}
+        write_json(folder.state, {"costs": stored["costs"], **starts, **_repeated(earlier, stored)})
 
 
 def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:

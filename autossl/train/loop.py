@@ -14,7 +14,7 @@ from autossl.nn.encoder import Encoder
 from autossl.pretext.base import Pretext
 from autossl.record.folder import replace_file
 from autossl.record.stored import Damaged
-from autossl.train.pool import Pool, places
+from autossl.train.pool import Pool, at_a_time, places
 from autossl.train.rates import shares
 from autossl.train.shortcut import early_accuracy, start
 
@@ -206,20 +206,25 @@ def _average(run: Run, window: float = 1.0) -> None:
 
 @torch.no_grad()
 def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], Tensor]) -> None:
-    """Re-estimate batch-norm statistics of `encoder` on plain images of the pool (averaged weights need new ones)."""
+    """Re-estimate batch-norm statistics of `encoder` on plain images of the pool (averaged weights need new ones).
+
+    In fp32, however it is trained.
+    """
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
-    kept = [(m, m.momentum) for m in norms]
+    kept, low_precision = [(m, m.momentum) for m in norms], encoder.low_precision
+    encoder.low_precision = False
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     encoder.train()
-    size = min(SETTLING[1], len(pool))
+    size = min(at_a_time(pool.images, SETTLING[1], encoder.upsample), len(pool))
     for step in range(SETTLING[0]):
         encoder(standardise(pool.images_at(places(step, size, len(pool), seed=0))))
     for norm, momentum in kept:
         norm.momentum = momentum
+    encoder.low_precision = low_precision
     encoder.eval()
 
 

@@ -63,9 +63,13 @@ def _tensor(images: NDArray[np.unsignedinteger]) -> Tensor:
     return torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else np.ascontiguousarray(images))
 
 
-def at_a_time(images: NDArray[np.unsignedinteger], most: int) -> int:
-    """How many images (n, h, w, c) or volumes (n, d, h, w, c) make a batch: fewer than `most` where they are large."""
-    return max(1, min(most, most * VALUES // math.prod(images.shape[1:-1])))
+def at_a_time(images: NDArray[np.unsignedinteger], most: int, enlarged: int = 1) -> int:
+    """How many images (n, h, w, c) or volumes (n, d, h, w, c) make a batch: fewer than `most` where they are large.
+
+    They are as large as an encoder sees them, which may have `enlarged` them so many times a side.
+    """
+    values = int(math.prod(enlarged * side for side in images.shape[1:-1]))
+    return max(1, min(most, most * VALUES // values))
 
 
 def places(step: int, batch: int, n: int, seed: int, patients: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

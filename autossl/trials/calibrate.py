@@ -52,7 +52,7 @@ def measure(encoder: Encoder, channels: int, device: torch.device, limit: float 
     Batches grow from a small one as far as the time allows, so that nothing large is begun that would not end.
     """
     seconds = seconds if limit is None else min(seconds, SHARE * limit)
-    largest, values = BATCH[encoder.dims], math.prod(encoder.size)
+    largest, values = BATCH[encoder.dims], math.prod(encoder.upsample * side for side in encoder.size)
     first = max(FIRST, min(largest // 4, VALUES // values))
     most = max(first, min(largest, largest * VALUES // values))
     own = torch.Generator(device).manual_seed(0)  # the global one is nobody's here

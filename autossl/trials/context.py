@@ -235,7 +235,7 @@ class Context:
         """What a readout with this sight is given of these images (n, width)."""
         encoder.eval()
         with torch.inference_mode():
-            batches = (images for _, images in self._batches(rows, np.arange(len(rows))))
+            batches = (images for _, images in self._batches(encoder, rows, np.arange(len(rows))))
             return np.concatenate([looked(encoder, images, sight).float().cpu().numpy() for images in batches])
 
     def _passed_over(
@@ -243,14 +243,14 @@ class Context:
     ) -> Iterator[tuple[NDArray[np.int64], Features]]:
         encoder.eval()
         with torch.inference_mode():
-            for taken, images in self._batches(rows, at):
+            for taken, images in self._batches(encoder, rows, at):
                 yield taken, encoder.features(images)
 
     def _batches(
-        self, rows: NDArray[np.int64], at: NDArray[np.int64]
+        self, encoder: Encoder, rows: NDArray[np.int64], at: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
         """Standardised images of the rows at these places, and the places."""
-        pool, size = self.pool(rows), at_a_time(self.data.images, EMBED_BATCH)
+        pool, size = self.pool(rows), at_a_time(self.data.images, EMBED_BATCH, encoder.upsample)
         for first in range(0, len(at), size):
             taken = at[first : first + size]
             yield taken, self.plain.standardise(pool.images_at(taken))
@@ -262,7 +262,6 @@ class Context:
     def averaged(self, run: Run, pool: Pool | None = None) -> Encoder:
         """The encoder of a run with averaged weights, its batch norms settled on the pool."""
         encoder = copy.deepcopy(run.method.encoder)
-        encoder.low_precision = False  # what is scored and exported is settled in fp32
         encoder.load_state_dict(run.average)
         settle_norms(encoder, pool or self.probe_pool, self.plain.standardise)
         return encoder

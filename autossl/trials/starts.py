@@ -1,6 +1,6 @@
 """The starts of a study: random weights and given ones, each an architecture with its input size and normalisation."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ from autossl.nn.intake import Rescaling
 from autossl.record.config import StudyConfig
 
 RANDOM = "random"
-MOST_ENLARGED = 8  # times as many pixels a side
+MOST_ENLARGED = {2: 8, 3: 2}  # times as many pixels or voxels a side
 SMALL = 96  # pixels a side from which on images need not be enlarged where it is not known what the weights learnt from
 
 Floats = tuple[float, ...]
@@ -33,6 +33,7 @@ class Start:
     mean: Floats | None = None
     std: Floats | None = None
     place: int | None = None
+    precision: str | None = None  # in which it is trained; None: that of the study
 
     @property
     def given(self) -> bool:
@@ -99,7 +100,8 @@ def ways(config: StudyConfig, channels: int, place: int | None) -> Iterator[Star
         return
     plain, facts = plainest(config, place), config.given[place]
     own = None if facts.get("mean") is None else (tuple(facts["mean"]), tuple(facts["sd"]))
-    for factor in factors(config.image_size, facts.get("size"), plain.upsample):
+    most = MOST_ENLARGED[dims_of(plain.backbone)]
+    for factor in factors(config.image_size, facts.get("size"), plain.upsample, most):
         args = plain.model_args
         if factor != plain.upsample:
             found = enlarged(plain.backbone, channels, config.image_size, factor)
@@ -110,12 +112,12 @@ def ways(config: StudyConfig, channels: int, place: int | None) -> Iterator[Star
             yield Start(plain.name, plain.backbone, args, factor, mean, std, place)
 
 
-def factors(side: int, learnt: int | None, least: int) -> list[int]:
+def factors(side: int, learnt: int | None, least: int, most: int) -> list[int]:
     """By how much images of this side are enlarged, up to three ways: not, to about SMALL, to about what was learnt.
 
-    `least` is what the architecture needs.
+    `least` is what the architecture needs, and more than `most` is too dear.
     """
-    most = max(1, min(MOST_ENLARGED, round((learnt or SMALL) / side)))
+    most = max(1, min(most, round((learnt or SMALL) / side)))
     some = max(1, min(most, round(SMALL / side)))
     return sorted({max(least, factor) for factor in (1, some, most)})
 
@@ -133,11 +135,6 @@ def new_encoder(
         upsample=start.upsample,
         where=where,
     )
-    encoder.low_precision = config.precision == "bf16"
+    encoder.low_precision = (start.precision or config.precision) == "bf16"
     channels_last(encoder, encoder.dims)
     return encoder.to(device)
-
-
-def best_of(looked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Of the ways to feed one start that were scored the best one."""
-    return max(looked, key=lambda row: row["score"])
