@@ -6,6 +6,7 @@ a JSON file and writes what happened to PLAN.found. Python's audit events are th
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -100,6 +101,7 @@ def plan(path: str) -> None:
 
     root = Path(path).with_name("repeated")
     root.mkdir(exist_ok=True)
+    shutil.copy(Folder(Path(path)).config, Folder(root).config)  # as a search has settings before it asks for a plan
     adopt_plan(Folder(root), path)
 
 

@@ -30,15 +30,20 @@ def rows(folder: Path) -> list[dict[str, str]]:
     ]
 
 
+def write(folder: Path, manifest: Path) -> None:
+    """The manifest of the hippocampi in a folder."""
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "label", "split"])
+        writer.writeheader()
+        writer.writerows(rows(folder))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("manifest", type=Path)
     asked = parser.parse_args()
-    with asked.manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["image", "label", "split"])
-        writer.writeheader()
-        writer.writerows(rows(asked.folder))
+    write(asked.folder, asked.manifest)
 
 
 if __name__ == "__main__":
