@@ -1,10 +1,10 @@
 """Searches data sets for some minutes each, and writes a table of all arms beside what is delivered.
 
-    python -m studies.arms.run DATA_FOLDER RUNS_FOLDER --cells pbc-250 pneumonia-100 --weights none packaged:lite0 --seeds 0 1 2
+    python -m studies.arms.run DATA_FOLDER RUNS_FOLDER --cells pbc-250 --weights none packaged:lite0 --seeds 0 1 2
 
 DATA_FOLDER holds the public sets by name, RUNS_FOLDER gets the studies. A run that is in the result already is passed
-over, one that was cut off is taken up by `autossl search` itself and has no more time than was left to it. The runs of a
-table should have the machine for themselves.
+over, one that was cut off is taken up by `autossl search` itself and has no more time than was left to it. The runs of
+a table should have the machine for themselves.
 """
 
 import argparse
