@@ -11,7 +11,6 @@ from autossl.finish.baselines import Effort
 from autossl.finish.folds import Folds
 from autossl.model.entrants import DISTILLED, ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
-from autossl.nn.sight import Sight
 from autossl.proxies import Outcomes
 from autossl.targets import Readout, Seen
 from autossl.trials.context import Context
@@ -40,23 +39,19 @@ class Arm:
     soft: tuple[NDArray[Any], ...] = ()
 
 
-def sights(context: Context) -> tuple[Sight, ...]:
-    """What of a frozen encoder is tried, the simplest first."""
-    return tuple(Sight(stages, turned) for turned in (False, True)[: 1 + context.plan.turned] for stages in (1, 2))
-
-
 def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
     """An encoder as it is, with the target's probe on what of it the fitted labels say is best."""
-    target, seen, tried = context.judged, context.see(encoder, folds.rows), sights(context)
+    target, seen, tried = context.judged, context.see(encoder, folds.rows), context.judged.sights(context.plan.turned)
     truth, groups = context.truth(folds.rows), context.groups(folds.rows)
     for sight in reversed(tried):  # two stages first: one pass serves both
-        seen.at(sight)
+        if not sight.maps:
+            seen.at(sight)
 
     def answers() -> Iterator[NDArray[Any]]:
         for judged in folds.judged:
             others, held = folds.parts(judged)
             head = target.probe(seen[others], truth[others], groups[others], tried)
-            yield head.answers(seen.at(head.sight)[held])
+            yield seen[held].answers(head)
 
     outcomes, head = folds.outcomes(answers()), target.probe(seen, truth, groups, tried)
     log.info("%s: %s", ENTRANTS[name].words, head.told(encoder.dims))
@@ -67,7 +62,7 @@ def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
     """The mean of the answers of the best frozen and the best fine-tuned arm; none where one of them was not judged."""
     tuned = {TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}
     sides = [[arm for arm in arms if arm.outcomes and arm.name in names] for names in (("winner", "weights"), tuned)]
-    if not all(sides):
+    if not all(sides) or not context.judged.mixes:
         return []
     members = tuple(max(side, key=lambda arm: _of(arm).worth(context.target.metric)) for side in sides)
     own = all(arm.name.startswith("weights") for arm in members)

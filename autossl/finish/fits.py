@@ -138,10 +138,10 @@ class Fits:
         """What a network that was fitted without this fold answers to it."""
         context, (others, held) = self.context, self.folds.parts(fold)
         rows = self.folds.rows[held]
-        z = context.see(found.encoder, rows).at(found.head.sight)
-        raws = {OWN: found.head.answers(z)}
+        seen = context.see(found.encoder, rows)
+        raws = {OWN: seen.answers(found.head)}
         if self.probing:
-            raws[PROBE] = self.probe(found, others).answers(z)
+            raws[PROBE] = seen.answers(self.probe(found, others))
         return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows)))
 
     def probe(self, found: Fitted, at: NDArray[np.int64]) -> Readout:

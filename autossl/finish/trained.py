@@ -83,7 +83,8 @@ class Answers:
     def to_all(self, teacher: Fitted) -> NDArray[Any]:
         """What its own head answers to every image outside the test part."""
         context = self.fits.context
-        return teacher.head.answers(context.see(teacher.encoder, context.final_pool.rows).pooled)
+        seen = context.see(teacher.encoder, context.final_pool.rows)
+        return teacher.head.answers(seen.pooled)
 
     @property
     def outcomes(self) -> dict[tuple[Way, str], Outcomes]:

@@ -12,7 +12,7 @@ from autossl.model.export_volumes import called, network_lines, usage
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import Metric
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
 
 USE_OF_SEVERAL = (
     "import autossl",

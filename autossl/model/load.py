@@ -19,7 +19,8 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.sight import width
 from autossl.record.folder import Folder
 from autossl.record.stored import Damaged, read_json
-from autossl.targets.readouts import Classifier, Readout, made_again
+from autossl.targets.readout import Readout
+from autossl.targets.readouts import Classifier, made_again
 
 MEMBER, MOST_MEMBERS = re.compile(r"network-\d"), 8  # folders of models that answer together
 NO_NETWORK = ("num_classes", "in_chans", "global_pool")  # of timm's model_args: what `Encoder` sets itself

@@ -16,9 +16,9 @@ from autossl.errors import UserError
 from autossl.errors.keywords import path_in
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
-from autossl.nn.sight import looked
+from autossl.nn.sight import taken
 from autossl.targets import Judged, target_class
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
 from autossl.train.pool import at_a_time
 
 log = logging.getLogger("autossl")
@@ -126,14 +126,14 @@ class Model(nn.Module):
 
     def embed_stored(self, images: Stored, batch: int = 512) -> Floats:
         """Embeddings (n, d) of images (n, *space, c) that have the study's size and scale already."""
-        return self._batched(self.encoder, images, batch)
+        return self._batched(lambda x: self.encoder(x).float().cpu().numpy(), images, batch)
 
     def answers_stored(self, images: Stored, batch: int = 512) -> Floats:
         """Raw answers (n, ...) for images that have the study's size and scale already."""
         self._check_readout()
         readout = self.readout
         assert readout is not None
-        return self._batched(lambda x: readout(looked(self.encoder, x, readout.sight)), images, batch)
+        return self._batched(lambda x: readout.kept(readout(taken(self.encoder, x, readout.sight))), images, batch)
 
     def standardise(self, images: Stored) -> Tensor:
         """Images (b, *space, c) as stored to tensors (b, c, *space)."""
@@ -158,11 +158,8 @@ class Model(nn.Module):
                 "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
             )
 
-    def _batched(self, function: Callable[[Tensor], Tensor], images: Stored, batch: int) -> Floats:
+    def _batched(self, function: Callable[[Tensor], NDArray[Any]], images: Stored, batch: int) -> NDArray[Any]:
         batch = at_a_time(images, batch, self.encoder.upsample)
         with torch.inference_mode():
-            parts = [
-                function(self.standardise(images[i : i + batch])).float().cpu().numpy()
-                for i in range(0, len(images), batch)
-            ]
+            parts = [function(self.standardise(images[i : i + batch])) for i in range(0, len(images), batch)]
         return np.concatenate(parts)

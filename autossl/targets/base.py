@@ -16,7 +16,7 @@ from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import METRICS, Metric, Outcomes
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
 from autossl.targets.seen import Seen
 
 Ints = NDArray[np.int64]
@@ -54,6 +54,7 @@ class Target(ABC):
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
     figure: ClassVar[str] = ""  # what the report draws of answers: "values", or nothing of its own
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
+    trained: ClassVar[float] = 1.3  # times the pass of an encoder that training on labels costs, with views and readout
     scored: ClassVar[str] = "aligned score"  # what the value of a score is called
     ranks: ClassVar[bool] = True  # whether scores tell the better of two encoders; else the order of trying does
 
@@ -109,6 +110,9 @@ class Probed(NamedTuple):
 class Judged(Target):
     """A target with labels: readouts are fitted, tested and exported."""
 
+    mixes: ClassVar[bool] = True  # whether outcomes hold the answers, so that several networks' can be averaged
+    curved: ClassVar[bool] = True  # whether probes are so cheap that a curve over numbers of labels is drawn
+
     @abstractmethod
     def readout(self, encoder: Encoder, truth: Truth) -> Readout:
         """One with random weights, whose loss knows these labels (their classes, their mean), to be trained."""
@@ -137,6 +141,10 @@ class Judged(Target):
     def _fitted(self, z: NDArray[np.float32], truth: Truth, groups: Ints | None, at: Ints) -> Probed:
         with threadpool_limits(1 if len(at) < LARGE else None):
             return self.fitted(z, truth[at], None if groups is None else groups[at])
+
+    def sights(self, turned: bool) -> tuple[Sight, ...]:
+        """What of a frozen encoder is tried, the simplest first; means over flips and turns if so asked."""
+        return tuple(Sight(stages, turn) for turn in (False, True)[: 1 + turned] for stages in (1, 2))
 
     @abstractmethod
     def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> NDArray[np.float32]:

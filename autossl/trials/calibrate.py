@@ -112,7 +112,7 @@ def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: 
         evaluate=INTERVALS + probe if counts.labelled else 0.0,
         probe=probe,
         sight=sight,
-        supervised=1.3 * speed.per_pass if counts.labelled else 0.0,
+        supervised=target.trained * speed.per_pass if counts.labelled else 0.0,
     )
 
 

@@ -55,6 +55,14 @@ def raw(path: Path) -> NDArray[Any]:
     return values.reshape(*values.shape[:3], header.channels).transpose(2, 1, 0, 3)
 
 
+def check_same_grid(image: Path, mask: Path) -> None:
+    """Unreadable where two volumes do not lie alike in space, to a hundredth of a voxel."""
+    first, second = (np.asarray(_open(path).affine) for path in (image, mask))
+    step = np.abs(first[:3, :3]).max()
+    if np.abs(first - second).max() > 0.01 * step:
+        raise Unreadable("it lies elsewhere in space than its image: their affines differ")
+
+
 def _open(path: Path) -> Any:
     """The image, its voxels still on disk."""
     try:
