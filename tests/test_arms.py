@@ -30,7 +30,7 @@ from autossl.proxies import Outcomes
 from autossl.record.folder import Folder, read_json, write_json
 from autossl.run.jobs import evaluate
 from autossl.study import Study
-from autossl.targets import Readout, Seen, base
+from autossl.targets import Judged, Readout, Seen, base
 from autossl.targets.classification import Classification
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, Context, open_context
@@ -270,7 +270,7 @@ def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
 ) -> None:
     folds = folds_of(context)
     monkeypatch.setattr(fits, "LEAST_IMAGES", 10**9)
-    monkeypatch.setattr(fits, "LEAST_PASSES", 10**9)
+    monkeypatch.setattr(Judged, "least_passes", 10**9)
     (short,) = trained(context, TUNED, lambda: untrained(context), folds, Terms(60.0), probed=True)
     assert short.outcomes is None
     assert short.effort is not None

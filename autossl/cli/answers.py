@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from autossl.errors.keywords import path_of
+from autossl.errors.machine import check_folder
 from autossl.errors.printable import one_line
 from autossl.record.folder import check_output, replace_file
 
@@ -30,23 +31,34 @@ def embed(encoder: str, data: str, output: str) -> None:
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("data")
-@click.option("-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image; for masks a folder."
+)
 def predict(model: str, data: str, output: str) -> None:
-    """Write what MODEL, a finished study or an exported model, says of DATA."""
+    """Write what MODEL, a finished study or an exported model, says of DATA.
+
+    A model that segments writes masks of the size of the images into a new folder, with a table beside them.
+    """
     import csv
     import io
 
     from autossl.model.load import load
     from autossl.record.folder import Folder
 
-    check_output(Path(path_of(output, "--output")), "--output", ".csv")
+    place = Path(path_of(output, "--output"))
     inside = Folder(Path(path_of(model, "the folder of a model"))).model
-    table = load(inside if inside.is_dir() else model).predict(data)
+    loaded = load(inside if inside.is_dir() else model)
+    if loaded.draws and place.suffix.lower() != ".csv":
+        check_folder(place, "--output")
+        table, place, said = loaded.write_masks(data, place), place / "masks.csv", output
+    else:
+        check_output(place, "--output", ".csv")
+        table, said = loaded.predict(data), output
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(map(one_line, table))
     writer.writerows(
         [one_line(cell) if isinstance(cell, str) else cell for cell in row] for row in zip(*table.values(), strict=True)
     )
-    replace_file(Path(output), lambda file: file.write(text.getvalue().encode()))
-    click.echo(one_line(f"{len(table['image'])} images in {output}"))
+    replace_file(place, lambda file: file.write(text.getvalue().encode()))
+    click.echo(one_line(f"{len(table['image'])} images in {said}"))

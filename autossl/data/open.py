@@ -243,7 +243,9 @@ def _single(path: Path, suffix: str, needed: bool) -> Found:
 
 
 def _any_folder(path: Path, wanted: Wanted) -> Found:
-    """Class folders if there are any, else every image below the folder."""
+    """Class folders if there are any and labels are looked at, else every image below the folder."""
+    if not wanted.read and not tables_in(path):
+        return read_flat(path, None, wanted)
     try:
         return read_folder(path, wanted)
     except UserError:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.finish import baselines
 from autossl.finish.baselines import Fitted, batch_of, fit, settings_of
-from autossl.finish.folds import LAST, LEAST_IMAGES, LEAST_PASSES, Folds
+from autossl.finish.folds import LAST, LEAST_IMAGES, Folds
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import VIEWS
 from autossl.proxies import Outcomes
@@ -68,14 +68,14 @@ class Fits:
         self.granted = terms.left if terms.seconds is None else terms.seconds
         self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
         settings = settings_of(context)  # the lowest rate first where there is much to lose
-        self.settings = tuple(sorted(settings)) if probed else settings
+        self.settings = tuple(sorted(settings)) if probed and not context.judged.decodes else settings
         self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
         costs, labels, encoder = context.state("costs"), len(folds.rows), start()
         self.seen = context.see(encoder, folds.rows) if probed else None
         embed = float((costs.get("embed_tuned") if cost == "given" else 0.0) or costs.get("embed", 0.0))
         settled, views = min(SETTLING[0] * SETTLING[1], len(context.final_pool)), VIEWS if context.plan.turned else 1
         self.after = embed * (settled + views * labels)  # seconds that follow a fit: norms are settled, images embedded
-        least = min(LEAST_PASSES * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
+        least = min(context.judged.least_passes * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
         self.scheme = self._affordable(least)
         probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits(len(folds.judged))
         self.probing = probed and (self.granted is None or probing <= PROBING * self.granted)

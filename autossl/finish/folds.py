@@ -11,7 +11,7 @@ from autossl.proxies import Outcomes, judging_folds
 from autossl.trials.context import PROBE, SELECTION, Context
 from autossl.trials.sizing import FOLDS, MANY_LABELS
 
-LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
+LEAST_IMAGES = 16384  # of one fit, where the least passes over its labels are no fewer
 LAST = 2  # times as long as that of a fold is the fit to all labels
 
 Ints = NDArray[np.int64]
@@ -76,7 +76,7 @@ def _time_for(context: Context, labels: int, folds: int) -> bool:
     plan, costs = context.plan, context.state("costs")
     if not plan.until:
         return True
-    fits, images = folds + LAST, min(LEAST_PASSES * labels, LEAST_IMAGES)
+    fits, images = folds + LAST, min(context.judged.least_passes * labels, LEAST_IMAGES)
     tuned = plan.finetune_seconds / (2 if context.given is not None else 1)
     wanted = [(plan.supervised_seconds, "supervised"), *([(tuned, "tuned")] if tuned else [])]
     wanted += [(tuned, "given")] if tuned and context.given is not None else []

@@ -16,7 +16,6 @@ from autossl.model.export import READOUT
 from autossl.model.export_volumes import read_tensors
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
-from autossl.nn.sight import width
 from autossl.record.folder import Folder
 from autossl.record.stored import Damaged, read_json
 from autossl.targets.readout import Readout
@@ -77,7 +76,7 @@ def _readout(
     if name is not None:
         try:
             readout = made_again(own, read_tensors(root / READOUT))
-            if own["arguments"]["dim"] != width(encoder, readout.sight):
+            if not readout.fits(encoder):
                 raise LookupError
             return readout, bare
         except (LookupError, TypeError, RuntimeError) as fault:

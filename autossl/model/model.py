@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from autossl.data import Fresh, read_images
 from autossl.data.truth import FORMS, Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import path_in
+from autossl.model import masks
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import taken
@@ -116,6 +118,31 @@ class Model(nn.Module):
         self._check_readout()
         found = self._read(data)
         return {"image": list(found.names), **self.target.answer(self.answers_stored(found.images, batch))}
+
+    def masks(self, data: Any, batch: int = 512) -> list[NDArray[Any]]:
+        """A mask of each image of what `embed` takes, of its own size, in the values of the study's masks.
+
+        UserError for a model that does not segment.
+        """
+        found, raw, values = self._segmented(data, batch)
+        return [masks.restored(answer, given, values) for answer, given in zip(raw, found.given, strict=True)]
+
+    def write_masks(self, data: Any, folder: Path, batch: int = 512) -> dict[str, list[Any]]:
+        """Write these masks into a folder, PNG or NIfTI; a table of their names and of the shares of structures."""
+        found, raw, values = self._segmented(data, batch)
+        return {"image": list(found.names), "mask": masks.write(raw, found, values, folder), **self.target.answer(raw)}
+
+    def _segmented(self, data: Any, batch: int) -> tuple[Fresh, NDArray[Any], tuple[int, ...]]:
+        if self.meaning is None or not self.draws:
+            found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
+            raise UserError(f"a model that segments was wanted, found {found}; call predict or embed")
+        fresh = self._read(data)
+        return fresh, self.answers_stored(fresh.images, batch), tuple(self.meaning.about["values"])
+
+    @property
+    def draws(self) -> bool:
+        """Whether its answers are masks."""
+        return self.meaning is not None and self.target.figure == "masks"
 
     def logits(self, data: Any, batch: int = 512) -> Floats:
         """Class scores (n, classes) of a classifier for what `embed` takes; UserError for another model."""

@@ -54,6 +54,8 @@ class Target(ABC):
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
     figure: ClassVar[str] = ""  # what the report draws of answers: "values", or nothing of its own
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
+    decodes: ClassVar[bool] = False  # whether its readout has to be learnt: more depends on training on labels
+    least_passes: ClassVar[int] = 40  # over labels, from which on a training is one that may be judged by
     trained: ClassVar[float] = 1.3  # times the pass of an encoder that training on labels costs, with views and readout
     scored: ClassVar[str] = "aligned score"  # what the value of a score is called
     ranks: ClassVar[bool] = True  # whether scores tell the better of two encoders; else the order of trying does

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autossl.nn.sight import PLAIN, Sight
+from autossl.nn.encoder import Encoder
+from autossl.nn.sight import PLAIN, Sight, width
 from autossl.views.images import Views
 
 Floats = NDArray[np.float32]
@@ -44,6 +45,10 @@ class Readout(nn.Module, ABC):
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """What makes a readout of the same shape again."""
+
+    def fits(self, encoder: Encoder) -> bool:
+        """Whether it can take what its sight gives of this encoder."""
+        return bool(self.arguments["dim"] == width(encoder, self.sight))
 
     @abstractmethod
     def forward(self, seen: Any) -> Tensor:

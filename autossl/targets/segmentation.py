@@ -40,6 +40,8 @@ class Segmentation(Judged):
     scored: ClassVar = "cell Dice"
     trained: ClassVar = 2.5
     mixes: ClassVar = False
+    decodes: ClassVar = True
+    least_passes: ClassVar = 10  # an image has thousands of labels
     curved: ClassVar = False
 
     @property

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from autossl.nn.encoder import Encoder
 from autossl.nn.heads import CONV
 from autossl.nn.intake import LINEAR
 from autossl.nn.sight import MAPS, Maps, Sight
@@ -37,7 +38,7 @@ class Segmenter(Readout):
     ) -> None:
         super().__init__()
         self.dims, self.decoder = dims, decoder
-        self.shape = {"maps": list(maps), "channels": channels, "structures": structures}
+        self.shape: dict[str, Any] = {"maps": list(maps), "channels": channels, "structures": structures}
         conv = CONV[dims]
         self.linear = nn.ModuleList([conv(c, structures + 1, 1, bias=False) for c in maps])
         self.bias = nn.Parameter(torch.zeros(structures + 1))
@@ -65,6 +66,10 @@ class Segmenter(Readout):
     @property
     def arguments(self) -> dict[str, Any]:
         return {**self.shape, "dims": self.dims, "decoder": self.decoder}
+
+    def fits(self, encoder: Encoder) -> bool:
+        own = (tuple(self.shape["maps"]), self.shape["channels"], self.dims)
+        return own == (encoder.pyramid_channels, encoder.channels, encoder.dims)
 
     def forward(self, seen: Maps) -> Tensor:
         """Logits (b, structures + 1, *space) at the size of the images."""

@@ -136,6 +136,7 @@ def needs(
         baselines=3 if config.given else 2,
         finetune=target.tunes(config.adaptation),
         given=bool(config.given),
+        decoded=target.decodes,
         frozen=2 if config.given else 1,
         turned="orientation" in config.lacks,
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,

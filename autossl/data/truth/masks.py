@@ -16,8 +16,10 @@ from autossl.data.truth.structures import IGNORED, STORE, decode, kept
 from autossl.errors import UserError
 from autossl.errors.printable import joined, plural, shown
 
+LISTED = 20  # places of masks that are set aside
 LEAST_GROUPS = 4  # two in the probe part, where one is judged by the other, one in each other part
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".nii", ".gz", ".pgm"})
+FORGOTTEN = {"shares": np.nan, "prints": 0, "at": 0}  # of a sample of which nothing is known
 ANY = Ranges((0.0,), (1.0,), ())
 
 
@@ -55,6 +57,7 @@ class Masks(Truth):
     at: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) rows of the store
     stored: NDArray[np.uint8] | None = None
     raw: Raw | None = None
+    misfits: tuple[int, ...] = ()  # samples whose masks are set aside
     titles: Mapping[str, str] = field(default_factory=dict)  # of values, where the data have them
     study: "Masks | None" = None
 
@@ -78,7 +81,7 @@ class Masks(Truth):
 
     @property
     def keys(self) -> Ints:
-        return np.where(self.there, self.prints, -1)
+        return np.where(self.there, self.prints if self.structures else np.arange(len(self)), -1)
 
     @property
     def array(self) -> NDArray[np.uint8]:
@@ -95,20 +98,28 @@ class Masks(Truth):
         return len(self.there)
 
     def __getitem__(self, rows: Any) -> Self:
-        own = {
-            name: getattr(self, name)[rows] for name in ("there", "shares", "prints", "at") if len(getattr(self, name))
-        }
-        return replace(self, raw=None, **own)
+        return replace(self, raw=None, there=self.there[rows], **{name: own[rows] for name, own in self._own().items()})
+
+    def _own(self) -> dict[str, NDArray[Any]]:
+        """What is known of each mask, once they are decoded."""
+        if not self.structures:
+            return {}
+        return {"shares": self.shares, "prints": self.prints, "at": self.at}
 
     def only(self, known: Bools) -> Self:
-        return replace(self, there=self.there & known)
+        left, own = self.there & known, self._own()
+        for name, each in own.items():
+            own[name] = np.where(left.reshape(-1, *[1] * (each.ndim - 1)), each, FORGOTTEN[name])
+        return replace(self, there=left, **own)
 
     def extended(self, more: int) -> Self:
-        assert self.stored is None, "masks that are decoded"
-        return replace(self, there=np.concatenate([self.there, np.zeros(more, dtype=bool)]))
+        own = self._own()
+        added = {name: np.full((more, *each.shape[1:]), FORGOTTEN[name], each.dtype) for name, each in own.items()}
+        longer = {name: np.concatenate([each, added[name]]) for name, each in own.items()}
+        return replace(self, there=np.concatenate([self.there, np.zeros(more, dtype=bool)]), **longer)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        return {"shares": self.shares, "there": self.there, "prints": self.prints, "masks_at": self.at}
+        return {"prints": self.prints, "there": self.there, "shares": self.shares, "masks_at": self.at}
 
     @classmethod
     def load(cls, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Self:
@@ -181,6 +192,14 @@ class Masks(Truth):
         told = f" of {joined([shown(name) for name in self.structures])}" if self.structures else ""
         return f"{int(self.there.sum())} with masks{told}"
 
+    def notes(self) -> tuple[str, ...]:
+        """Which masks are set aside."""
+        if not self.misfits:
+            return ()
+        listed = ", ".join(map(str, self.misfits[:LISTED])) + (", ..." if len(self.misfits) > LISTED else "")
+        verb = "does not fit its image and is" if len(self.misfits) == 1 else "do not fit their images and are"
+        return (f"{plural(len(self.misfits), 'mask')} {verb} set aside (places in order, from 0: {listed})",)
+
     def content(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         names = "\n".join(self.structures).encode("utf-8", "surrogatepass")
         return np.concatenate([self.there.astype(np.int64), self.prints]), np.frombuffer(names, dtype=np.uint8)
@@ -201,7 +220,8 @@ class Masks(Truth):
         shares, prints, fits = (known[name][at] for name in ("shares", "prints", "fits"))
         shares = np.where(self.there[:, None], shares, np.nan)
         ranges = Ranges.cut(shares.sum(1, keepdims=True)) if self.study is None else self.study.ranges
-        return type(self)(self.there & fits, *terms, shares, ranges, prints, at, masks)
+        misfits = tuple(np.flatnonzero(self.there & ~fits).tolist())
+        return type(self)(self.there, *terms, shares, ranges, prints, at, masks, misfits=misfits).only(fits)
 
     def opened(self, folder: Path) -> Self:
         return replace(self, stored=np.load(folder / STORE, mmap_mode="r"))
