@@ -18,6 +18,7 @@ from autossl.trials.context import Context
 log = logging.getLogger("autossl")
 
 DRAWS = 400
+TIE = 0.1  # standard errors of a difference below which two arms are as good: a whole one cost .013 on blood cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:
     """The best arm on the judged images and why, in words; `arms` begin with the simplest.
 
-    Of arms that are within one standard error of the best, in pairs, the simplest.
+    Of arms that are as good as the best, to TIE of a standard error in pairs, the simplest.
     """
     judged = [arm for arm in arms if arm.outcomes is not None]
     if len(judged) < 2:
@@ -81,14 +82,14 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     metric, measure = context.target.metric, context.target.measure
     best = max(judged, key=lambda arm: _of(arm).worth(metric))
     gaps = [_of(best).minus(_of(arm), metric, folds.groups, draws=DRAWS) for arm in judged]
-    near = [pair for pair in zip(judged, gaps, strict=True) if measure.worth(pair[1].value) <= pair[1].se]
+    near = [pair for pair in zip(judged, gaps, strict=True) if measure.worth(pair[1].value) <= TIE * pair[1].se]
     arm, gap = near[0] if near else (best, gaps[judged.index(best)])  # none where the metric is not defined
     own = measure.text(_of(arm).value(metric))
     if arm is best:
         return arm, f"it has the best {measure.words} on folds of the labels, {own}"
     return arm, (
-        f"on folds of the labels it has a {measure.words} of {own}, within one standard error ({measure.text(gap.se)}) "
-        f"of the best, {measure.text(_of(best).value(metric))}, which is less simple"
+        f"on folds of the labels it has a {measure.words} of {own}, as good as the best, "
+        f"{measure.text(_of(best).value(metric))} (a standard error is {measure.text(gap.se)}), which is less simple"
     )
 
 
