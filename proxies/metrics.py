@@ -130,6 +130,22 @@ def miou(y: ArrayLike, scores: ArrayLike) -> float:
     return float(mean_of_defined(overlaps(*(table.sum(axis=0) for table in overlap_tables(y, scores)))[1]))
 
 
+def mean_of_queries(which: int, y: ArrayLike, scores: ArrayLike) -> float:
+    """Mean over queries of what each came to: scores (n, 2), average precision at 10 and R-precision, see `retrieval`.
+
+    Queries with nothing to find are NaN and left out; without any left: NaN. y (n,) is what was asked for.
+    """
+    return float(mean_of_defined(of_queries(scores)[:, which]))
+
+
+def of_queries(scores: ArrayLike) -> Array:
+    """What each query came to (n, 2); ValueError for another shape."""
+    found = np.asarray(scores, np.float64)
+    if found.ndim != 2 or found.shape[1] != 2:
+        raise ValueError(f"scores must hold two numbers for each query, found {found.shape}.")
+    return found
+
+
 def pooled_dice(y: ArrayLike, scores: ArrayLike) -> float:
     """Dice 2 I / (T + P) of images, pooled over them and averaged over classes; y and scores as in `overlap_counts`.
 

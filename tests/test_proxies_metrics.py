@@ -128,6 +128,10 @@ def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArr
         return rng.integers(-1, 3, n), scores[:, 0]
     if metric == "multilabel_auroc" or (metric == "average_precision" and n % 2):
         return rng.integers(0, 2, (n, t)), scores
+    if metric in ("map_at_10", "r_precision"):
+        found = rng.random((n, 2))
+        found[rng.random((n, 2)) < 0.2] = np.nan
+        return rng.integers(0, t, n), found
     if metric in ("pooled_dice", "pooled_iou", "case_dice"):
         truth, found = rng.integers(0, 9, (n, t)), rng.integers(0, 9, (n, t))
         return truth, np.stack([np.minimum(truth, found), found], axis=2)
@@ -182,7 +186,7 @@ def test_every_metric_has_words_a_range_and_a_best() -> None:
     y, rng = np.arange(40) % 2, np.random.default_rng(0)
     for name, row in METRICS.items():
         assert row.kinds
-        if "pixels" in row.kinds:
+        if row.kinds & {"pixels", "queries"}:
             continue
         truth = y if "classes" in row.kinds else y[:, None].astype(float)
         perfect = np.eye(2)[y] if "classes" in row.kinds else truth
@@ -254,6 +258,8 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         score("dice", -np.eye(2) + 2 * np.array([[0, 0], [0, 1]]), np.eye(2))
     with pytest.raises(ValueError, match=r"scores must hold \(2, 1, 2\) numbers of pixels"):
         score("pooled_dice", [[1], [2]], np.ones((2, 1)))
-    for metric in (name for name, row in METRICS.items() if "pixels" not in row.kinds):
+    with pytest.raises(ValueError, match="scores must hold two numbers for each query"):
+        score("map_at_10", [1, 2], np.ones(2))
+    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries"}):
         with pytest.raises(ValueError, match="finite"):
             bootstrap([0, 1], np.full((2, 2) if "classes" in METRICS[metric].kinds else 2, np.nan), metrics=(metric,))

@@ -22,7 +22,15 @@ rng = np.random.default_rng(0)
 HIDDEN = rng.normal(size=(N, 3))  # what labels follow from
 GROUPS = np.repeat(np.arange(PATIENTS), N // PATIENTS)
 NOISE = rng.normal(size=(N, 12)).astype(np.float32)
-CHANCE = {"balanced_accuracy": 1 / 3, "macro_auroc": 0.5, "multilabel_auroc": 0.5, "average_precision": 0.5}
+CHANCE = {
+    "map_at_10": 1 / 3,
+    "r_precision": 1 / 3,
+    "balanced_accuracy": 1 / 3,
+    "macro_auroc": 0.5,
+    "multilabel_auroc": 0.5,
+    "average_precision": 0.5,
+}
+TOP = {"map_at_10": 0.7, "r_precision": 0.55}  # where classes meet, the nearest are of both
 GAPS = np.where(np.arange(N)[:, None] % 9 == np.array([0, 4]), np.nan, HIDDEN[:, :2])
 TRUTHS: dict[str, Truth] = {
     "classes": Classes(HIDDEN.argmax(1).astype(np.int64), ("a", "b", "c")),
@@ -73,7 +81,7 @@ def test_perfect_features_score_near_the_top_and_shuffled_truth_at_chance(task: 
     target, truth = made(task, metric)
     z, groups = features(truth)
     good = target.score(Seen.of(z), truth, groups)
-    assert good.value > 0.8
+    assert good.value > TOP.get(metric, 0.8)
     assert 0 <= good.se < 0.2
     assert good.outcomes.value(metric) == pytest.approx(good.value)
     assert set(good.proxies) == set(target.shown)
@@ -90,7 +98,7 @@ def test_the_probe_and_its_transfer_tell_new_samples(task: str) -> None:
     probe = target.probe(Seen.of(z[first]), truth[first], groups[first])
     raw = target.transfer(Seen.of(z[first]), truth[first], groups[first], Seen.of(z[rest]))
     for answers in (probe.answers(z[rest]), raw):
-        assert target.judge(answers, truth[rest]).value(target.metric) > 0.75
+        assert target.judge(answers, truth[rest]).value(target.metric) > TOP.get(target.metric, 0.75)
 
 
 @pytest.mark.parametrize("task", POOLED)
@@ -100,7 +108,7 @@ def test_batches_judged_are_the_whole_judged_and_the_same_differ_by_nothing(task
     raw = target.probe(Seen.of(z), truth, groups).answers(z)
     whole = target.judge(raw, truth)
     parts = [target.judge(raw[at], truth[at]) for at in (slice(0, 100), slice(100, len(raw)))]
-    for metric in target.reported:
+    for metric in target.reported if target.apart else ():  # else images are asked for among those judged with them
         assert Outcomes.joined(parts).value(metric) == pytest.approx(whole.value(metric))
     gap = whole.minus(whole, target.metric, groups, draws=20)
     assert (gap.value, gap.low, gap.high) == (0, 0, 0)
@@ -175,7 +183,7 @@ def test_the_loss_of_a_probe_tells_the_better_embedding_and_is_that_of_a_constan
     target, truth = made(task)
     z, groups = features(truth)
     noisy = z + rng.normal(size=z.shape).astype(np.float32)
-    nothing = {"classification": np.log(3), "multilabel": np.log(2)}.get(task, 1.0)
+    nothing = {"classification": np.log(3), "retrieval": 2 / 3, "multilabel": np.log(2)}.get(task, 1.0)
     losses = [target.fitted(each, truth, groups).loss for each in (z, noisy, features(truth, shuffled=True)[0])]
     assert losses[0] < losses[1] < nothing
     assert losses[2] > 0.95 * nothing

@@ -67,6 +67,7 @@ class Fits:
         self.context, self.start, self.folds, self.terms = context, start, folds, terms
         self.granted = terms.left if terms.seconds is None else terms.seconds
         self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
+        self.heads = dict[str, Readout]()  # of frozen encoders, by what was left out
         settings = settings_of(context)  # the lowest rate first where there is much to lose
         self.settings = tuple(sorted(settings)) if probed and not context.judged.decodes else settings
         self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
@@ -78,7 +79,8 @@ class Fits:
         least = min(context.judged.least_passes * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
         self.scheme = self._affordable(least)
         probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits(len(folds.judged))
-        self.probing = probed and (self.granted is None or probing <= PROBING * self.granted)
+        worth = probed and not context.judged.decodes  # a linear layer would stand where a decoder has learnt
+        self.probing = worth and (self.granted is None or probing <= PROBING * self.granted)
 
     def _affordable(self, least: float) -> Scheme:
         """What there is time for where a fit is to have so many seconds; fewer do where else nothing is judged."""
@@ -142,7 +144,7 @@ class Fits:
         raws = {OWN: seen.answers(found.head)}
         if self.probing:
             raws[PROBE] = seen.answers(self.probe(found, others))
-        return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows)))
+        return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows), context.groups(rows)))
 
     def probe(self, found: Fitted, at: NDArray[np.int64]) -> Readout:
         """The target's probe on a fitted encoder, from the labels at these places."""
@@ -158,7 +160,10 @@ class Fits:
         """One fit on the labels at these places; None if it was stopped, diverged, or there was no time."""
         rows, head = self.folds.rows[at], None
         if self.seen is not None:
-            head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
+            context = self.context
+            if name not in self.heads:
+                self.heads[name] = context.judged.probe(self.seen[at], context.truth(rows), context.groups(rows))
+            head = self.heads[name]
         part = min(1.0, weight / max(weight, self.left))
         kept = self.terms.without(self.spent).keeping(self.after * max(0.0, self.left - 1))
         terms = kept.share(f"{name}-s{number}-p{self.passes:.0f}", part, part)

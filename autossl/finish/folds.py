@@ -48,10 +48,14 @@ class Folds:
         """What raw answers to the images of each judged fold come to; None where nothing is judged."""
         context = self.context
         found = [
-            context.judged.judge(answers, context.truth(self.rows[self.parts(judged)[1]]))
-            for judged, answers in zip(self.judged, raw, strict=True)
+            context.judged.judge(answers, context.truth(rows), context.groups(rows))
+            for rows, answers in zip(map(self._rows, self.judged), raw, strict=True)
         ]
         return Outcomes.joined(found).within(self.fold[self._places()]) if found else None
+
+    def _rows(self, judged: int) -> Ints:
+        """Rows of a judged fold."""
+        return self.rows[self.parts(judged)[1]]
 
     def _places(self) -> Ints:
         return np.concatenate([self.parts(judged)[1] for judged in self.judged])

@@ -21,6 +21,7 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.sight import taken
 from autossl.targets import Judged, target_class
 from autossl.targets.readout import Readout
+from autossl.targets.readouts import Retriever
 from autossl.train.pool import at_a_time
 
 log = logging.getLogger("autossl")
@@ -144,6 +145,31 @@ class Model(nn.Module):
         """Whether its answers are masks."""
         return self.meaning is not None and self.target.figure == "masks"
 
+    def neighbours(self, gallery: Any, queries: Any, k: int = 10) -> dict[str, list[Any]]:
+        """The k images of a gallery that are most like each query: a table of image, rank, neighbour, similarity.
+
+        By the cosine of what a model for retrieval searches, else of embeddings less the gallery's mean. A query that
+        is in the gallery itself is its own first neighbour.
+        """
+        there, asked = self._read(gallery), self._read(queries)
+        z, q = (self._searched(found.images) for found in (there, asked))
+        if not isinstance(self.readout, Retriever):
+            mean = z.mean(0)
+            z, q = z - mean, q - mean
+        each = [(row, *found) for row, one in enumerate(q) for found in _nearest(z, one, k)]
+        return {
+            "image": [asked.names[row] for row, *_ in each],
+            "rank": [rank for _, rank, _, _ in each],
+            "neighbour": [there.names[at] for _, _, at, _ in each],
+            "similarity": [round(alike, 4) for *_, alike in each],
+        }
+
+    def _searched(self, images: Stored) -> Floats:
+        """What is compared of images that have the study's size and scale already, (n, width)."""
+        if not isinstance(self.readout, Retriever):
+            return self.embed_stored(images)
+        return self.answers_stored(images)[:, : self.readout.arguments["width"]]
+
     def logits(self, data: Any, batch: int = 512) -> Floats:
         """Class scores (n, classes) of a classifier for what `embed` takes; UserError for another model."""
         if self.readout is not None and not self.classes:
@@ -190,3 +216,11 @@ class Model(nn.Module):
         with torch.inference_mode():
             parts = [function(self.standardise(images[i : i + batch])) for i in range(0, len(images), batch)]
         return np.concatenate(parts)
+
+
+def _nearest(z: Floats, query: Floats, k: int) -> list[tuple[int, int, float]]:
+    """Rank, place and cosine of the k of z (n, d) that are most like a query (d,); of equal ones the first."""
+    lengths = np.linalg.norm(z, axis=1) * np.linalg.norm(query)
+    alike = (z @ query) / np.maximum(lengths, 1e-12)
+    order = np.argsort(-alike, kind="stable")[:k]
+    return [(rank, at, float(alike[at])) for rank, at in enumerate(order.tolist(), 1)]

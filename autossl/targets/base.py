@@ -112,6 +112,7 @@ class Probed(NamedTuple):
 class Judged(Target):
     """A target with labels: readouts are fitted, tested and exported."""
 
+    apart: ClassVar[bool] = True  # whether each image is judged by itself, not among the others
     mixes: ClassVar[bool] = True  # whether outcomes hold the answers, so that several networks' can be averaged
     curved: ClassVar[bool] = True  # whether probes are so cheap that a curve over numbers of labels is drawn
 
@@ -153,8 +154,8 @@ class Judged(Target):
         """Raw answers (m, ...) to new images by the probe of the aligned score, fitted on (seen, truth)."""
 
     @abstractmethod
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
-        """What raw answers (n, ...) come to against the truth of n images."""
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
+        """What raw answers (n, ...) come to against the truth of n images of patients `groups` (n,)."""
 
     def mean(self, raws: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Raw answers (n, ...) from those of several networks: their mean, in the terms in which people are told."""

@@ -1,5 +1,6 @@
 """Linear readouts of the pooled embedding, and the table by which every exported readout is read again."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self, cast, final
 
@@ -15,6 +16,7 @@ from autossl.targets.segmenter import Segmenter
 
 Floats = NDArray[np.float32]
 NEVER = -1e4  # the logit of a class that was not there to be learnt
+SCALE = 16.0  # of cosines as logits
 SMOOTHED = 0.1  # share of a label that is spread over all classes in training (Szegedy et al. 2016)
 
 
@@ -165,7 +167,53 @@ class Labeller(Readout):
         return F.binary_cross_entropy_with_logits(raw, taught.sigmoid())
 
 
-READOUTS: dict[str, type[Readout]] = {row.__name__: row for row in (Classifier, Regressor, Labeller, Segmenter)}
+@final
+class Retriever(Readout):
+    """A linear layer to embeddings (b, width) of length 1, whose cosines say how alike images are.
+
+    Trained by cross-entropy of scaled cosines with the learnt direction of each class (NormFace, Wang et al. 2017,
+    arXiv 1704.06369). Raw answers (b, width + classes) are the embedding, then its cosines with these directions.
+    """
+
+    def __init__(self, dim: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, width)
+        self.directions = nn.Parameter(F.normalize(torch.randn(classes, width), dim=1))
+
+    @classmethod
+    def of(cls, weights: NDArray[Any], intercept: NDArray[Any], directions: NDArray[Any]) -> Self:
+        """The one with these weights (d, width), intercepts (width,) and directions of classes (classes, width)."""
+        with torch.random.fork_rng(devices=[]):
+            made = cls(*weights.shape, len(directions))
+        with torch.no_grad():
+            made.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(weights.T, dtype=np.float32)))
+            made.linear.bias.copy_(torch.from_numpy(intercept.astype(np.float32)))
+            made.directions.copy_(torch.from_numpy(np.asarray(directions, dtype=np.float32)))
+        return made
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        width, dim = self.linear.weight.shape
+        return {"dim": dim, "width": width, "classes": len(self.directions)}
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Embeddings and their cosines with the classes (b, width + classes)."""
+        found = F.normalize(self.linear(seen).float(), dim=1)
+        return torch.cat([found, found @ F.normalize(self.directions, dim=1).T], dim=1)
+
+    def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
+        return F.cross_entropy(SCALE * raw[:, -len(self.directions) :], truth)
+
+    def begins_as(self, probe: Readout) -> None:
+        """The probe's embedding, as wide as that is."""
+        assert isinstance(probe, Retriever)
+        own = copy.deepcopy(probe)
+        self.linear, self.directions = own.linear, own.directions
+
+
+READOUTS: dict[str, type[Readout]] = {
+    row.__name__: row for row in (Classifier, Regressor, Labeller, Retriever, Segmenter)
+}
 
 
 def made_again(made: Mapping[str, Any], state: Mapping[str, Tensor]) -> Readout:

@@ -120,7 +120,7 @@ class Segmentation(Judged):
         """A decoder whose last layers begin at zero."""
         return Segmenter(encoder.pyramid_channels, encoder.channels, len(self.structures), encoder.dims)
 
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
         """Pixels of each structure by image: in truth, and found and predicted."""
         masks, n = _masks(truth).array, len(truth)
         kinds = len(self.structures)

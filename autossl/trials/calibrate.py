@@ -138,7 +138,7 @@ def needs(
         given=bool(config.given),
         decoded=target.decodes,
         frozen=2 if config.given else 1,
-        turned="orientation" in config.lacks,
+        turned="orientation" in config.lacks and not target.decodes,
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
         ranked=target.ranks,
     )

@@ -257,7 +257,7 @@ class Context:
 
     def outcomes(self, seen: Seen, readout: Readout, rows: NDArray[np.int64]) -> Outcomes:
         """What a readout's answers to these images, as its encoder sees them, come to."""
-        return self.judged.judge(seen.answers(readout), self.truth(rows))
+        return self.judged.judge(seen.answers(readout), self.truth(rows), self.groups(rows))
 
     def averaged(self, run: Run, pool: Pool | None = None) -> Encoder:
         """The encoder of a run with averaged weights, its batch norms settled on the pool."""

@@ -239,7 +239,8 @@ class Masks(Truth):
         for sample, mask in enumerate(masks):
             for kind in np.flatnonzero(counts[sample]):
                 inside = np.flatnonzero(mask == kind)
-                drawn = np.sort(random.permutation(inside)[: each[kind]])
+                taken = random.choice(len(inside), min(len(inside), each[kind]), replace=False, shuffle=False)
+                drawn = np.sort(inside[taken])
                 weight = len(inside) / len(drawn)
                 found.append(
                     (np.full(len(drawn), sample), drawn, np.full(len(drawn), kind), np.full(len(drawn), weight))
