@@ -60,9 +60,15 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
 
 
 def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
-    """The mean of the answers of the best frozen and the best fine-tuned arm; none where one of them was not judged."""
-    tuned = {TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}
-    sides = [[arm for arm in arms if arm.outcomes and arm.name in names] for names in (("winner", "weights"), tuned)]
+    """The mean of the answers of the best fine-tuned network and of the one that was trained on the labels alone.
+
+    They began apart and err apart. Where that one was not judged, the best frozen arm takes its place; none where
+    there are no two.
+    """
+    judged = [arm for arm in arms if arm.outcomes is not None]
+    tuned = [arm for arm in judged if arm.name in {TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}]
+    apart = [arm for arm in judged if arm.name == "supervised"]
+    sides = (tuned, apart or [arm for arm in judged if arm.name in ("winner", "weights")])
     if not all(sides) or not context.judged.mixes:
         return []
     members = tuple(max(side, key=lambda arm: _of(arm).worth(context.target.metric)) for side in sides)
@@ -74,7 +80,9 @@ def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:
     """The best arm on the judged images and why, in words; `arms` begin with the simplest.
 
-    Of arms that are as good as the best, to TIE of a standard error in pairs, the simplest.
+    A mean of the answers of two networks is taken unless it is worse than the best by more than a standard error, in
+    pairs, for two that began apart seldom err alike. Else the best is taken, and of arms that are as good to TIE of that
+    error the simplest.
     """
     judged = [arm for arm in arms if arm.outcomes is not None]
     if len(judged) < 2:
@@ -84,13 +92,17 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     gaps = [_of(best).minus(_of(arm), metric, folds.groups, draws=DRAWS) for arm in judged]
     near = [pair for pair in zip(judged, gaps, strict=True) if measure.worth(pair[1].value) <= TIE * pair[1].se]
     arm, gap = near[0] if near else (best, gaps[judged.index(best)])  # none where the metric is not defined
+    joint = [pair for pair in zip(judged, gaps, strict=True) if pair[0].members]
+    if joint and not measure.worth(joint[-1][1].value) > joint[-1][1].se:
+        arm, gap = joint[-1]
     own = measure.text(_of(arm).value(metric))
     if arm is best:
         return arm, f"it has the best {measure.words} on folds of the labels, {own}"
-    return arm, (
-        f"on folds of the labels it has a {measure.words} of {own}, as good as the best, "
-        f"{measure.text(_of(best).value(metric))} (a standard error is {measure.text(gap.se)}), which is less simple"
-    )
+    near = f"on folds of the labels it has a {measure.words} of {own}"
+    error, top = measure.text(gap.se), measure.text(_of(best).value(metric))
+    if arm.members:
+        return arm, f"{near}, within a standard error ({error}) of the best, {top}, and two networks err less than one"
+    return arm, f"{near}, as good as the best, {top} (a standard error is {error}), which is less simple"
 
 
 def _of(arm: Arm) -> Outcomes:

@@ -65,7 +65,7 @@ class Fits:
         cost: str = "supervised",
     ) -> None:
         self.context, self.start, self.folds, self.terms = context, start, folds, terms
-        self.granted = terms.left if terms.seconds is None else terms.seconds
+        self.granted, self.whole = terms.left if terms.seconds is None else terms.seconds, terms.left
         self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
         self.heads = dict[str, Readout]()  # of frozen encoders, by what was left out
         settings = settings_of(context)  # the lowest rate first where there is much to lose
@@ -165,7 +165,7 @@ class Fits:
                 self.heads[name] = context.judged.probe(self.seen[at], context.truth(rows), context.groups(rows))
             head = self.heads[name]
         part = min(1.0, weight / max(weight, self.left))
-        kept = self.terms.without(self.spent).keeping(self.after * max(0.0, self.left - 1))
+        kept = self.terms.without(self.spent).keeping(self._after() * max(0.0, self.left - 1))
         terms = kept.share(f"{name}-s{number}-p{self.passes:.0f}", part, part)
         self.left -= weight
         self.made += 1
@@ -177,6 +177,13 @@ class Fits:
         if found is not None:
             self.spent, self.images = self.spent + found.seconds, self.images + found.images
         return found
+
+    def _after(self) -> float:
+        """Seconds that follow each fit: what was reckoned, and no less than it was for those that were made."""
+        left = self.terms.left
+        if left is None or self.whole is None or not self.made:
+            return self.after
+        return max(self.after, (self.whole - left - self.spent) / self.made)
 
 
 def first_passes(labels: int) -> float:
