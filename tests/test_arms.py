@@ -340,7 +340,7 @@ def test_the_best_is_taken_and_of_equals_the_simplest() -> None:
     name, why = chosen_of([judged_as(most, TUNED), both], n)
     assert name == TUNED  # 30 of 3600 fewer are more than a standard error
     near = most.copy()
-    near[[0, 1]] = False
+    near[[0, 1, 9]] = [False, False, True]
     name, why = chosen_of([judged_as(most, TUNED), replace(both, outcomes=judged_as(near, MEAN).outcomes)], n)
     assert name == MEAN
     assert "within a standard error" in why
