@@ -11,7 +11,7 @@ from autossl.proxies import metrics, resampled
 from autossl.proxies.metrics import Ints, of_classes, of_labels
 from autossl.proxies.resampled import Prepare
 
-Kind = Literal["classes", "values"]
+Kind = Literal["classes", "values", "queries", "pixels"]
 _INF = float("inf")
 
 
@@ -20,8 +20,9 @@ class Metric:
     """One row of METRICS.
 
     `of` computes it from truth and scores: of classes, truth is a class index (n,) and scores are (n, c); of values,
-    truth and predictions are (n,) or (n, t). With `within`, it takes folds as well. `prepare` does what does not
-    change between draws of patients.
+    truth and predictions are (n,) or (n, t); of queries, scores (n, 2) are what each
+    came to; of pixels, see `metrics.overlap_counts`. With `within`, it takes folds as
+    well. `prepare` does what does not change between draws of patients.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Metric:
 
 CLASSES: frozenset[Kind] = frozenset({"classes"})
 VALUES: frozenset[Kind] = frozenset({"values"})
+QUERIES: frozenset[Kind] = frozenset({"queries"})
+PIXELS: frozenset[Kind] = frozenset({"pixels"})
 _ROWS = (
     Metric("balanced_accuracy", "balanced accuracy", "higher", 0, 1, metrics.balanced_accuracy_of_scores,
            resampled.balanced_accuracy, CLASSES, within=True),
@@ -66,6 +69,13 @@ _ROWS = (
            resampled.quadratic_kappa, VALUES, within=True),
     Metric("multilabel_auroc", "macro AUROC of labels", "higher", 0, 1, metrics.multilabel_auroc,
            partial(resampled.ranked, of_labels, resampled.areas), VALUES, within=True),
+    Metric("map_at_10", "mAP@10", "higher", 0, 1, partial(metrics.mean_of_queries, 0),
+           partial(resampled.queries, 0), QUERIES),
+    Metric("r_precision", "R-precision", "higher", 0, 1, partial(metrics.mean_of_queries, 1),
+           partial(resampled.queries, 1), QUERIES),
+    Metric("pooled_dice", "pooled Dice", "higher", 0, 1, metrics.pooled_dice, partial(resampled.pooled, 0), PIXELS),
+    Metric("pooled_iou", "pooled IoU", "higher", 0, 1, metrics.pooled_iou, partial(resampled.pooled, 1), PIXELS),
+    Metric("case_dice", "Dice per image", "higher", 0, 1, metrics.case_dice, resampled.case_dice, PIXELS),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
 

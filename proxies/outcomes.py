@@ -65,6 +65,14 @@ class Outcomes:
         each = [score(metric, y, scores, fold) for y, scores, _, fold in self._whole()]
         return float(mean_of_defined(np.array(each)))
 
+    def each(self, metric: str) -> NDArray[np.float64]:
+        """A metric of each of the n samples by itself, NaN where it is not defined or the sample owns no row."""
+        y, scores, found = self.columns["y"], self.columns["scores"], np.full(self.n, np.nan)
+        for sample in range(self.n):
+            own = self.owner == sample
+            found[sample] = score(metric, y[own], scores[own]) if own.any() else np.nan
+        return found
+
     def worth(self, metric: str) -> float:
         """The same, its sign turned where lower is better."""
         return METRICS[metric].worth(self.value(metric))

@@ -16,7 +16,9 @@ from autossl.proxies.metrics import (
     moments_of_ratings,
     of_classes,
     of_labels,
+    of_queries,
     ordinal,
+    overlap_counts,
     overlap_tables,
     overlaps,
 )
@@ -88,6 +90,35 @@ def mae(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) 
 def overlap(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
     tables = [_sums(table, owner, patients) for table in overlap_tables(y, scores)]
     return lambda counts: mean_of_defined(overlaps(*(counts.T @ table for table in tables))[which])
+
+
+def queries(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    each = of_queries(scores)[:, which : which + 1]
+    there = np.isfinite(each)
+    total, asked = _sums(np.where(there, each, 0), owner, patients), _sums(there.astype(np.float64), owner, patients)
+
+    def of(counts: Array) -> Array:
+        drawn = (counts.T @ asked)[:, 0]
+        return np.where(drawn > 0, (counts.T @ total)[:, 0] / np.where(drawn > 0, drawn, 1), np.nan)
+
+    return of
+
+
+def pooled(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    tables = [_sums(table, owner, patients) for table in overlap_counts(y, scores)]
+    return lambda counts: mean_of_defined(overlaps(*(counts.T @ table for table in tables))[which])
+
+
+def case_dice(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    each = overlaps(*overlap_counts(y, scores))[0]
+    there = np.isfinite(each)
+    total, cases = _sums(np.where(there, each, 0), owner, patients), _sums(there.astype(np.float64), owner, patients)
+
+    def of(counts: Array) -> Array:
+        drawn = counts.T @ cases
+        return mean_of_defined(np.where(drawn > 0, counts.T @ total / np.where(drawn > 0, drawn, 1), np.nan))
+
+    return of
 
 
 def quadratic_kappa(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, folds: Folds) -> Of:

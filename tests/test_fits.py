@@ -11,11 +11,12 @@ import torch
 from autossl.finish import baselines, fits
 from autossl.finish.baselines import Fitted, untrained
 from autossl.finish.fits import OWN, Fits, OneFold, Scheme
-from autossl.finish.folds import LAST, LEAST_PASSES, folds_of
+from autossl.finish.folds import LAST, folds_of
 from autossl.finish.soup import soup as average
 from autossl.finish.trained import trained
 from autossl.model.entrants import SOUPS, TUNED
 from autossl.proxies import Outcomes
+from autossl.targets import Judged
 from autossl.train import resumable
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context, open_context
@@ -85,7 +86,7 @@ def test_passes_are_doubled_until_they_no_longer_help(
 def test_time_is_kept_for_what_follows_each_fit(context: Context, tmp_path: Path) -> None:
     costly = open_context(begin(tmp_path / "run", {**STATE, "costs": {"supervised": 1e-3, "embed": 0.002}}))
     folds = folds_of(context)
-    terms = Terms((3 + len(folds.judged) - 1 + LAST) * LEAST_PASSES * len(folds.rows) * 1e-3)
+    terms = Terms((3 + len(folds.judged) - 1 + LAST) * Judged.least_passes * len(folds.rows) * 1e-3)
     found = [Fits(each, partial(untrained, each), folds, terms, probed=False) for each in (context, costly)]
     assert found[1].after == pytest.approx(0.002 * (len(context.final_pool) + len(folds.rows)))
     assert [each.scheme.settings for each in found] == [3, 2]

@@ -16,7 +16,8 @@ from autossl.model import export
 from autossl.model.card import Preprocessing
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
-from autossl.targets.readouts import Classifier, Labeller, Readout, Regressor
+from autossl.targets.readout import Readout
+from autossl.targets.readouts import Classifier, Labeller, Regressor
 
 READOUTS: dict[str, tuple[type[Readout], int, str, dict[str, Any], list[str]]] = {
     "classification": (Classifier, 2, "classes", {"classes": ["ben", "mal"]}, ["class", "share ben", "share mal"]),

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from itertools import cycle
 from typing import Any, cast
 
 import numpy as np
@@ -92,16 +93,25 @@ def _short_turns() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-@pytest.fixture(params=["numpy", "torch"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """In the simulator, which is slow, tests of one case have it twice; of those of several each second is torch's."""
+    if "put" in metafunc.fixturenames and SIMULATED and not [*metafunc.definition.iter_markers("parametrize")]:
+        metafunc.parametrize("put", LIBRARIES, indirect=True)
+
+
+LIBRARIES = ("numpy", "torch")
+turn = cycle(LIBRARIES)
+
+
+@pytest.fixture
 def put(request: pytest.FixtureRequest) -> Place:
     """Puts an array on the device: a GPU, or what passes for one, by NumPy's operations or by torch's."""
     if not SIMULATED:
-        if request.param == "numpy":
-            pytest.skip("NumPy's arrays pass for a device's in the simulator only")
         return lambda array: torch.as_tensor(np.asarray(array)).cuda()
     from autossl.proxies.device import StandIn
 
-    if request.param == "numpy":
+    library = request.param if hasattr(request, "param") else next(turn)
+    if library == "numpy":
         return lambda array: StandIn(np.asarray(array))
     return lambda array: StandIn(torch.as_tensor(np.asarray(array)))
 

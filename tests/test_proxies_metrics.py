@@ -128,6 +128,13 @@ def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArr
         return rng.integers(-1, 3, n), scores[:, 0]
     if metric == "multilabel_auroc" or (metric == "average_precision" and n % 2):
         return rng.integers(0, 2, (n, t)), scores
+    if metric in ("map_at_10", "r_precision"):
+        found = rng.random((n, 2))
+        found[rng.random((n, 2)) < 0.2] = np.nan
+        return rng.integers(0, t, n), found
+    if metric in ("pooled_dice", "pooled_iou", "case_dice"):
+        truth, found = rng.integers(0, 9, (n, t)), rng.integers(0, 9, (n, t))
+        return truth, np.stack([np.minimum(truth, found), found], axis=2)
     if metric in ("dice", "miou") and n % 2:
         return rng.dirichlet(np.ones(t), n) * rng.integers(0, 2, (n, t)), scores
     return rng.integers(0, t, n), scores
@@ -179,6 +186,8 @@ def test_every_metric_has_words_a_range_and_a_best() -> None:
     y, rng = np.arange(40) % 2, np.random.default_rng(0)
     for name, row in METRICS.items():
         assert row.kinds
+        if row.kinds & {"pixels", "queries"}:
+            continue
         truth = y if "classes" in row.kinds else y[:, None].astype(float)
         perfect = np.eye(2)[y] if "classes" in row.kinds else truth
         if name in ("dice", "miou"):
@@ -207,6 +216,25 @@ def test_mean_absolute_error_is_that_of_the_definition() -> None:
     )
 
 
+def test_dice_of_images_is_that_of_their_masks() -> None:
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, (2, 6, 50))
+    truth[0] = 0  # an image without a structure: what is found there counts where images are pooled only
+    y = np.stack([(truth == kind).sum(1) for kind in (1, 2)], axis=1)
+    both = np.stack([((truth == kind) & (guess == kind)).sum(1) for kind in (1, 2)], axis=1)
+    scores = np.stack([both, np.stack([(guess == kind).sum(1) for kind in (1, 2)], axis=1)], axis=2)
+    whole = [f1_score((truth == kind).ravel(), (guess == kind).ravel()) for kind in (1, 2)]
+    each = [
+        np.mean([f1_score(t == kind, g == kind) for t, g in zip(truth[1:], guess[1:], strict=True)]) for kind in (1, 2)
+    ]
+    overlap = [jaccard_score((truth == kind).ravel(), (guess == kind).ravel()) for kind in (1, 2)]
+    assert score("pooled_dice", y, scores) == pytest.approx(np.mean(whole))
+    assert score("case_dice", y, scores) == pytest.approx(np.mean(each))
+    assert score("pooled_iou", y, scores) == pytest.approx(np.mean(overlap))
+    assert score("pooled_dice", y, np.stack([y, y], axis=2)) == score("case_dice", y, np.stack([y, y], axis=2)) == 1
+    assert np.isnan(score("pooled_dice", np.zeros((2, 1)), np.zeros((2, 1, 2))))
+
+
 def test_edges() -> None:
     assert score("spearman", [1.0, 2, 3], np.zeros(3)) == 0
     assert np.isnan(score("spearman", [1.0, 1], [1.0, 2]))
@@ -228,6 +256,10 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         score("multilabel_auroc", [[0], [2]], np.eye(2)[:, :1])
     with pytest.raises(ValueError, match=r"y must hold shares in \[0, 1\], found -1 to 1"):
         score("dice", -np.eye(2) + 2 * np.array([[0, 0], [0, 1]]), np.eye(2))
-    for metric in METRICS:
+    with pytest.raises(ValueError, match=r"scores must hold \(2, 1, 2\) numbers of pixels"):
+        score("pooled_dice", [[1], [2]], np.ones((2, 1)))
+    with pytest.raises(ValueError, match="scores must hold two numbers for each query"):
+        score("map_at_10", [1, 2], np.ones(2))
+    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries"}):
         with pytest.raises(ValueError, match="finite"):
             bootstrap([0, 1], np.full((2, 2) if "classes" in METRICS[metric].kinds else 2, np.nan), metrics=(metric,))

@@ -20,7 +20,8 @@ from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import EARLIER, PLAIN, VIEWS, Sight, looked, views, width
 from autossl.targets import Seen
-from autossl.targets.readouts import Classifier, Labeller, Readout, Regressor
+from autossl.targets.readout import Readout
+from autossl.targets.readouts import Classifier, Labeller, Regressor
 from autossl.views.presets import modalities
 
 SIGHTS = [Sight(stages, turned) for stages, turned in product((1, 2), (False, True))]

@@ -22,7 +22,15 @@ rng = np.random.default_rng(0)
 HIDDEN = rng.normal(size=(N, 3))  # what labels follow from
 GROUPS = np.repeat(np.arange(PATIENTS), N // PATIENTS)
 NOISE = rng.normal(size=(N, 12)).astype(np.float32)
-CHANCE = {"balanced_accuracy": 1 / 3, "macro_auroc": 0.5, "multilabel_auroc": 0.5, "average_precision": 0.5}
+CHANCE = {
+    "map_at_10": 1 / 3,
+    "r_precision": 1 / 3,
+    "balanced_accuracy": 1 / 3,
+    "macro_auroc": 0.5,
+    "multilabel_auroc": 0.5,
+    "average_precision": 0.5,
+}
+TOP = {"map_at_10": 0.7, "r_precision": 0.55}  # where classes meet, the nearest are of both
 GAPS = np.where(np.arange(N)[:, None] % 9 == np.array([0, 4]), np.nan, HIDDEN[:, :2])
 TRUTHS: dict[str, Truth] = {
     "classes": Classes(HIDDEN.argmax(1).astype(np.int64), ("a", "b", "c")),
@@ -32,7 +40,10 @@ TRUTHS: dict[str, Truth] = {
         np.where(rng.random((N, 2)) < 0.1, -1, HIDDEN[:, :2] > 0).astype(np.int8), ("there", "here"), (0, 1)
     ),
 }
-JUDGED = [(task, metric) for task, cls in TARGETS.items() if issubclass(cls, Judged) for metric in cls.metrics]
+POOLED = [
+    task for task, cls in TARGETS.items() if issubclass(cls, Judged) and cls.form.form in TRUTHS
+]  # of an embedding
+JUDGED = [(task, metric) for task in POOLED for metric in TARGETS[task].metrics]
 
 
 def made(task: str, metric: str = "auto") -> tuple[Judged, Truth]:
@@ -70,7 +81,7 @@ def test_perfect_features_score_near_the_top_and_shuffled_truth_at_chance(task: 
     target, truth = made(task, metric)
     z, groups = features(truth)
     good = target.score(Seen.of(z), truth, groups)
-    assert good.value > 0.8
+    assert good.value > TOP.get(metric, 0.8)
     assert 0 <= good.se < 0.2
     assert good.outcomes.value(metric) == pytest.approx(good.value)
     assert set(good.proxies) == set(target.shown)
@@ -79,7 +90,7 @@ def test_perfect_features_score_near_the_top_and_shuffled_truth_at_chance(task: 
     assert target.score(Seen.of(z), truth, groups).value < CHANCE.get(metric, 0.0) + 0.15
 
 
-@pytest.mark.parametrize("task", [task for task, cls in TARGETS.items() if issubclass(cls, Judged)])
+@pytest.mark.parametrize("task", POOLED)
 def test_the_probe_and_its_transfer_tell_new_samples(task: str) -> None:
     target, truth = made(task)
     z, groups = features(truth)
@@ -87,17 +98,17 @@ def test_the_probe_and_its_transfer_tell_new_samples(task: str) -> None:
     probe = target.probe(Seen.of(z[first]), truth[first], groups[first])
     raw = target.transfer(Seen.of(z[first]), truth[first], groups[first], Seen.of(z[rest]))
     for answers in (probe.answers(z[rest]), raw):
-        assert target.judge(answers, truth[rest]).value(target.metric) > 0.75
+        assert target.judge(answers, truth[rest]).value(target.metric) > TOP.get(target.metric, 0.75)
 
 
-@pytest.mark.parametrize("task", [task for task, cls in TARGETS.items() if issubclass(cls, Judged)])
+@pytest.mark.parametrize("task", POOLED)
 def test_batches_judged_are_the_whole_judged_and_the_same_differ_by_nothing(task: str) -> None:
     target, truth = made(task)
     z, groups = features(truth)
     raw = target.probe(Seen.of(z), truth, groups).answers(z)
     whole = target.judge(raw, truth)
     parts = [target.judge(raw[at], truth[at]) for at in (slice(0, 100), slice(100, len(raw)))]
-    for metric in target.reported:
+    for metric in target.reported if target.apart else ():  # else images are asked for among those judged with them
         assert Outcomes.joined(parts).value(metric) == pytest.approx(whole.value(metric))
     gap = whole.minus(whole, target.metric, groups, draws=20)
     assert (gap.value, gap.low, gap.high) == (0, 0, 0)
@@ -105,7 +116,7 @@ def test_batches_judged_are_the_whole_judged_and_the_same_differ_by_nothing(task
     assert low <= whole.value(target.metric) <= high
 
 
-@pytest.mark.parametrize("task", [task for task, cls in TARGETS.items() if issubclass(cls, Judged)])
+@pytest.mark.parametrize("task", POOLED)
 def test_labels_that_are_withheld_cannot_be_read(task: str) -> None:
     target, truth = made(task)
     z, groups = features(truth)
@@ -116,7 +127,7 @@ def test_labels_that_are_withheld_cannot_be_read(task: str) -> None:
         target.judge(np.zeros((len(truth), 3)), held)
 
 
-@pytest.mark.parametrize("task", [task for task, cls in TARGETS.items() if issubclass(cls, Judged)])
+@pytest.mark.parametrize("task", POOLED)
 def test_a_readout_learns_and_its_export_answers_alike(task: str, tmp_path: Path) -> None:
     target, truth = made(task)
     torch.manual_seed(0)
@@ -155,9 +166,7 @@ def test_a_constant_answer_explains_nothing(task: str) -> None:
 
 
 def test_too_few_patients_are_said_for_every_target() -> None:
-    for task, cls in TARGETS.items():
-        if not issubclass(cls, Judged):
-            continue
+    for task in POOLED:
         target, truth = made(task)
         _, groups = features(truth)
         assert target.few(truth, groups, "patient", "the test part") == ""
@@ -167,14 +176,14 @@ def test_too_few_patients_are_said_for_every_target() -> None:
         assert "patient" in said
 
 
-@pytest.mark.parametrize("task", [task for task, cls in TARGETS.items() if issubclass(cls, Judged)])
+@pytest.mark.parametrize("task", POOLED)
 def test_the_loss_of_a_probe_tells_the_better_embedding_and_is_that_of_a_constant_where_nothing_can_be_known(
     task: str,
 ) -> None:
     target, truth = made(task)
     z, groups = features(truth)
     noisy = z + rng.normal(size=z.shape).astype(np.float32)
-    nothing = {"classification": np.log(3), "multilabel": np.log(2)}.get(task, 1.0)
+    nothing = {"classification": np.log(3), "retrieval": 2 / 3, "multilabel": np.log(2)}.get(task, 1.0)
     losses = [target.fitted(each, truth, groups).loss for each in (z, noisy, features(truth, shuffled=True)[0])]
     assert losses[0] < losses[1] < nothing
     assert losses[2] > 0.95 * nothing

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autossl.data.truth import FORMS, Cells, Nothing, Truth
+from autossl.data.truth import FORMS, Cells, Frame, Nothing, Truth
 
 N = 120
 
@@ -34,14 +35,33 @@ LABELS: dict[str, dict[str, dict[str, list[str]]]] = {
         "list": {"label": column(lambda r: r.choice(["a|b", "b", "none", "c|a|b"]))},
         "one": {"a": column(lambda r: r.choice(["yes", "no"]))},
     },
+    "masks": {"files": {"mask": column(lambda r: f"{r.integers(0, 9)}.png")}},
     "nothing": {"any": {"label": column(lambda r: r.random())}},
 }
 CASES = [(form, name) for form, of_form in LABELS.items() for name in of_form]
 
 
-def truth_of(form: str, name: str) -> Truth:
-    order = "none,mild,severe" if name == "order" else None
-    return FORMS[form].find(Cells(LABELS[form][name], "x", order=order))[0]
+def truth_of(form: str, name: str, folder: Path) -> Truth:
+    order, columns = "none,mild,severe" if name == "order" else None, LABELS[form][name]
+    if form != "masks":
+        return FORMS[form].find(Cells(columns, "x", order=order))[0]
+    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(columns["mask"][row])))[0]
+    return found.decoded(frame(folder))
+
+
+def mask(name: str) -> NDArray[np.int64]:
+    """A mask that depends on its file alone."""
+    return np.random.default_rng(int(name.partition(".")[0])).integers(0, 3, (8, 8)) * 7
+
+
+def frame(folder: Path) -> Frame:
+    """That of images of the size of the store."""
+
+    def write(name: str, write: Callable[[IO[bytes]], object]) -> None:
+        with open(folder / name, "wb") as file:
+            write(file)
+
+    return Frame(folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write)
 
 
 def test_every_form_is_here() -> None:
@@ -54,8 +74,8 @@ def test_every_form_is_here() -> None:
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
-def truth(request: pytest.FixtureRequest) -> Truth:
-    return truth_of(*request.param)
+def truth(request: pytest.FixtureRequest, tmp_path: Path) -> Truth:
+    return truth_of(*request.param, tmp_path)
 
 
 def same(first: Truth, second: Truth) -> bool:

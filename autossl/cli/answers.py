@@ -1,10 +1,14 @@
 """The commands that ask a trained network: embed and predict."""
 
+import csv
+import io
 from pathlib import Path
+from typing import Any
 
 import click
 
 from autossl.errors.keywords import path_of
+from autossl.errors.machine import check_folder
 from autossl.errors.printable import one_line
 from autossl.record.folder import check_output, replace_file
 
@@ -30,23 +34,54 @@ def embed(encoder: str, data: str, output: str) -> None:
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("data")
-@click.option("-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image; for masks a folder."
+)
 def predict(model: str, data: str, output: str) -> None:
-    """Write what MODEL, a finished study or an exported model, says of DATA."""
-    import csv
-    import io
+    """Write what MODEL, a finished study or an exported model, says of DATA.
 
+    A model that segments writes masks of the size of the images into a new folder, with a table beside them.
+    """
     from autossl.model.load import load
     from autossl.record.folder import Folder
 
-    check_output(Path(path_of(output, "--output")), "--output", ".csv")
+    place = Path(path_of(output, "--output"))
     inside = Folder(Path(path_of(model, "the folder of a model"))).model
-    table = load(inside if inside.is_dir() else model).predict(data)
+    loaded = load(inside if inside.is_dir() else model)
+    if loaded.draws and place.suffix.lower() != ".csv":
+        check_folder(place, "--output")
+        table, place, said = loaded.write_masks(data, place), place / "masks.csv", output
+    else:
+        check_output(place, "--output", ".csv")
+        table, said = loaded.predict(data), output
+    _write(table, place)
+    click.echo(one_line(f"{len(table['image'])} images in {said}"))
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("gallery")
+@click.argument("queries")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Neighbours of each query.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per neighbour.")
+def neighbours(model: str, gallery: str, queries: str, k: int, output: str) -> None:
+    """Write which images of GALLERY are most like each of QUERIES, by MODEL: a study, an exported model or encoder."""
+    from autossl.model.load import load
+    from autossl.record.folder import Folder
+
+    check_output(place := Path(path_of(output, "--output")), "--output", ".csv")
+    inside = Folder(Path(path_of(model, "the folder of a model"))).model
+    table = load(inside if inside.is_dir() else model).neighbours(gallery, queries, k)
+    _write(table, place)
+    click.echo(one_line(f"neighbours of {len(set(table['image']))} images in {output}"))
+
+
+def _write(table: dict[str, list[Any]], place: Path) -> None:
+    """A table as CSV."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(map(one_line, table))
     writer.writerows(
         [one_line(cell) if isinstance(cell, str) else cell for cell in row] for row in zip(*table.values(), strict=True)
     )
-    replace_file(Path(output), lambda file: file.write(text.getvalue().encode()))
-    click.echo(one_line(f"{len(table['image'])} images in {output}"))
+    replace_file(place, lambda file: file.write(text.getvalue().encode()))

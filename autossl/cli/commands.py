@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from autossl.cli.answers import embed, predict
+from autossl.cli.answers import embed, neighbours, predict
 from autossl.cli.exits import Edge
 from autossl.cli.options import OF_RUNNING, search_options
 from autossl.errors import UserError
@@ -25,6 +25,7 @@ def main() -> None:
 
 main.add_command(embed)
 main.add_command(predict)
+main.add_command(neighbours)
 
 
 @main.command()

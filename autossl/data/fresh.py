@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import KEPT, Ints, Pixels, Source
+from autossl.data.frame import Given, frame_of, frames
 from autossl.data.given import Kind, open_given
 from autossl.data.open import open_images
 from autossl.data.readers.columns import Names
@@ -29,13 +32,14 @@ class Fresh:
     notes: tuple[str, ...]
     names: tuple[str, ...]  # of files, as an error on the terminal names them, else the places in order
     digests: NDArray[np.uint8]  # (n, 16) of each image before it is resized, as the study's store keeps them
+    given: tuple[Given, ...]  # n: how each image was before it was brought to that size
 
     def __getitem__(self, kept: NDArray[np.bool_]) -> "Fresh":
         """Those of the images that are `kept` (n,)."""
         names = tuple(name for name, is_kept in zip(self.names, kept, strict=True) if is_kept)
-        return Fresh(
-            self.images[kept], self.truth[kept], self.groups[kept], self.unit, self.notes, names, self.digests[kept]
-        )
+        frames = tuple(given for given, is_kept in zip(self.given, kept, strict=True) if is_kept)
+        own = (self.images[kept], self.truth[kept], self.groups[kept])
+        return Fresh(*own, self.unit, self.notes, names, self.digests[kept], frames)
 
 
 def read_images(
@@ -72,10 +76,13 @@ def read_images(
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
     names = tuple(source.naming(row) for row in range(source.n))
     images, digests, clipped = _decoded(source, image_size, channels, scale)
+    truth = _matched(source, known)
+    with TemporaryDirectory() as folder:  # what is mapped from there stays readable
+        truth = truth.decoded(frame_of(source, Path(folder), image_size))
     notes = source.notes
     if clipped:
         notes += (f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped",)
-    return Fresh(images, _matched(source, known), source.groups, source.unit, notes, names, digests)
+    return Fresh(images, truth, source.groups, source.unit, notes, names, digests, frames(source))
 
 
 def _decoded(

@@ -11,7 +11,7 @@ import numpy as np
 from autossl.data.checks import check_sizes, samples_of
 from autossl.data.dataset import CT, KEPT, ROBUST, Source
 from autossl.data.join import join
-from autossl.data.readers import disk
+from autossl.data.readers import disk, masks
 from autossl.data.readers.arrays import read_npz
 from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
@@ -159,9 +159,9 @@ def _find(data: Any, beside: Beside) -> Found:
             return read_medmnist(name)
         return _path(Path(text), beside)
     if isinstance(data, np.ndarray):
-        return read_array(data, beside.labels, beside.patients)
+        return read_array(data, beside.labels, beside.patients, beside.form.files)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Sequence):
-        return read_dataset(data, beside.labels, beside.patients)
+        return read_dataset(data, beside.labels, beside.patients, beside.form.files)
     raise UserError(
         f"{FORMS}, an array or a map-style torch dataset was wanted, found {type(data).__name__} as data; "
         "pass one of these"
@@ -209,6 +209,8 @@ def _path(path: Path, beside: Beside) -> Found:
     if disk.is_folder(path):
         if beside.labels is not None:
             return read_flat(path, _labels_table(beside.labels), beside.wanted)
+        if beside.form.files and masks.folders_of(path) and not tables_in(path):
+            return masks.read_pairs(path)
         return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
     if what := disk.what_is(path):
         raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")
@@ -241,7 +243,9 @@ def _single(path: Path, suffix: str, needed: bool) -> Found:
 
 
 def _any_folder(path: Path, wanted: Wanted) -> Found:
-    """Class folders if there are any, else every image below the folder."""
+    """Class folders if there are any and labels are looked at, else every image below the folder."""
+    if not wanted.read and not tables_in(path):
+        return read_flat(path, None, wanted)
     try:
         return read_folder(path, wanted)
     except UserError:

@@ -23,6 +23,7 @@ from autossl.data.checks import (
 )
 from autossl.data.dataset import KEPT, Data, Ints, Source
 from autossl.data.draw import merge
+from autossl.data.frame import frame_of
 from autossl.data.parts import DROPPED, NO_SPLIT, OFFICIAL_TEST, PARTS, PROBE, SELECTION, TEST
 from autossl.data.readers.found import stack_positions
 from autossl.data.scarce import few_patients
@@ -52,6 +53,8 @@ def prepare(
     check_max_labels(source, max_labels)
     stored = store(source, folder, image_size or default_image_size(source), progress)
     check_varies(source, stored.flat, stored.readable)
+    side = stored.images.shape[1]
+    source = replace(source, truth=source.truth.decoded(frame_of(source, folder, side)))
     found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
     groups = merge(source.groups, found.set_of)
     truth = _usable(source, stored, found)
@@ -268,7 +271,7 @@ def load(folder: Path) -> Data:
         return Data(
             name=about["name"],
             images=np.load(folder / "images.npy", mmap_mode="r"),
-            truth=FORMS[about.get("form", "classes")].load(stored, about),
+            truth=FORMS[about.get("form", "classes")].load(stored, about).opened(folder),
             groups=stored["groups"],
             has_patients=about["has_patients"],
             part=stored["part"],

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from autossl.data.channels import of_channels
 from autossl.data.dataset import CT, KEPT, ROBUST, Ints, Pixels, Source
 from autossl.data.parts import NO_SPLIT
-from autossl.data.readers import nifti
+from autossl.data.readers import masks, nifti
 from autossl.data.readers.arrays import content_key
 from autossl.data.readers.disk import is_dicom
 from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
 from autossl.data.readers.found import AS_CLASSES, Found, Told, alike_note, encode_patients, encode_slices, truth_of
 from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
+from autossl.data.truth import Raw
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -34,7 +35,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     in files of whatever form, 3 where one has colours. `told` says how labels are to be read.
     """
     n = found.n
-    truth, of_labels = truth_of(found, told)
+    truth, of_labels = truth_of(found, told, _raw(found) if told.form.files else None)
     groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, bool(patients))
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
@@ -57,6 +58,15 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, columns, window, channels)
     return _from_items(bare, found.images, columns, window, channels)
+
+
+def _raw(found: Found) -> Raw | None:
+    """What reads the masks that came with the images; None where none did."""
+    if found.masks is not None:
+        return masks.given(found.masks)
+    if found.labels is None or found.files is None:
+        return None
+    return masks.reader(next(iter(found.labels.values())), found.root, found.files)
 
 
 def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:

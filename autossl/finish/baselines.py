@@ -1,7 +1,7 @@
 """What self-supervision must beat: the untrained encoder, the user's own weights, and training on the labels alone."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder, channels_last
-from autossl.nn.sight import Sight
+from autossl.nn.sight import taken
 from autossl.pretext.base import Pretext
 from autossl.pretext.batch import Batch
 from autossl.targets import Readout
@@ -52,14 +52,20 @@ class Supervised(Pretext):
         return (self.encoder, self.readout)
 
     def loss(self, batch: Batch) -> Tensor:
-        return self.readout.loss(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
+        u = self.views.draw(batch.images, self.generator)
+        raw = self.readout(taken(self.encoder, self.views.apply(batch.images, u), self.readout.sees))
+        return self.compared(raw, self.readout.moved(cast(Tensor, batch.truth), self.views, u))
+
+    def compared(self, raw: Tensor, truth: Tensor) -> Tensor:
+        """The loss of raw answers against truth."""
+        return self.readout.loss(raw, truth)
 
 
 class Student(Supervised):
     """The same, taught by the raw answers of another network in place of labels."""
 
-    def loss(self, batch: Batch) -> Tensor:
-        return self.readout.learn(self.readout(self.encoder(self.views(batch.images, self.generator))), batch.truth)
+    def compared(self, raw: Tensor, truth: Tensor) -> Tensor:
+        return self.readout.learn(raw, truth)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def fit(
     for module in (encoder, readout):
         module.load_state_dict(run.average_of(module))
     settle_norms(encoder, context.final_pool, context.plain.standardise)
-    readout.sight = Sight(turned=context.plan.turned)
+    readout.sight = replace(readout.sees, turned=context.plan.turned and not readout.sees.maps)
     return Fitted(encoder, readout.eval(), run.images, training.spent, len(rows))
 
 
@@ -165,17 +171,16 @@ def _run(
     views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
     torch.manual_seed(UNTRAINED_SEED)  # of the readout
     if soft is None:
-        readout, truth = context.judged.readout(encoder, context.truth(rows)), data.truth.array
+        readout, truth = context.judged.readout(encoder, context.truth(rows)), context.truth(rows).array
         if head is not None:
-            readout.load_state_dict(head.state_dict())
+            readout.begins_as(head)
     else:
         assert head is not None, "a student without a head to begin from"
-        readout, truth = copy.deepcopy(head), np.zeros((len(data.images), *soft.shape[1:]), np.float32)
-        truth[rows] = soft
+        readout, truth = copy.deepcopy(head), soft
     method = (Supervised if soft is None else Student)(encoder, views, readout)
     channels_last(method.to(context.device), encoder.dims)
     method.generator = torch.Generator(device=context.device)
-    pool = Pool(data.images, rows, data.scale, context.device, truth=truth)
+    pool = Pool(data.images, rows, data.scale, context.device, truth)
     batch = batch_of(len(rows))
     settings = Settings(lr, 1e-2, batch, 1.0 if head is None else usual_decay(encoder))
     return Run(method, settings, pool, context.seed, 0, LABEL_PASSES * len(rows), rise=RISE)

@@ -31,7 +31,8 @@ LAST = 2  # times as long as that of a fold is the last student's time
 def asked_for(context: Context, folds: Folds) -> bool:
     """Whether a study is one for a student: long enough, with many images to its labels, judged on folds."""
     long = context.plan.limit is not None and context.plan.limit >= LIMIT
-    return long and bool(folds.judged) and len(context.final_pool) >= TIMES * len(folds.rows)
+    many = context.judged.mixes and bool(folds.judged)
+    return long and many and len(context.final_pool) >= TIMES * len(folds.rows)
 
 
 def wanted(context: Context, folds: Folds) -> bool:
@@ -57,7 +58,7 @@ def distilled(context: Context, start: Callable[[], Encoder], folds: Folds, term
         found = students.taught(number, others)
         if found is None:
             return []
-        raws.append(found.head.answers(context.see(found.encoder, folds.rows[held]).at(found.head.sight)))
+        raws.append(context.see(found.encoder, folds.rows[held]).answers(found.head))
     final = students.taught(len(raws), folds.everything)
     if final is None:
         return []

@@ -114,4 +114,4 @@ def selection_outcomes(context: Context, encoder: Encoder) -> Outcomes:
     fit_rows, rows = context.scored_rows, context.rows(SELECTION, labelled=True)
     seen, new = context.see(encoder, fit_rows), context.see(encoder, rows)
     raw = context.judged.transfer(seen, context.truth(fit_rows), context.groups(fit_rows), new)
-    return context.judged.judge(raw, context.truth(rows))
+    return context.judged.judge(raw, context.truth(rows), context.groups(rows))

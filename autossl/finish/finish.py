@@ -162,7 +162,7 @@ class Finish:
         for entrant in entrants:
             test.add(entrant)
         test.told(chosen.name)
-        if self.steps.left("label curve") != 0:
+        if context.judged.curved and self.steps.left("label curve") != 0:
             self.say("drawing the label curve")
             test.curve(entrants, next((arm.effort for arm in arms if arm.name == "supervised"), None), self.steps)
         result = {

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autossl.finish import baselines
 from autossl.finish.baselines import Fitted, batch_of, fit, settings_of
-from autossl.finish.folds import LAST, LEAST_IMAGES, LEAST_PASSES, Folds
+from autossl.finish.folds import LAST, LEAST_IMAGES, Folds
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import VIEWS
 from autossl.proxies import Outcomes
@@ -65,20 +65,22 @@ class Fits:
         cost: str = "supervised",
     ) -> None:
         self.context, self.start, self.folds, self.terms = context, start, folds, terms
-        self.granted = terms.left if terms.seconds is None else terms.seconds
+        self.granted, self.whole = terms.left if terms.seconds is None else terms.seconds, terms.left
         self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
+        self.heads = dict[str, Readout]()  # of frozen encoders, by what was left out
         settings = settings_of(context)  # the lowest rate first where there is much to lose
-        self.settings = tuple(sorted(settings)) if probed else settings
+        self.settings = tuple(sorted(settings)) if probed and not context.judged.decodes else settings
         self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
         costs, labels, encoder = context.state("costs"), len(folds.rows), start()
         self.seen = context.see(encoder, folds.rows) if probed else None
         embed = float((costs.get("embed_tuned") if cost == "given" else 0.0) or costs.get("embed", 0.0))
         settled, views = min(SETTLING[0] * SETTLING[1], len(context.final_pool)), VIEWS if context.plan.turned else 1
         self.after = embed * (settled + views * labels)  # seconds that follow a fit: norms are settled, images embedded
-        least = min(LEAST_PASSES * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
+        least = min(context.judged.least_passes * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
         self.scheme = self._affordable(least)
         probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits(len(folds.judged))
-        self.probing = probed and (self.granted is None or probing <= PROBING * self.granted)
+        worth = probed and not context.judged.decodes  # a linear layer would stand where a decoder has learnt
+        self.probing = worth and (self.granted is None or probing <= PROBING * self.granted)
 
     def _affordable(self, least: float) -> Scheme:
         """What there is time for where a fit is to have so many seconds; fewer do where else nothing is judged."""
@@ -138,11 +140,11 @@ class Fits:
         """What a network that was fitted without this fold answers to it."""
         context, (others, held) = self.context, self.folds.parts(fold)
         rows = self.folds.rows[held]
-        z = context.see(found.encoder, rows).at(found.head.sight)
-        raws = {OWN: found.head.answers(z)}
+        seen = context.see(found.encoder, rows)
+        raws = {OWN: seen.answers(found.head)}
         if self.probing:
-            raws[PROBE] = self.probe(found, others).answers(z)
-        return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows)))
+            raws[PROBE] = seen.answers(self.probe(found, others))
+        return OneFold(found, raws, context.judged.judge(raws[OWN], context.truth(rows), context.groups(rows)))
 
     def probe(self, found: Fitted, at: NDArray[np.int64]) -> Readout:
         """The target's probe on a fitted encoder, from the labels at these places."""
@@ -158,9 +160,12 @@ class Fits:
         """One fit on the labels at these places; None if it was stopped, diverged, or there was no time."""
         rows, head = self.folds.rows[at], None
         if self.seen is not None:
-            head = self.context.judged.probe(self.seen[at], self.context.truth(rows), self.context.groups(rows))
+            context = self.context
+            if name not in self.heads:
+                self.heads[name] = context.judged.probe(self.seen[at], context.truth(rows), context.groups(rows))
+            head = self.heads[name]
         part = min(1.0, weight / max(weight, self.left))
-        kept = self.terms.without(self.spent).keeping(self.after * max(0.0, self.left - 1))
+        kept = self.terms.without(self.spent).keeping(self._after() * max(0.0, self.left - 1))
         terms = kept.share(f"{name}-s{number}-p{self.passes:.0f}", part, part)
         self.left -= weight
         self.made += 1
@@ -172,6 +177,13 @@ class Fits:
         if found is not None:
             self.spent, self.images = self.spent + found.seconds, self.images + found.images
         return found
+
+    def _after(self) -> float:
+        """Seconds that follow each fit: what was reckoned, and no less than it was for those that were made."""
+        left = self.terms.left
+        if left is None or self.whole is None or not self.made:
+            return self.after
+        return max(self.after, (self.whole - left - self.spent) / self.made)
 
 
 def first_passes(labels: int) -> float:

@@ -11,7 +11,7 @@ from autossl.proxies import Outcomes, judging_folds
 from autossl.trials.context import PROBE, SELECTION, Context
 from autossl.trials.sizing import FOLDS, MANY_LABELS
 
-LEAST_PASSES, LEAST_IMAGES = 40, 16384  # of one fit: so many passes over its labels, or so many images if that is less
+LEAST_IMAGES = 16384  # of one fit, where the least passes over its labels are no fewer
 LAST = 2  # times as long as that of a fold is the fit to all labels
 
 Ints = NDArray[np.int64]
@@ -48,10 +48,14 @@ class Folds:
         """What raw answers to the images of each judged fold come to; None where nothing is judged."""
         context = self.context
         found = [
-            context.judged.judge(answers, context.truth(self.rows[self.parts(judged)[1]]))
-            for judged, answers in zip(self.judged, raw, strict=True)
+            context.judged.judge(answers, context.truth(rows), context.groups(rows))
+            for rows, answers in zip(map(self._rows, self.judged), raw, strict=True)
         ]
         return Outcomes.joined(found).within(self.fold[self._places()]) if found else None
+
+    def _rows(self, judged: int) -> Ints:
+        """Rows of a judged fold."""
+        return self.rows[self.parts(judged)[1]]
 
     def _places(self) -> Ints:
         return np.concatenate([self.parts(judged)[1] for judged in self.judged])
@@ -76,7 +80,7 @@ def _time_for(context: Context, labels: int, folds: int) -> bool:
     plan, costs = context.plan, context.state("costs")
     if not plan.until:
         return True
-    fits, images = folds + LAST, min(LEAST_PASSES * labels, LEAST_IMAGES)
+    fits, images = folds + LAST, min(context.judged.least_passes * labels, LEAST_IMAGES)
     tuned = plan.finetune_seconds / (2 if context.given is not None else 1)
     wanted = [(plan.supervised_seconds, "supervised"), *([(tuned, "tuned")] if tuned else [])]
     wanted += [(tuned, "given")] if tuned and context.given is not None else []

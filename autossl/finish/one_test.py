@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autossl.finish import pictures
 from autossl.finish.baselines import Effort
 from autossl.finish.curve import STEP, label_curve
 from autossl.finish.steps import Steps
@@ -121,6 +122,7 @@ class Test:
     def told(self, name: str) -> None:
         """Keep what the chosen network answered, its differences to the others, and its metrics by column."""
         self.outcome.chosen(self.context, name)
+        pictures.keep(self.context, self.outcome, name)
         target, outcomes = self.context.judged, self.outcome.outcomes[name]
         path = self.context.folder.artifacts / "answers.npz"
         arrays = {"entrant": np.array(name), **outcomes.arrays()}

@@ -19,6 +19,7 @@ from autossl.trials.context import Context
 
 Way = int | str  # the number of a setting, or MIXED
 MIXED = "soup"
+ENOUGH = 0.6  # of the passes of a fit without a fold that one to all labels has at the least to stand for it
 COST = {TUNED: "tuned", WEIGHTS_TUNED: "given"}  # of an image, by arm
 
 
@@ -45,13 +46,17 @@ def trained(
         first = fold == folds.judged[0]
         answers.add({n: tried[n] if first else fits.judged(n, fold) for n in numbers}, fold)
     last = [fits.last(number) for number in numbers]
-    # where time is over or a stop came, the network of the first fold stands, fitted to fewer labels
-    made = _made(name, last[0] or tried[best].fitted, fits, best, answers.outcomes, len(tried))
+    made = _made(name, _longer(last[0], tried[best].fitted), fits, best, answers.outcomes, len(tried))
     whole = [found for found in last if found is not None]
     mixed = soup(context, whole) if len(whole) == len(numbers) > 1 else None
     if mixed is not None and answers.mixed:
         made += _made(SOUPS[name], mixed, fits, MIXED, answers.outcomes, len(whole))
     return _teaching(made, answers, mixed or last[0])
+
+
+def _longer(last: Fitted | None, first: Fitted) -> Fitted:
+    """The fit to all labels; that of the first fold where time was over, a stop came, or little was left for it."""
+    return last if last is not None and last.passes >= ENOUGH * first.passes else first
 
 
 def _teaching(made: list[Arm], answers: "Answers", final: Fitted | None) -> list[Arm]:
@@ -83,7 +88,8 @@ class Answers:
     def to_all(self, teacher: Fitted) -> NDArray[Any]:
         """What its own head answers to every image outside the test part."""
         context = self.fits.context
-        return teacher.head.answers(context.see(teacher.encoder, context.final_pool.rows).pooled)
+        seen = context.see(teacher.encoder, context.final_pool.rows)
+        return teacher.head.answers(seen.pooled)
 
     @property
     def outcomes(self) -> dict[tuple[Way, str], Outcomes]:

@@ -12,7 +12,7 @@ from autossl.model.export_volumes import called, network_lines, usage
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import Metric
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
 
 USE_OF_SEVERAL = (
     "import autossl",
@@ -51,7 +51,8 @@ def card(
     sight = PLAIN if readout is None else readout.sight
     own = len(classes) if sight == PLAIN else 0  # of the plain library's classifier
     start = " from given weights" if "sha256" in facts.get("start", {}) else ""
-    kind = "An encoder with a classification head" if classes else f"An encoder, pretrained without labels{start}"
+    kind = f"An encoder, pretrained without labels{start}" if readout is None else "An encoder with a readout"
+    kind = "An encoder with a classification head" if classes else kind
     library, use = ("monai", usage) if encoder.dims == 3 else ("timm", _timm_usage)
     steps = steps_of(encoder, p)
     told = [*USE_OF_SEVERAL] if members else [*use(encoder, own)]
@@ -79,6 +80,11 @@ def _alone(encoder: Encoder, steps: recipe.Steps, readout: Readout | None) -> li
     """How a single network is used without AutoSSL."""
     sight = PLAIN if readout is None else readout.sight
     words = "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:"
+    if sight.maps:
+        words = (
+            "`autossl.load` does all of this: `model.masks(DATA)` gives masks of the size of the images. " + words[36:]
+        )
+        sight = PLAIN
     answers = _answers(readout) if readout and sight != PLAIN else []
     return [words, "", "```python", *recipe.code(steps, *_plain_model(encoder, sight)), *answers, "```"]
 

@@ -23,7 +23,7 @@ class EntrantRow:
 TUNED = "winner, fine-tuned"
 WEIGHTS_TUNED = "weights, fine-tuned"
 DISTILLED = "winner, student"
-MEAN, WEIGHTS_MEAN = "mean", "weights, mean"  # of the answers of a frozen and a fine-tuned network
+MEAN, WEIGHTS_MEAN = "mean", "weights, mean"  # of the answers of two networks
 SOUPS = {TUNED: "winner, soup", WEIGHTS_TUNED: "weights, soup"}  # means of the weights of several fits
 ENTRANTS: dict[str, EntrantRow] = {
     row.key: row
@@ -32,7 +32,7 @@ ENTRANTS: dict[str, EntrantRow] = {
         EntrantRow(TUNED, "the winner, fine-tuned", "winner", "contrastive"),
         EntrantRow(SOUPS[TUNED], "the winner, mean of several fine-tunes", "winner", "contrastive"),
         EntrantRow(DISTILLED, "a student of the fine-tuned winner, taught on all images", "winner", "contrastive"),
-        EntrantRow(MEAN, "the mean of the answers of a frozen and a fine-tuned network", "winner", "contrastive"),
+        EntrantRow(MEAN, "the mean of the answers of two networks", "winner", "contrastive"),
         EntrantRow("supervised", "training on the same labels alone", "control", "hybrid"),
         EntrantRow("supervised, frozen", "the encoder trained on the same labels (frozen)", "control", "hybrid"),
         EntrantRow("weights", "the given weights", "control", "generative"),

@@ -16,10 +16,10 @@ from autossl.model.export import READOUT
 from autossl.model.export_volumes import read_tensors
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
-from autossl.nn.sight import width
 from autossl.record.folder import Folder
 from autossl.record.stored import Damaged, read_json
-from autossl.targets.readouts import Classifier, Readout, made_again
+from autossl.targets.readout import Readout
+from autossl.targets.readouts import Classifier, made_again
 
 MEMBER, MOST_MEMBERS = re.compile(r"network-\d"), 8  # folders of models that answer together
 NO_NETWORK = ("num_classes", "in_chans", "global_pool")  # of timm's model_args: what `Encoder` sets itself
@@ -76,7 +76,7 @@ def _readout(
     if name is not None:
         try:
             readout = made_again(own, read_tensors(root / READOUT))
-            if own["arguments"]["dim"] != width(encoder, readout.sight):
+            if not readout.fits(encoder):
                 raise LookupError
             return readout, bare
         except (LookupError, TypeError, RuntimeError) as fault:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,11 +15,13 @@ from autossl.data import Fresh, read_images
 from autossl.data.truth import FORMS, Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import path_in
+from autossl.model import masks
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
-from autossl.nn.sight import looked
+from autossl.nn.sight import taken
 from autossl.targets import Judged, target_class
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
+from autossl.targets.readouts import Retriever
 from autossl.train.pool import at_a_time
 
 log = logging.getLogger("autossl")
@@ -117,6 +120,56 @@ class Model(nn.Module):
         found = self._read(data)
         return {"image": list(found.names), **self.target.answer(self.answers_stored(found.images, batch))}
 
+    def masks(self, data: Any, batch: int = 512) -> list[NDArray[Any]]:
+        """A mask of each image of what `embed` takes, of its own size, in the values of the study's masks.
+
+        UserError for a model that does not segment.
+        """
+        found, raw, values = self._segmented(data, batch)
+        return [masks.restored(answer, given, values) for answer, given in zip(raw, found.given, strict=True)]
+
+    def write_masks(self, data: Any, folder: Path, batch: int = 512) -> dict[str, list[Any]]:
+        """Write these masks into a folder, PNG or NIfTI; a table of their names and of the shares of structures."""
+        found, raw, values = self._segmented(data, batch)
+        return {"image": list(found.names), "mask": masks.write(raw, found, values, folder), **self.target.answer(raw)}
+
+    def _segmented(self, data: Any, batch: int) -> tuple[Fresh, NDArray[Any], tuple[int, ...]]:
+        if self.meaning is None or not self.draws:
+            found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
+            raise UserError(f"a model that segments was wanted, found {found}; call predict or embed")
+        fresh = self._read(data)
+        return fresh, self.answers_stored(fresh.images, batch), tuple(self.meaning.about["values"])
+
+    @property
+    def draws(self) -> bool:
+        """Whether its answers are masks."""
+        return self.meaning is not None and self.target.figure == "masks"
+
+    def neighbours(self, gallery: Any, queries: Any, k: int = 10) -> dict[str, list[Any]]:
+        """The k images of a gallery that are most like each query: a table of image, rank, neighbour, similarity.
+
+        By the cosine of what a model for retrieval searches, else of embeddings less the gallery's mean. A query that
+        is in the gallery itself is its own first neighbour.
+        """
+        there, asked = self._read(gallery), self._read(queries)
+        z, q = (self._searched(found.images) for found in (there, asked))
+        if not isinstance(self.readout, Retriever):
+            mean = z.mean(0)
+            z, q = z - mean, q - mean
+        each = [(row, *found) for row, one in enumerate(q) for found in _nearest(z, one, k)]
+        return {
+            "image": [asked.names[row] for row, *_ in each],
+            "rank": [rank for _, rank, _, _ in each],
+            "neighbour": [there.names[at] for _, _, at, _ in each],
+            "similarity": [round(alike, 4) for *_, alike in each],
+        }
+
+    def _searched(self, images: Stored) -> Floats:
+        """What is compared of images that have the study's size and scale already, (n, width)."""
+        if not isinstance(self.readout, Retriever):
+            return self.embed_stored(images)
+        return self.answers_stored(images)[:, : self.readout.arguments["width"]]
+
     def logits(self, data: Any, batch: int = 512) -> Floats:
         """Class scores (n, classes) of a classifier for what `embed` takes; UserError for another model."""
         if self.readout is not None and not self.classes:
@@ -126,14 +179,14 @@ class Model(nn.Module):
 
     def embed_stored(self, images: Stored, batch: int = 512) -> Floats:
         """Embeddings (n, d) of images (n, *space, c) that have the study's size and scale already."""
-        return self._batched(self.encoder, images, batch)
+        return self._batched(lambda x: self.encoder(x).float().cpu().numpy(), images, batch)
 
     def answers_stored(self, images: Stored, batch: int = 512) -> Floats:
         """Raw answers (n, ...) for images that have the study's size and scale already."""
         self._check_readout()
         readout = self.readout
         assert readout is not None
-        return self._batched(lambda x: readout(looked(self.encoder, x, readout.sight)), images, batch)
+        return self._batched(lambda x: readout.kept(readout(taken(self.encoder, x, readout.sight))), images, batch)
 
     def standardise(self, images: Stored) -> Tensor:
         """Images (b, *space, c) as stored to tensors (b, c, *space)."""
@@ -158,11 +211,16 @@ class Model(nn.Module):
                 "a model with a head was wanted, found an encoder without one; load the study's model/ folder"
             )
 
-    def _batched(self, function: Callable[[Tensor], Tensor], images: Stored, batch: int) -> Floats:
+    def _batched(self, function: Callable[[Tensor], NDArray[Any]], images: Stored, batch: int) -> NDArray[Any]:
         batch = at_a_time(images, batch, self.encoder.upsample)
         with torch.inference_mode():
-            parts = [
-                function(self.standardise(images[i : i + batch])).float().cpu().numpy()
-                for i in range(0, len(images), batch)
-            ]
+            parts = [function(self.standardise(images[i : i + batch])) for i in range(0, len(images), batch)]
         return np.concatenate(parts)
+
+
+def _nearest(z: Floats, query: Floats, k: int) -> list[tuple[int, int, float]]:
+    """Rank, place and cosine of the k of z (n, d) that are most like a query (d,); of equal ones the first."""
+    lengths = np.linalg.norm(z, axis=1) * np.linalg.norm(query)
+    alike = (z @ query) / np.maximum(lengths, 1e-12)
+    order = np.argsort(-alike, kind="stable")[:k]
+    return [(rank, at, float(alike[at])) for rank, at in enumerate(order.tolist(), 1)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -20,15 +20,26 @@ class Sight:
 
     stages: int = 1  # 1: the pooled embedding; 2: beside it the mean of the stage before the last
     turned: bool = False  # the mean over all flips and right angles, where orientation tells nothing
+    maps: bool = False  # `Maps` in place of an embedding, for what answers at every place of an image
 
     def words(self, dims: int) -> str:
         """What a probe stands on, as a sentence goes on with it; empty for the pooled embedding."""
+        if self.maps:
+            return " on all maps"
         found = " on the last two stages" if self.stages > 1 else ""
         views = "eight flips and turns" if dims == 2 else "eight flips"
         return found + (("," if found else " on the") + f" mean over {views}" if self.turned else "")
 
 
-PLAIN = Sight()
+class Maps(NamedTuple):
+    """What an encoder sees of images place by place: the standardised images, and its maps, finest first."""
+
+    images: Tensor  # (b, c, *space)
+    pooled: Tensor  # (b, d)
+    pyramid: list[Tensor]  # (b, c, *space) each
+
+
+PLAIN, MAPS = Sight(), Sight(maps=True)
 
 
 def width(encoder: Encoder, sight: Sight) -> int:
@@ -58,6 +69,16 @@ def views(images: Tensor) -> list[Tensor]:
     two = images.ndim == 4
     axes = [[axis for axis, flip in enumerate(flips, 2) if flip] for flips in product((0, 1), repeat=images.ndim - 2)]
     return [view.flip(flipped) for view in ((images, images.mT) if two else (images,)) for flipped in axes]
+
+
+def mapped(encoder: Encoder, images: Tensor) -> Maps:
+    """What a readout that answers place by place takes of standardised images (b, c, *space)."""
+    return Maps(images, *encoder.features(images))
+
+
+def taken(encoder: Encoder, images: Tensor, sight: Sight) -> Tensor | Maps:
+    """What a readout with this sight takes of standardised images (b, c, *space)."""
+    return mapped(encoder, images) if sight.maps else looked(encoder, images, sight)
 
 
 def _once(encoder: Encoder, images: Tensor, stages: int) -> Tensor:

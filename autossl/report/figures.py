@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autossl.model.entrants import BASELINES, ENTRANTS, NAMES
+from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, measure
 from autossl.proxies import Outcomes
 from autossl.record.journal import entries
-from autossl.report import answers, charts, label_curve
+from autossl.report import answers, charts, label_curve, overlays
 from autossl.report.facts import Found
 from autossl.report.shown import shown
 from autossl.report.verdict import metric_name
@@ -138,9 +138,23 @@ def _answer_figure(found: Found) -> Drawn:
     path = found.folder.artifacts / "answers.npz"
     if not found.target.figure or not path.is_file():
         return Drawn()
+    if found.target.figure == "masks":
+        return _pictures(found)
     with np.load(path, allow_pickle=False) as stored:
         outcomes = Outcomes.loaded({name: stored[name] for name in stored if name != "entrant"})
     return Drawn(answers.values(outcomes, found.data.get("columns", ())))
+
+
+def _pictures(found: Found) -> Drawn:
+    path = found.folder.artifacts / "pictures.npz"
+    if not path.is_file():
+        return Drawn(missing="No pictures were kept: the run was interrupted in the test.")
+    with np.load(path, allow_pickle=False) as stored:
+        masks = {"truth": stored["truth"]}
+        masks |= {ENTRANTS[name].words: stored[f"of {name}"] for name in stored["names"].tolist()}
+        told = measure((found.result or {})["test"])
+        values = [told.text(value) for value in stored["value"].tolist()]
+        return Drawn(png=overlays.sheet(stored["images"], float(stored["scale"]), masks, values))
 
 
 def _map_figure(found: Found) -> Drawn:

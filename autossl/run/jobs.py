@@ -76,7 +76,7 @@ def evaluate(
         )  # fmt: skip
         images, truth, warning = found.images, found.truth, _shared(context, found.digests)
         groups, unit = found.groups, found.unit
-    outcomes = target.judge(model.answers_stored(images), truth)
+    outcomes = target.judge(model.answers_stored(images), truth, groups)
     few = target.few(truth, groups, unit, "this set", absent=False)
     intervals = {} if few else outcomes.intervals(target.reported, groups)
     return {

@@ -21,6 +21,7 @@ FINAL, PASSES = 0.45, 2.3  # share of the limit for it, and passes of an encoder
 FINETUNE = 0.07  # share of the limit for training them on labels
 FITS, FEWEST_PASSES, MOST_NEEDED = 3, 12, 16384  # what is to fit there: fits of so many passes, images at most
 PRECISIONS = ("bf16", "fp32")
+AS_THEY_ARE = 0.1  # share of the limit that embedding all labelled images by given weights as they are may take
 TURNED = 0.02  # share of the limit that means over flips and turns of given weights may take
 ON_LABELS = 1.3  # passes for one image of that
 
@@ -121,25 +122,41 @@ def _costs(
     if trains is None or given is None:
         return found
     tuned = speeds[trains.name].embed
-    as_it_is = tuned * (given.upsample / trains.upsample) ** context.data.dims
+    as_it_is = _embedded(context, replace(given, precision=None), trains, speeds[trains.name])
     return replace(found, given=on_labels[trains.name], embed_given=as_it_is, embed_tuned=tuned)
 
 
 def _as_they_are(context: Context, limit: float | None, trains: Start, speed: Speed) -> Start:
     """How given weights are fed as they are: in the best-scored way, or the best with time for flips and turns.
 
-    Where orientation tells nothing, means over flips and turns gain more than the largest size (docs/decisions.md).
+    Where orientation tells nothing, means over flips and turns gain more than the largest size (docs/decisions.md). A
+    way in which all labelled images would take too much of the limit is passed over.
     """
     ways = [Start.from_dict(values) for values in context.state("starts")["ways"]]
-    if limit is None or "orientation" not in context.config.lacks:
+    if limit is None:
         return ways[0]
     counts = _counts(context)
-    images = VIEWS * (counts.labelled + counts.test)
-    for start in ways:
-        seconds = images * speed.embed * (start.upsample / trains.upsample) ** context.data.dims
-        if start.upsample >= trains.upsample and seconds <= TURNED * limit:
-            return start
-    return ways[0]
+    images = counts.labelled + counts.test
+    timed = [(start, images * _embedded(context, start, trains, speed)) for start in ways]
+    if "orientation" in context.config.lacks:
+        for start, seconds in timed:
+            if start.upsample >= trains.upsample and VIEWS * seconds <= TURNED * limit:
+                return start
+    return next((start for start, seconds in timed if seconds <= AS_THEY_ARE * limit), trains)
+
+
+def _embedded(context: Context, start: Start, trains: Start, speed: Speed) -> float:
+    """Seconds to embed an image by these weights fed so: by its size, and no less than the look at them took.
+
+    Large images take more than their size tells. The way that was looked at fastest tells what proxies took.
+    """
+    by_size = speed.embed * (start.upsample / trains.upsample) ** context.data.dims
+    rows, size = context.state("baselines"), context.config.image_size
+    names = [one_line(Start.from_dict(values).words(size)) for values in context.state("starts")["ways"]]
+    took = {name: float(rows[name]["seconds"]) for name in names if name in rows}
+    if (own := one_line(start.words(size))) not in took:
+        return by_size
+    return max(by_size, (took[own] - min(took.values())) / len(context.scored_rows))
 
 
 def _counts(context: Context) -> Counts:

@@ -5,13 +5,16 @@ from autossl.targets.base import Judged, Score, Target
 from autossl.targets.classification import Classification
 from autossl.targets.multilabel import MultiLabel
 from autossl.targets.ordinal import Ordinal
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
 from autossl.targets.regression import Regression
+from autossl.targets.retrieval import Retrieval
 from autossl.targets.seen import Seen
+from autossl.targets.segmentation import Segmentation
 from autossl.targets.unlabelled import Unlabelled
 
 TARGETS: dict[str, type[Target]] = {
-    target.task: target for target in (Classification, Regression, Ordinal, MultiLabel, Unlabelled)
+    target.task: target
+    for target in (Classification, Regression, Ordinal, MultiLabel, Segmentation, Retrieval, Unlabelled)
 }
 
 

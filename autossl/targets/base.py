@@ -16,7 +16,7 @@ from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import METRICS, Metric, Outcomes
-from autossl.targets.readouts import Readout
+from autossl.targets.readout import Readout
 from autossl.targets.seen import Seen
 
 Ints = NDArray[np.int64]
@@ -54,6 +54,9 @@ class Target(ABC):
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
     figure: ClassVar[str] = ""  # what the report draws of answers: "values", or nothing of its own
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
+    decodes: ClassVar[bool] = False  # whether its readout has to be learnt: more depends on training on labels
+    least_passes: ClassVar[int] = 40  # over labels, from which on a training is one that may be judged by
+    trained: ClassVar[float] = 1.3  # times the pass of an encoder that training on labels costs, with views and readout
     scored: ClassVar[str] = "aligned score"  # what the value of a score is called
     ranks: ClassVar[bool] = True  # whether scores tell the better of two encoders; else the order of trying does
 
@@ -109,6 +112,10 @@ class Probed(NamedTuple):
 class Judged(Target):
     """A target with labels: readouts are fitted, tested and exported."""
 
+    apart: ClassVar[bool] = True  # whether each image is judged by itself, not among the others
+    mixes: ClassVar[bool] = True  # whether outcomes hold the answers, so that several networks' can be averaged
+    curved: ClassVar[bool] = True  # whether probes are so cheap that a curve over numbers of labels is drawn
+
     @abstractmethod
     def readout(self, encoder: Encoder, truth: Truth) -> Readout:
         """One with random weights, whose loss knows these labels (their classes, their mean), to be trained."""
@@ -138,13 +145,17 @@ class Judged(Target):
         with threadpool_limits(1 if len(at) < LARGE else None):
             return self.fitted(z, truth[at], None if groups is None else groups[at])
 
+    def sights(self, turned: bool) -> tuple[Sight, ...]:
+        """What of a frozen encoder is tried, the simplest first; means over flips and turns if so asked."""
+        return tuple(Sight(stages, turn) for turn in (False, True)[: 1 + turned] for stages in (1, 2))
+
     @abstractmethod
     def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> NDArray[np.float32]:
         """Raw answers (m, ...) to new images by the probe of the aligned score, fitted on (seen, truth)."""
 
     @abstractmethod
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
-        """What raw answers (n, ...) come to against the truth of n images."""
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
+        """What raw answers (n, ...) come to against the truth of n images of patients `groups` (n,)."""
 
     def mean(self, raws: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Raw answers (n, ...) from those of several networks: their mean, in the terms in which people are told."""

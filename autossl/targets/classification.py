@@ -103,7 +103,7 @@ class Classification(Judged):
         made.words = "a logistic probe"
         return Probed(made, log_loss(probe.scores, y, fold))
 
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
         """Labels and class scores."""
         return Outcomes.of(_labels(truth), np.asarray(raw, dtype=np.float32))
 

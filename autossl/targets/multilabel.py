@@ -72,7 +72,7 @@ class MultiLabel(Judged):
         made.words = "logistic regression for each label"
         return Probed(made, float(np.mean(losses)) if losses else 0.0)
 
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
         """Findings and their logits."""
         return Outcomes.of(_marks(truth), np.asarray(raw, dtype=np.float32))
 

@@ -65,7 +65,7 @@ class Ordinal(Judged):
         """Ridge."""
         return ridge_seconds(labels, dim, 1)
 
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
         """Grades and answers."""
         return Outcomes.of(_grades(truth), np.asarray(raw, dtype=np.float32).reshape(len(truth), 1))
 

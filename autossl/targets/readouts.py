@@ -1,9 +1,8 @@
-"""What turns an encoder's features into an answer: named in a table, so that an exported one can be read again."""
+"""Linear readouts of the pooled embedding, and the table by which every exported readout is read again."""
 
-from abc import ABC, abstractmethod
+import copy
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, ClassVar, Self, cast, final
+from typing import Any, Self, cast, final
 
 import numpy as np
 import torch
@@ -11,56 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autossl.nn.sight import PLAIN, Sight
+from autossl.nn.sight import Sight
+from autossl.targets.readout import Readout
+from autossl.targets.segmenter import Segmenter
 
 Floats = NDArray[np.float32]
 NEVER = -1e4  # the logit of a class that was not there to be learnt
+SCALE = 16.0  # of cosines as logits
 SMOOTHED = 0.1  # share of a label that is spread over all classes in training (Szegedy et al. 2016)
-
-
-class Readout(nn.Module, ABC):
-    """From features to an answer in the units of the labels. A subclass is final, its arguments are JSON.
-
-    What its loss needs to know of labels (class weights, mean and spread) it is given for the rows that it is fitted
-    on, in buffers. It has no batch norms: weights are averaged after training, and only an encoder's norms are settled.
-    """
-
-    reads: ClassVar[str] = "pooled"  # or "maps"
-    words: str = ""  # what it is, of a probe: "a ridge probe"
-    sight: Sight = PLAIN  # what of an encoder it is given
-
-    @property
-    def made(self) -> dict[str, Any]:
-        """What `made_again` takes beside the weights; JSON."""
-        own = {"readout": type(self).__name__, "arguments": self.arguments}
-        return {**own, "sight": asdict(self.sight), "words": self.words}
-
-    def told(self, dims: int) -> str:
-        """What it is and what it looks at, as a sentence has it, of an encoder for images (2) or volumes (3)."""
-        return f"{self.words or 'a trained head'}{self.sight.words(dims)}"
-
-    @property
-    @abstractmethod
-    def arguments(self) -> dict[str, Any]:
-        """What makes a readout of the same shape again."""
-
-    @abstractmethod
-    def forward(self, seen: Tensor) -> Tensor:
-        """Raw answers (b, ...) from what its sight gives (b, d)."""
-
-    @abstractmethod
-    def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
-        """The loss of raw answers (b, ...) against a batch of truth, a scalar."""
-
-    def learn(self, raw: Tensor, taught: Tensor) -> Tensor:
-        """The loss of raw answers (b, ...) against those of a teacher, a scalar."""
-        return F.mse_loss(raw, taught)
-
-    @torch.inference_mode()
-    def answers(self, z: Floats) -> Floats:
-        """Raw answers (n, ...) from what its sight gave (n, d), in memory."""
-        device = next(self.parameters()).device
-        return np.asarray(self(torch.from_numpy(np.ascontiguousarray(z)).to(device)).cpu().numpy())
 
 
 @final
@@ -210,7 +167,53 @@ class Labeller(Readout):
         return F.binary_cross_entropy_with_logits(raw, taught.sigmoid())
 
 
-READOUTS: dict[str, type[Readout]] = {row.__name__: row for row in (Classifier, Regressor, Labeller)}
+@final
+class Retriever(Readout):
+    """A linear layer to embeddings (b, width) of length 1, whose cosines say how alike images are.
+
+    Trained by cross-entropy of scaled cosines with the learnt direction of each class (NormFace, Wang et al. 2017,
+    arXiv 1704.06369). Raw answers (b, width + classes) are the embedding, then its cosines with these directions.
+    """
+
+    def __init__(self, dim: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, width)
+        self.directions = nn.Parameter(F.normalize(torch.randn(classes, width), dim=1))
+
+    @classmethod
+    def of(cls, weights: NDArray[Any], intercept: NDArray[Any], directions: NDArray[Any]) -> Self:
+        """The one with these weights (d, width), intercepts (width,) and directions of classes (classes, width)."""
+        with torch.random.fork_rng(devices=[]):
+            made = cls(*weights.shape, len(directions))
+        with torch.no_grad():
+            made.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(weights.T, dtype=np.float32)))
+            made.linear.bias.copy_(torch.from_numpy(intercept.astype(np.float32)))
+            made.directions.copy_(torch.from_numpy(np.asarray(directions, dtype=np.float32)))
+        return made
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        width, dim = self.linear.weight.shape
+        return {"dim": dim, "width": width, "classes": len(self.directions)}
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Embeddings and their cosines with the classes (b, width + classes)."""
+        found = F.normalize(self.linear(seen).float(), dim=1)
+        return torch.cat([found, found @ F.normalize(self.directions, dim=1).T], dim=1)
+
+    def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
+        return F.cross_entropy(SCALE * raw[:, -len(self.directions) :], truth)
+
+    def begins_as(self, probe: Readout) -> None:
+        """The probe's embedding, as wide as that is."""
+        assert isinstance(probe, Retriever)
+        own = copy.deepcopy(probe)
+        self.linear, self.directions = own.linear, own.directions
+
+
+READOUTS: dict[str, type[Readout]] = {
+    row.__name__: row for row in (Classifier, Regressor, Labeller, Retriever, Segmenter)
+}
 
 
 def made_again(made: Mapping[str, Any], state: Mapping[str, Tensor]) -> Readout:

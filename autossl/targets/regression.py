@@ -66,7 +66,7 @@ class Regression(Judged):
         """Ridge."""
         return ridge_seconds(labels, dim, len(self.about.get("columns", ())))
 
-    def judge(self, raw: NDArray[Any], truth: Truth) -> Outcomes:
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
         """True values and answers."""
         return Outcomes.of(_values(truth), np.asarray(raw, dtype=np.float32))
 

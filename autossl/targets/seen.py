@@ -7,8 +7,8 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.nn.encoder import Features
-from autossl.nn.sight import PLAIN, Sight
+from autossl.nn.sight import PLAIN, Maps, Sight
+from autossl.targets.readout import Readout
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -28,7 +28,7 @@ class Seen:
         n: int,
         dim: int,
         look: Callable[[Sight], Floats],
-        pass_over: Callable[[Ints], Iterator[tuple[Ints, Features]]],
+        pass_over: Callable[[Ints], Iterator[tuple[Ints, Maps]]],
     ) -> None:
         self._n, self._dim, self._look, self._pass_over = n, dim, look, pass_over
         self._looked: dict[Sight, Floats] = {}
@@ -37,7 +37,7 @@ class Seen:
     def of(cls, z: Floats) -> Self:
         """Images of which only the pooled embeddings (n, d) are at hand."""
 
-        def none(_: Ints) -> Iterator[tuple[Ints, Features]]:
+        def none(_: Ints) -> Iterator[tuple[Ints, Maps]]:
             raise AssertionError("embeddings alone have no maps")
 
         def plain(sight: Sight) -> Floats:
@@ -61,7 +61,19 @@ class Seen:
             self._looked[sight] = self._look(sight) if both is None else np.ascontiguousarray(both[:, : self._dim])
         return self._looked[sight]
 
-    def maps(self) -> Iterator[tuple[Ints, Features]]:
+    def answers(self, readout: Readout) -> NDArray[Any]:
+        """Raw answers (n, ...) of a readout to these images, as it keeps them."""
+        if not readout.sight.maps:
+            return readout.answers(self.at(readout.sight))
+        found = None
+        for at, maps in self.maps():
+            part = readout.kept(readout(maps))
+            found = np.empty((self._n, *part.shape[1:]), part.dtype) if found is None else found
+            found[at] = part
+        assert found is not None, "no image to answer for"
+        return found
+
+    def maps(self) -> Iterator[tuple[Ints, Maps]]:
         """Places (b,) and features of these images, in batches on the device; a pass over the images each time."""
         return self._pass_over(np.arange(self._n))
 
@@ -69,7 +81,7 @@ class Seen:
         """These of the images (indices or a mask), from the same embeddings and passes."""
         rows = np.arange(self._n)[taken]
 
-        def pass_over(at: Ints) -> Iterator[tuple[Ints, Features]]:
+        def pass_over(at: Ints) -> Iterator[tuple[Ints, Maps]]:
             place = np.full(self._n, -1)
             place[rows[at]] = at
             for found, features in self._pass_over(rows[at]):

@@ -20,8 +20,8 @@ class Pool:
 
     Batches are (b, c, h, w) or (b, c, d, h, w), in memory channels last.
 
-    `rows` picks images; `columns` (n, ...) say more of all images, under the names that `Batch` has for it. On an
-    accelerator the images are kept resident where they fit.
+    `rows` picks images; `truth` (len(rows), ...) is what is known of these, `columns` (n, ...) say more of all images,
+    under the names that `Batch` has for it. On an accelerator the images are kept resident where they fit.
     """
 
     def __init__(
@@ -30,12 +30,15 @@ class Pool:
         rows: NDArray[np.int64],
         scale: float,
         device: torch.device,
+        truth: NDArray[Any] | None = None,
         **columns: NDArray[Any],
     ) -> None:
         assert len(rows) > 0, "a pool without images"
         self.images, self.rows, self.scale, self.device = images, rows, scale, device
         self.patients = columns["groups"][rows] if "groups" in columns else None
         self.columns = {name: torch.from_numpy(column[rows]).to(device) for name, column in columns.items()}
+        if truth is not None:
+            self.columns["truth"] = torch.from_numpy(np.ascontiguousarray(truth)).to(device)
         self.resident: Tensor | None = None
         if device.type != "cpu" and len(rows) * images[0].nbytes <= RESIDENT_BYTES:
             self.resident = _tensor(np.take(images, rows, axis=0)).to(device)

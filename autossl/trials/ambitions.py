@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from autossl.trials.sizing import Needs
+
 
 class Ambition(NamedTuple):
     """One level of what a study hopes for; supervised, finetune and final are shares of the limit."""
@@ -27,6 +29,8 @@ AMBITIONS = (  # what goes first: replicates, finalists, rungs, shares of what f
     Ambition(1, 0, 0.00, 0.00, 1 / 6, 3),
     Ambition(1, 0, 0.00, 0.00, 0.00, 2),
 )
+
+
 ALONE = Ambition(1, 0, 0.00, 0.00, 0.00, 1)  # where not even two candidates fit
 LONG = 8 * 3600  # seconds of a limit from which on finalists get new training seeds
 UNRANKED = (  # the same where nothing tells the better of two: upper rungs would not either
@@ -35,3 +39,18 @@ UNRANKED = (  # the same where nothing tells the better of two: upper rungs woul
     Ambition(1, 0, 0.0, 0.0, 0.5, 2),
     Ambition(1, 0, 0.0, 0.0, 0.0, 1),
 )
+LEAST_FINAL = 0.05  # share of the final training where labels take the rest
+
+
+def to_labels(level: Ambition, needs: Needs) -> Ambition:
+    """The level with the shares that training on labels needs, which the final training gives.
+
+    With given weights twice as much is fine-tuned, and all that follows has a better start; where what answers has to
+    be learnt, both fine-tuning and training on the labels alone take as much again.
+    """
+    finetune = (1 + needs.given + needs.decoded) * level.finetune
+    supervised = (1 + needs.decoded) * level.supervised
+    taken = finetune - level.finetune + supervised - level.supervised
+    if not taken:
+        return level
+    return level._replace(finetune=finetune, supervised=supervised, final=max(LEAST_FINAL, level.final - taken))

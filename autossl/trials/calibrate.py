@@ -112,7 +112,7 @@ def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: 
         evaluate=INTERVALS + probe if counts.labelled else 0.0,
         probe=probe,
         sight=sight,
-        supervised=1.3 * speed.per_pass if counts.labelled else 0.0,
+        supervised=target.trained * speed.per_pass if counts.labelled else 0.0,
     )
 
 
@@ -136,8 +136,9 @@ def needs(
         baselines=3 if config.given else 2,
         finetune=target.tunes(config.adaptation),
         given=bool(config.given),
+        decoded=target.decodes,
         frozen=2 if config.given else 1,
-        turned="orientation" in config.lacks,
+        turned="orientation" in config.lacks and not target.decodes,
         least=MIN_RUNG if dims == 2 else MIN_RUNG // VOLUMES_FOR,
         ranked=target.ranks,
     )

@@ -17,8 +17,8 @@ from autossl.data import load as load_data
 from autossl.data.truth import Truth
 from autossl.errors import UserError
 from autossl.model.card import Preprocessing
-from autossl.nn.encoder import Encoder, Features, check_device, dims_of
-from autossl.nn.sight import PLAIN, Sight, looked
+from autossl.nn.encoder import Encoder, check_device, dims_of
+from autossl.nn.sight import PLAIN, Maps, Sight, looked, mapped
 from autossl.nn.weights import load_weights
 from autossl.proxies import Outcomes
 from autossl.record.config import StudyConfig, read_config
@@ -240,11 +240,11 @@ class Context:
 
     def _passed_over(
         self, encoder: Encoder, rows: NDArray[np.int64], at: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.int64], Features]]:
+    ) -> Iterator[tuple[NDArray[np.int64], Maps]]:
         encoder.eval()
         with torch.inference_mode():
             for taken, images in self._batches(encoder, rows, at):
-                yield taken, encoder.features(images)
+                yield taken, mapped(encoder, images)
 
     def _batches(
         self, encoder: Encoder, rows: NDArray[np.int64], at: NDArray[np.int64]
@@ -257,7 +257,7 @@ class Context:
 
     def outcomes(self, seen: Seen, readout: Readout, rows: NDArray[np.int64]) -> Outcomes:
         """What a readout's answers to these images, as its encoder sees them, come to."""
-        return self.judged.judge(readout.answers(seen.at(readout.sight)), self.truth(rows))
+        return self.judged.judge(seen.answers(readout), self.truth(rows), self.groups(rows))
 
     def averaged(self, run: Run, pool: Pool | None = None) -> Encoder:
         """The encoder of a run with averaged weights, its batch norms settled on the pool."""

@@ -5,6 +5,8 @@ import math
 from autossl.errors import UserError
 from autossl.trials.plan import RESTART, Plan, Step
 
+MOST = 2.5  # times its own share that fine-tuning may take of what other steps left: after it nothing needs much
+
 
 def hard_end(limit: float) -> float:
     """When a study is over at the very latest: 3 % after its limit, at least 10 s."""
@@ -25,7 +27,7 @@ def left(plan: Plan, step: Step, now: float, needed: float = 0.0) -> float | Non
     elif step == "finalist":
         needed = max(needed, plan.finalist_seconds)
     elif step == "finetune":
-        seconds = min(seconds, 1.5 * plan.finetune_seconds)
+        seconds = min(seconds, MOST * plan.finetune_seconds)
     return seconds if seconds > max(needed, 0.0) else 0.0
 
 

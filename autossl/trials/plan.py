@@ -8,7 +8,7 @@ from typing import Any, Literal
 from autossl.errors import UserError
 from autossl.errors.printable import joined
 from autossl.record.clock import in_words
-from autossl.trials.ambitions import ALONE, AMBITIONS, LONG, UNRANKED, Ambition
+from autossl.trials.ambitions import ALONE, AMBITIONS, LONG, UNRANKED, Ambition, to_labels
 from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
     ETA,
@@ -157,8 +157,7 @@ def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: 
 
 def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
     levels = [level for level in AMBITIONS if limit >= LONG or not level.replicates] if needs.ranked else UNRANKED
-    if needs.given and needs.finetune:  # twice as much to fine-tune, and a better start for all that follows
-        levels = [level._replace(finetune=2 * level.finetune, final=level.final - level.finetune) for level in levels]
+    levels = [to_labels(level, needs) for level in levels] if needs.finetune else levels
     attempts = (_attempt(limit, now, needs, ambition, known) for ambition in levels)
     found = next((plan for plan in attempts if plan is not None), None)
     if found is not None or known is not None or not needs.ranked:

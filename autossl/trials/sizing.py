@@ -48,6 +48,7 @@ class Needs:
     baselines: int = 2  # encoders tested beside the winner: untrained, supervised, the user's weights
     finetune: bool = False
     given: bool = False  # whether there are given weights, which are fine-tuned as well
+    decoded: bool = False  # whether what answers has to be learnt, so that more time goes to training on labels
     frozen: int = 1  # encoders whose probes are judged on folds of the labels
     turned: bool = False  # whether flips and turns of images tell nothing, so that probes may average over them
     longest: int | None = None  # images of the first rung at most, where time sets it

@@ -158,6 +158,19 @@ class Views:
         """Everything that moves pixels."""
         return _cropped(images, u, self.bent, self.crop_min)
 
+    def followed(self, masks: Tensor, u: Tensor, outside: int) -> Tensor:
+        """Masks (b, *space) of whole numbers as the views that `u` describes have them; `outside` beyond the image."""
+        shifted = (masks.float() - outside)[:, None]  # beyond the image there are zeros
+        found = F.grid_sample(
+            shifted, self._grid(shifted, u), mode="nearest", padding_mode="zeros", align_corners=False
+        )
+        return (found[:, 0] + outside).round().to(masks.dtype)
+
+    def _grid(self, images: Tensor, u: Tensor) -> Tensor:
+        """Where each place of a view looks in its image, (b, *space, dims) in [-1, 1]."""
+        size = (images.shape[2], images.shape[3])
+        return _looks_at(u, size, size, self.bent, self.crop_min)
+
     def _laid(self, x: Tensor) -> Tensor:
         """In the layout that encoders want."""
         return x.contiguous(memory_format=self.layout)

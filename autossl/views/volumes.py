@@ -52,6 +52,10 @@ class VolumeViews(Views):
         matrix = _matrix(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
         return sampled(images, matrix, self._bends(u))
 
+    def _grid(self, images: Tensor, u: Tensor) -> Tensor:
+        matrix = _matrix(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
+        return grid(matrix, images.shape[2:], self._bends(u))
+
     def _bends(self, u: Tensor) -> Tensor | None:
         """Elastic deformation: normal displacements of knots (b, k, k, k, 3), their deviation a share of the side."""
         if self.bent.elastic == 0:

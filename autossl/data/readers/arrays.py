@@ -19,7 +19,7 @@ from autossl.errors.printable import shown
 MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
 MOST_COLUMNS = 1000  # of labels
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
-COLUMNS = ("labels", "patients", "groups", "slices")
+COLUMNS = ("labels", "masks", "patients", "groups", "slices")
 PLAIN = ("images", *COLUMNS, "split")
 KNOWN = frozenset((*PLAIN, *(f"{name}_{key}" for name, _ in OFFICIAL for key in ("images", *COLUMNS))))
 
@@ -53,6 +53,7 @@ def read_npz(path: Path) -> Found:
         labels=label_columns(arrays.get("labels"), n, "labels", place),
         patients=given("groups") or given("patients"),
         slices=given("slices"),
+        masks=None if "masks" not in arrays else mask_stack(arrays["masks"], images.shape[:-1], "masks", place),
         split=None if split is None else encode_split(split, place),
     )
 
@@ -94,6 +95,7 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
         labels=_all_labels(arrays, official, sizes, place),
         patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
         slices=_columns(arrays, official, sizes, ("slices",), place),
+        masks=_all_masks(arrays, official, parts, place),
         split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
     )
 
@@ -128,6 +130,28 @@ def _all_labels(
         for name in (names[0] if names else ())
     }
     return found if any(map(any, found.values())) else None
+
+
+def _all_masks(
+    arrays: Arrays, official: list[tuple[str, int]], parts: list[NDArray[Any]], place: str
+) -> list[NDArray[Any] | None] | None:
+    """The masks over all splits; None for the images of a split that has none."""
+    found: list[NDArray[Any] | None] = []
+    for (name, _), images in zip(official, parts, strict=True):
+        key = f"{name}_masks"
+        found += [*mask_stack(arrays[key], images.shape[:-1], key, place)] if key in arrays else [None] * len(images)
+    return found if any(mask is not None for mask in found) else None
+
+
+def mask_stack(masks: NDArray[Any], shape: tuple[int, ...], key: str, place: str) -> NDArray[Any]:
+    """Masks (n, [d,] h, w), one for each image; UserError for another shape."""
+    found = masks[..., 0] if masks.shape == (*shape, 1) else masks
+    if found.shape != shape or found.dtype.kind not in "biuf":
+        raise UserError(
+            f"masks {shape} of whole numbers, one for each image, were wanted in {key}, found {masks.shape} of "
+            f"{shown(str(masks.dtype))} in {place}; bring them to the size of the images"
+        )
+    return found
 
 
 def label_columns(values: NDArray[Any] | None, n: int, key: str, place: str) -> dict[str, Column] | None:

@@ -10,7 +10,7 @@ from autossl.data.readers.images import SUFFIXES
 from autossl.data.readers.nifti import is_volume
 from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, named
 from autossl.data.truth import Classes, Truth
-from autossl.data.truth.naming import LABEL, NUMBER, yes_or_no
+from autossl.data.truth.naming import NUMBER, yes_or_no
 from autossl.data.truth.spelling import Column
 from autossl.errors import UserError
 from autossl.errors.printable import shown
@@ -82,13 +82,13 @@ def pick_columns(columns: Table, wanted: Wanted, path: Path) -> Picked:
 
 
 def _labels(columns: Table, asked: tuple[str, ...], wanted: Wanted, patient: str | None, path: Path) -> tuple[str, ...]:
-    """The columns that were asked for, the usual ones, or the one called label."""
+    """The columns that were asked for, the usual ones, or the one that is called as labels of this form are."""
     if asked:
         return asked
     if wanted.usual and all(name in columns for name in wanted.usual):
         return wanted.usual
-    if LABEL in columns:
-        return (LABEL,)
+    if there := [name for name in wanted.form.usual if name in columns]:
+        return (there[0],)
     if wanted.needed:
         raise _no_label_column(columns, patient, wanted.form, path)
     return ()
@@ -121,7 +121,7 @@ def _no_label_column(columns: Table, patient: str | None, form: type[Truth], pat
             f"{path}; several labels per image are --task multilabel, or choose one by --label-column"
         )
     found = f"none, but candidates ({named(candidates)})," if candidates else f"only {named(columns)}"
-    return UserError(f"a column label was wanted, found {found} in {path}; choose by --label-column")
+    return UserError(f"a column {form.usual[0]} was wanted, found {found} in {path}; choose by --label-column")
 
 
 def _known(values: Column) -> Column:
@@ -139,6 +139,9 @@ def _refuse_identifiers(columns: Table, label: str, patient: str | None, form: t
 
 def _no_labels(columns: Table, label: str, patient: str | None, form: type[Truth]) -> str:
     known, images = _known(columns[label]), columns[IMAGE]
+    if form.files:
+        named = sum(map(_names_image, known))
+        return "" if label != IMAGE and named > len(known) // 2 else "no names of images"
     same = sum(
         value in (image, Path(image).name, Path(image).stem)
         for value, image in zip(columns[label], images, strict=True)
@@ -149,7 +152,7 @@ def _no_labels(columns: Table, label: str, patient: str | None, form: type[Truth
     if label == patient or (different > 2 and named_as_ids(label) and any(map(_digits, known))):
         return "patient ids"
     if different > 2 and sum(map(_names_image, known)) > len(known) // 2:
-        return "names of images (masks are for segmentation, which is not served yet)"
+        return "names of images (masks are for --task segmentation)"
     if 2 < different == len(known):
         numbers = sum(NUMBER.fullmatch(value) is not None for value in known)
         if not form.numbers:

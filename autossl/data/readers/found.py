@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints
 from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
-from autossl.data.truth import Cells, Classes, Truth
+from autossl.data.truth import Cells, Classes, Raw, Truth
 from autossl.data.truth.spelling import Column, look_alikes
 from autossl.errors import UserError
 from autossl.errors.printable import shown
@@ -45,6 +45,8 @@ class Found:
     class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
     class_folders: bool = False  # labels are names of folders, none of which is missing
     root: Path | None = None
+    masks: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n masks ([d,] h, w) in memory, of whole numbers
+    structures: Mapping[int, str] = field(default_factory=dict)  # what values of masks are called
     usual: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # form of label -> its columns, if none is named
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()
@@ -69,13 +71,16 @@ class Told(NamedTuple):
 AS_CLASSES = Told()
 
 
-def truth_of(found: Found, told: Told) -> tuple[Truth, tuple[str, ...]]:
-    """What is known of the images, and notes."""
-    if found.labels is None:
+def truth_of(found: Found, told: Told, raw: Raw | None = None) -> tuple[Truth, tuple[str, ...]]:
+    """What is known of the images, and notes; `raw` reads the files that labels name, or masks that were given."""
+    labels = found.labels
+    if told.form.files and found.masks is not None:
+        labels = {told.form.usual[0]: ["" if mask is None else "given" for mask in found.masks]}
+    if labels is None:
         return told.form.nothing(found.n), ()
-    return told.form.find(
-        Cells(found.labels, found.place, found.class_names, found.class_folders, told.missing, told.order, told.study)
-    )
+    named = {str(value): name for value, name in found.structures.items()} if told.form.files else found.class_names
+    folders = found.class_folders
+    return told.form.find(Cells(labels, found.place, named, folders, told.missing, told.order, told.study, raw))
 
 
 def encode_patients(values: Column) -> tuple[Ints, tuple[str, ...], int]:

@@ -48,7 +48,7 @@ class Header(NamedTuple):
 def look(path: Path) -> Header | None:
     """The header of an image file, without decoding it; None where it cannot be read."""
     try:
-        with _file(path) as file:
+        with image_file(path) as file:
             image = forms.opened(file)
             turn = forms.orientation(image, file)
             channels = 1 if image.mode in GREY | DEEP or forms.rawmode(image) == "LA;16B" else 3
@@ -64,12 +64,12 @@ def decode(path: Path) -> Pixels:
     Opaque alpha is dropped, palettes, CMYK and YCbCr become RGB; floating-point TIFF in [0, 1] becomes uint16. What
     an orientation tag asks for is done, and grey TIFF that says that 0 is white is inverted.
     """
-    with _file(path) as file:
+    with image_file(path) as file:
         image = forms.opened(file)
         turn = forms.orientation(image, file)
         pixels = _deep(image, file) if _is_deep(image) else shallow(image)
         pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
-        return pixels if image.format == "TIFF" else _turn(pixels, turn)
+        return pixels if image.format == "TIFF" else turned(pixels, turn)
 
 
 def check_regular(path: Path) -> None:
@@ -81,7 +81,7 @@ def check_regular(path: Path) -> None:
 
 
 @contextmanager
-def _file(path: Path) -> Iterator[IO[bytes]]:
+def image_file(path: Path) -> Iterator[IO[bytes]]:
     """The file of an image, open; whatever goes wrong with it is Unreadable and says why."""
     try:
         check_regular(path)
@@ -138,7 +138,7 @@ def from_pillow(image: Image.Image) -> NDArray[Any]:
 def upright(pixels: NDArray[Any], image: Image.Image) -> NDArray[Any]:
     """The pixels (h, w[, c]) of a Pillow image, turned as its orientation tag says."""
     turn = image.getexif().get(ExifTags.Base.Orientation, 1)  # a TIFF has none any more: Pillow has turned it
-    return _turn(pixels, turn) if isinstance(turn, int) and 1 <= turn <= 8 else pixels
+    return turned(pixels, turn) if isinstance(turn, int) and 1 <= turn <= 8 else pixels
 
 
 def _transparent() -> Unreadable:
@@ -184,7 +184,7 @@ def _join_bytes(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.u
     return np.asarray(high.astype(np.uint16) * np.uint16(256) + low, dtype=np.uint16)
 
 
-def _turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, label_columns, stack
+from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, label_columns, mask_stack, stack
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
 from autossl.data.truth.naming import LABEL
@@ -19,12 +19,27 @@ from autossl.errors.printable import shown
 GAPS = ("NoneType", "NAType", "NaTType")  # of pandas, which is not imported for them
 
 
-def read_array(images: NDArray[Any], labels: Any, patients: Any) -> Found:
-    """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) or (n, t) and patients (n,)."""
+def read_array(images: NDArray[Any], labels: Any, patients: Any, masks: bool = False) -> Found:
+    """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) or (n, t) and patients (n,).
+
+    Where labels are `masks` they are (n, h, w) or (n, d, h, w), or n of these, None for an image without.
+    """
     place = "the given array"
     stacked = stack(np.asarray(images), place)
     n = len(stacked)
-    return Found("array", place, stacked, labels=_labels(labels, n), patients=_patients(patients, n))
+    given = {"masks": _masks(labels, stacked.shape[:-1])} if masks else {"labels": _labels(labels, n)}
+    return Found("array", place, stacked, patients=_patients(patients, n), **given)
+
+
+def _masks(values: Any, shape: tuple[int, ...]) -> Any:
+    """Masks as an array, or a list of some and None; None where there are none."""
+    if values is None:
+        return None
+    if isinstance(values, list | tuple):
+        if len(values) != shape[0]:
+            raise UserError(f"{shape[0]} masks, one per image, were wanted, found {len(values)}; align them")
+        return [None if mask is None else as_array(mask, "the given masks") for mask in values]
+    return mask_stack(as_array(values, "the given masks"), shape, "labels=", "the given array")
 
 
 def _patients(values: Any, n: int) -> Column | None:
@@ -84,22 +99,32 @@ def _side_by_side(rows: list[list[Any]], n: int, place: str = "the given labels"
     return {LABEL if t == 1 else str(at): cells([row[at] for row in whole], place) for at in range(t)}
 
 
-def read_dataset(dataset: Any, labels: Any, patients: Any) -> Found:
-    """A map-style torch dataset of (image, label or vector of labels) or of images; it is decoded into memory, once."""
+def read_dataset(dataset: Any, labels: Any, patients: Any, masks: bool = False) -> Found:
+    """A map-style torch dataset of (image, label or vector of labels) or of images; it is decoded into memory, once.
+
+    Where labels are `masks` its items are (image, mask).
+    """
     name = type(dataset).__name__
     place = f"the given {name}"
     arrays: list[NDArray[Any]] = []
     found: list[list[Any]] = []
+    drawn: list[NDArray[Any] | None] = []
     for row in range(_length(dataset, place)):
         item, at = _get(dataset, row, place), f"item {row} of {place}"
         pair = isinstance(item, tuple | list)
         if pair and not item:
             raise UserError(f"(image, label) was wanted, found an empty {type(item).__name__} as {at}; leave it out")
         arrays.append(_item(item[0] if pair else item, at))
-        found.append(_row(item[1], at) if pair and len(item) > 1 and labels is None else [])
+        told = item[1] if pair and len(item) > 1 and labels is None else None
+        drawn.append(as_array(told, at) if masks and told is not None else None)
+        found.append([] if masks or told is None else _row(told, at))
     if not arrays:
         raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
     n = len(arrays)
+    if masks:
+        shape = (n, *arrays[0].shape[:-1])
+        own = drawn if labels is None else _masks(labels, shape)
+        return Found(name, place, arrays, masks=own, patients=_patients(patients, n))
     given = _side_by_side(found, n, f"the labels of {place}") if labels is None else _labels(labels, n)
     some = given is not None and any(map(any, given.values()))
     return Found(name, place, arrays, labels=given if some else None, patients=_patients(patients, n))
@@ -177,7 +202,7 @@ def _row(value: Any, place: str) -> list[Any]:
     if array.ndim > 1:
         raise UserError(
             f"a label or a vector of labels was wanted, found an array {array.shape} in {place}; masks are for "
-            "segmentation, which is not served yet"
+            "--task segmentation"
         )
     return [_scalar(part, place) for part in (array if array.dtype == object else array.tolist())]
 

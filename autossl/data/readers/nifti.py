@@ -55,6 +55,31 @@ def raw(path: Path) -> NDArray[Any]:
     return values.reshape(*values.shape[:3], header.channels).transpose(2, 1, 0, 3)
 
 
+def write_like(mask: NDArray[Any], image: Path | None, spacing: tuple[float, ...], path: Path) -> None:
+    """Write a mask (d, h, w), ordered as `raw` orders them, in the axes and the place of the volume in another file.
+
+    Without a file the axes are those of the body, with this spacing (d, h, w) in mm.
+    """
+    nibabel = importlib.import_module("nibabel")
+    values = mask.transpose(2, 1, 0)
+    if image is None:
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([*(spacing or (1.0,) * 3)[::-1], 1.0])), path)
+        return
+    like = _open(image)
+    own = nibabel.io_orientation(like.affine)
+    body = nibabel.orientations.axcodes2ornt(("R", "A", "S"))
+    turned = nibabel.orientations.apply_orientation(values, nibabel.orientations.ornt_transform(body, own))
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(turned), like.affine), path)
+
+
+def check_same_grid(image: Path, mask: Path) -> None:
+    """Unreadable where two volumes do not lie alike in space, to a hundredth of a voxel."""
+    first, second = (np.asarray(_open(path).affine) for path in (image, mask))
+    step = np.abs(first[:3, :3]).max()
+    if np.abs(first - second).max() > 0.01 * step:
+        raise Unreadable("it lies elsewhere in space than its image: their affines differ")
+
+
 def _open(path: Path) -> Any:
     """The image, its voxels still on disk."""
     try:

@@ -47,11 +47,12 @@ HAEMOGLOBIN = np.array([0.10, 0.48, 0.46])
 NUMBERS, GRADES = ("nuclear_area", "stain_age"), ("maturity",)  # square pixels, days
 FINDINGS = ("granules", "lobed", "basophilia", "large_nucleus")
 USUAL = {"classes": ("kind",), "values": NUMBERS, "grades": GRADES, "labels": FINDINGS}
+STRUCTURES = {1: "plasm", 2: "nucleus"}  # values of masks
 ORDINARY_AGE, FADING = 90.0, 0.01  # days of a slide of ordinary azure; the share of it that fades a day
 GRANULAR, MANY_LOBES, BASOPHILIC, LARGE = 0.1, 3, 0.28, 0.5  # absorbance a cell, lobes, absorbance, share of the cell
 
 Field = NDArray[np.floating]
-Drawn = dict[str, NDArray[np.float64]]  # by column: (n,)
+Drawn = dict[str, NDArray[np.float64]]  # by column: (n,), or (n, 32, 32)
 
 
 def read_cells() -> Found:
@@ -60,6 +61,7 @@ def read_cells() -> Found:
     test = patients >= PATIENTS - TESTED
     known = test | (np.arange(len(images)) % PER_PATIENT < LABELLED)
     drawn["maturity"] = np.minimum(drawn["maturity"], MOST_GRADE)
+    masks = drawn.pop("mask").astype(np.uint8)
     columns = {name: cells(column.tolist(), "sample:cells") for name, column in drawn.items()}
     columns = {"kind": [KINDS[kind] for kind in kinds], **columns}
     told = f"{LABELLED} images of each patient, and all images of the {TESTED} patients in its test part"
@@ -71,6 +73,8 @@ def read_cells() -> Found:
             name: [cell if here else "" for cell, here in zip(c, known, strict=True)] for name, c in columns.items()
         },
         usual=USUAL,
+        masks=[mask if here else None for mask, here in zip(masks, known, strict=True)],
+        structures=STRUCTURES,
         patients=[f"synthetic {patient}" for patient in patients],
         split=np.where(test, OFFICIAL_TEST, TRAIN).astype(np.int8),
         notes=(
@@ -91,7 +95,7 @@ def generate(
 def smear(
     patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], Drawn]:
-    """As `generate`, and what was drawn: the columns of NUMBERS, GRADES and FINDINGS."""
+    """As `generate`, and what was drawn: the columns of NUMBERS, GRADES and FINDINGS, and "mask" (n, 32, 32)."""
     images, kinds, drawn = [], [], []
     for patient in range(patients):
         random = np.random.default_rng([seed, patient])
@@ -100,7 +104,7 @@ def smear(
         images.append(slide.photograph(kind))
         kinds.append(kind)
         drawn.append(slide.drawn)
-    columns = {name: np.concatenate([of_slide[name] for of_slide in drawn]) for name in (*NUMBERS, *GRADES, *FINDINGS)}
+    columns = {name: np.concatenate([of_slide[name] for of_slide in drawn]) for name in drawn[0]}
     owners = np.repeat(np.arange(patients), per_patient)
     return np.concatenate(images), np.concatenate(kinds).astype(np.int64), owners, columns
 
@@ -169,6 +173,7 @@ class _Slide:
             "lobed": masks.lobes >= MANY_LOBES,
             "basophilia": plasm_azure > BASOPHILIC,
             "large_nucleus": nucleus / cell > LARGE,
+            "mask": np.where(masks.nucleus > 0.5, 2, masks.cell > 0.5),
         }
         return {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
 

@@ -28,13 +28,15 @@ Field = NDArray[np.floating[Any]]  # float32; NumPy's types lose that on the way
 
 def read_lesions() -> Found:
     """The sample as any other data: labels and patient ids, no official split."""
-    volumes, labels, patients = generate()
+    volumes, labels, patients, masks = scans()
     return Found(
         "sample:volumes",
         "sample:volumes",
         volumes[..., None],
         labels={LABEL: [KINDS[label] for label in labels]},
         patients=[f"synthetic {patient}" for patient in patients],
+        masks=masks,
+        structures={1: "lesion"},
         notes=("sample:volumes is synthetic: generated volumes of made-up patients, for trying things out only",),
     )
 
@@ -43,13 +45,23 @@ def generate(
     patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Volumes (n, 24, 24, 24), kinds (n,) and patients (n,), n = patients * per_patient; the same for the same seed."""
-    volumes, kinds = [], []
+    return scans(patients, per_patient, seed)[:3]
+
+
+def scans(
+    patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """As `generate`, and masks of the lesions (n, 24, 24, 24): 1 inside."""
+    volumes, kinds, masks = [], [], []
     for patient in range(patients):
         random = np.random.default_rng([seed, patient])
         kind = random.choice(len(KINDS), size=per_patient, p=random.dirichlet(np.array(MIX) * 8))
-        volumes.append(_Scan(random, per_patient).read(kind))
+        scan = _Scan(random, per_patient)
+        volumes.append(scan.read(kind))
+        masks.append(scan.mask)
         kinds.append(kind)
-    return np.concatenate(volumes), np.concatenate(kinds).astype(np.int64), np.repeat(np.arange(patients), per_patient)
+    owners = np.repeat(np.arange(patients), per_patient)
+    return np.concatenate(volumes), np.concatenate(kinds).astype(np.int64), owners, np.concatenate(masks)
 
 
 class _Scan:
@@ -66,6 +78,7 @@ class _Scan:
         """(b,) kinds -> (b, 24, 24, 24), each around one lesion."""
         values = self.liver + 4 * self._noise(2.5) + self.blood * self._vessels()
         inside, parts = self._lesions(kind)
+        self.mask = (inside > 0.5).astype(np.uint8)
         lesion = self.liver + self._normal(18) + 36 * self._vary(0.25) * parts
         values = values + inside * (lesion - values) + 8 * self._noise(7.0)  # what hardened beams leave as shading
         seen = _smooth(values, self.blur) + self.noise * self._noise(0.6)

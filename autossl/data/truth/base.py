@@ -1,9 +1,10 @@
 """The contract of a form of label: which samples are known, which are alike, and what splits keep in proportion."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from autossl.data.truth.spelling import Column
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Raw = Callable[[int], NDArray[Any]]  # row -> its mask as it was given, whole numbers; ValueError where it is damaged
+
+OUTSIDE = -1  # what `Frame.fit` puts where a mask ends
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,22 @@ class Cells:
     missing: str | Sequence[str] | None = None  # the words that mean that there is none; None: the usual ones
     order: str | Sequence[str] | None = None  # of grades that are words, ascending
     study: "Truth | None" = None  # in whose terms these labels of new images will be told
+    raw: Raw | None = None  # reads the files that cells name, or arrays that were given
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How images are brought into the store, for truths that have to follow them."""
+
+    folder: Path
+    space: tuple[int, ...]  # sides in the store
+    key: str  # changes with the data and the size
+    place: str
+    failures: int  # of n samples that may be set aside
+    naming: Callable[[int], str]
+    check: Callable[[int, NDArray[Any]], None]  # ValueError where a mask has another shape than the image of that row
+    fit: Callable[[int, NDArray[Any]], NDArray[Any]]  # the mask at the size of the store, OUTSIDE beyond the image
+    write: Callable[[str, Callable[[IO[bytes]], object]], None]  # a file in the folder, whole or not at all
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,8 @@ class Truth(ABC):
     soft: ClassVar[bool] = False  # a part may lack a stratum where patients are too few for all of them
     looked_at: ClassVar[bool] = True  # False: labels are not read, and nothing is tested
     numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
+    usual: ClassVar[tuple[str, ...]] = ("label",)  # columns of a table, one of which is meant where none is named
+    files: ClassVar[bool] = False  # its cells name files beside the images
 
     @classmethod
     @abstractmethod
@@ -127,6 +149,14 @@ class Truth(ABC):
     def notes(self) -> tuple[str, ...]:
         """What else is to be said of these labels."""
         return ()
+
+    def decoded(self, frame: Frame) -> Self:
+        """The same where images have been brought into the store, and labels that are images follow them."""
+        return self
+
+    def opened(self, folder: Path) -> Self:
+        """What `load` made of a study's columns, with what `decoded` kept in its folder."""
+        return self
 
     @property
     def known(self) -> Bools:

@@ -1,0 +1,66 @@
+"""What a segmenting model says of images, as masks of the images' own size, values and place in space."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+
+from autossl.data import Fresh
+from autossl.data.frame import Given, inside
+from autossl.data.readers import nifti
+from autossl.nn.intake import LINEAR
+
+BINARY = 255  # of a mask whose study had one structure and no value for it
+
+
+def restored(raw: NDArray[np.uint8], given: Given, values: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+    """Shares (kinds, *space) as a mask (h, w) or (d, h, w) of the size that the image had, in the values of the study.
+
+    Shares are interpolated, so that outlines are not those of the smaller image's pixels.
+    """
+    part = raw[(slice(None), *inside(given, raw.shape[1]))]
+    shares = torch.from_numpy(np.ascontiguousarray(part)).float()[None]
+    sides = given.sides
+    if tuple(part.shape[1:]) != sides:
+        shares = F.interpolate(shares, sides, mode=LINEAR[len(sides)], align_corners=False)
+    told = np.array([0, *(values or (BINARY,))])
+    return np.asarray(told[shares[0].argmax(0).numpy()].astype(np.uint8 if told.max() < 256 else np.uint16))
+
+
+def write(raw: NDArray[np.uint8], fresh: Fresh, values: tuple[int, ...], folder: Path) -> list[str]:
+    """A mask for each image in a folder, of its name: PNG, or NIfTI that lies where the volume does; the names."""
+    names = []
+    for row, (answer, given) in enumerate(zip(raw, fresh.given, strict=True)):
+        mask = restored(answer, given, values)
+        stem = _stem(given.file, row, fresh)
+        if mask.ndim == 2:
+            name = f"{stem}.png"
+            path = _made(folder / name)
+            Image.fromarray(mask).save(path)
+        else:
+            name = f"{stem}.nii.gz"
+            nifti.write_like(mask, given.file, given.spacing, _made(folder / name))
+        names.append(name)
+    return names
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _stem(file: Path | None, row: int, fresh: Fresh) -> str:
+    """What the mask of an image is called: as the image below its data, or by its number."""
+    if file is None:
+        return f"{row:05d}"
+    name = Path(fresh.names[row])
+    inside = name if not name.is_absolute() and ".." not in name.parts else Path(name.name)
+    text = inside.as_posix()
+    for suffix in (".nii.gz", inside.suffix):
+        if suffix and text.lower().endswith(suffix.lower()):
+            return text[: -len(suffix)]
+    return text

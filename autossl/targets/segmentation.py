@@ -1,0 +1,169 @@
+"""What each pixel or voxel belongs to: by ridge on cells of all maps in the search, by a decoder at the end."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.truth import Masks, Truth
+from autossl.data.truth.masks import IGNORED, Places
+from autossl.nn.encoder import Encoder
+from autossl.nn.sight import MAPS, PLAIN, Sight
+from autossl.proxies import Outcomes, knn_values, participation_ratio, rankme, standard_error, standardise
+from autossl.targets.base import Judged, Probed, Score
+from autossl.targets.cells import Cells, Linear, gathered, linear
+from autossl.targets.readout import Readout
+from autossl.targets.seen import Seen
+from autossl.targets.segmenter import Segmenter
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+CELLS, FEWER = 4000, 2000  # places at which the aligned score looks; fewer where maps are as wide as WIDE
+PROBED = 12_000  # and at which the probe at the end is fitted
+WIDE = 1500
+NEIGHBOURS = 2000  # cells of the k-NN that is shown beside it
+DRAWS = 200
+
+
+@final
+class Segmentation(Judged):
+    """A structure, or none, for each place of an image; Dice is a mean over structures, without the background."""
+
+    task: ClassVar = "segmentation"
+    form: ClassVar = Masks
+    metrics: ClassVar = ("pooled_dice", "case_dice", "pooled_iou")
+    shown: ClassVar = {"knn": "dense_knn", "rankme": "rankme", "participation": "participation"}
+    headings: ClassVar = {"knn": "k-NN", "rankme": "RankMe"}
+    figure: ClassVar = "masks"
+    scored: ClassVar = "cell Dice"
+    trained: ClassVar = 2.5
+    mixes: ClassVar = False
+    decodes: ClassVar = True
+    least_passes: ClassVar = 10  # an image has thousands of labels
+    curved: ClassVar = False
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What is told from the background."""
+        return tuple(self.about.get("structures", ()))
+
+    def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
+        """Ridge on cells, whole patients left out; Dice of cells, each standing for the pixels that it was drawn of.
+
+        Cells are drawn from the masks alone, so that all candidates are judged at the same places.
+        """
+        masks = _masks(truth)
+        places, cells = self._looked(seen, masks, CELLS)
+        broken = cells.broken
+        if not np.isfinite(cells.z).all():
+            return Score(0.0, 0.0, {}, broken or "it is not finite", self._outcomes(None, places, len(masks)))
+        owner = _owner(masks, groups)
+        fit = linear(cells, places, owner[places.sample], len(self.structures) + 1)
+        outcomes = self._outcomes(fit, places, len(masks))
+        drawn = outcomes.drawn((self.metric,), groups, draws=DRAWS)[self.metric]
+        shown = {
+            "knn": self._neighbours(cells, places, owner),
+            "rankme": rankme(cells.pooled),
+            "participation": participation_ratio(cells.pooled),
+        }
+        return Score(outcomes.value(self.metric), standard_error(drawn), shown, broken, outcomes)
+
+    def _looked(self, seen: Seen, masks: Masks, most: int) -> tuple[Places, Cells]:
+        """Places of these masks, and what an encoder shows there; fewer of them where its maps are wide."""
+        places = masks.places(most)
+        cells = gathered(seen, places)
+        if cells.z.shape[1] > WIDE and most == CELLS:
+            places = masks.places(FEWER)
+            cells = gathered(seen, places)
+        return places, cells
+
+    def _outcomes(self, fit: Linear | None, places: Places, n: int) -> Outcomes:
+        """Pixels of each structure by image as cells stand for them: in truth, and found and predicted."""
+        guess = np.zeros(len(places.sample), np.int64) if fit is None else fit.scores.argmax(1)
+        return _counted(places.sample, places.structure, guess, places.weight, n, len(self.structures))
+
+    def _neighbours(self, cells: Cells, places: Places, owner: Ints) -> float:
+        """Dice of cells by the vote of the most similar cells of other patients."""
+        some = np.sort(np.random.default_rng(0).permutation(len(cells.z))[:NEIGHBOURS])
+        kinds, structure = len(self.structures) + 1, places.structure[some]
+        rows, groups = standardise(cells.z[some]), owner[places.sample[some]]
+        votes = knn_values(rows, np.eye(kinds)[structure], ks=(30,), temperatures=(0.02,), groups=groups)[0, 0]
+        parts = (places.sample[some], structure, votes.argmax(1), places.weight[some])
+        return _counted(*parts, int(places.sample.max()) + 1, kinds - 1).value("pooled_dice")
+
+    def probe(self, seen: Seen, truth: Truth, groups: Ints | None, sights: Sequence[Sight] = (PLAIN,)) -> Readout:
+        """Ridge on cells of all maps, as a convolution."""
+        masks = _masks(truth)
+        places, cells = self._looked(seen, masks, PROBED)
+        fit = linear(cells, places, _owner(masks, groups)[places.sample], len(self.structures) + 1)
+        edges = np.cumsum(cells.widths)[:-1]
+        dims = places.at.shape[1]
+        made = Segmenter.of(np.split(fit.weights, edges), fit.intercept, cells.channels, dims)
+        made.words = "a linear probe"
+        return made
+
+    def sights(self, turned: bool) -> tuple[Sight, ...]:
+        """All maps, as they are."""
+        return (MAPS,)
+
+    def fitted(self, z: Floats, truth: Truth, groups: Ints | None) -> Probed:
+        """Never: a probe needs maps."""
+        raise AssertionError("embeddings of whole images say nothing of their places")
+
+    def transfer(self, seen: Seen, truth: Truth, groups: Ints | None, new: Seen) -> NDArray[Any]:
+        """Shares of structures at each place, by the probe."""
+        return new.answers(self.probe(seen, truth, groups))
+
+    def readout(self, encoder: Encoder, truth: Truth) -> Segmenter:
+        """A decoder whose last layers begin at zero."""
+        return Segmenter(encoder.pyramid_channels, encoder.channels, len(self.structures), encoder.dims)
+
+    def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
+        """Pixels of each structure by image: in truth, and found and predicted."""
+        masks, n = _masks(truth).array, len(truth)
+        kinds = len(self.structures)
+        y, scores = np.zeros((n, kinds)), np.zeros((n, kinds, 2))
+        for row, (answer, mask) in enumerate(zip(raw, masks, strict=True)):
+            guess, judged = answer.argmax(0), mask != IGNORED
+            for kind in range(kinds):
+                there, said = mask == kind + 1, (guess == kind + 1) & judged
+                y[row, kind], scores[row, kind] = there.sum(), ((there & said).sum(), said.sum())
+        return Outcomes.of(y, scores)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return self.structures
+
+    def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
+        """The share of each image that is of each structure."""
+        guess = np.stack([answer.argmax(0).reshape(-1) for answer in raw]) if len(raw) else np.zeros((0, 1))
+        return {
+            f"share {name}": np.round((guess == kind).mean(1), 5).tolist()
+            for kind, name in enumerate(self.structures, 1)
+        }
+
+    def probe_seconds(self, labels: int, dim: int) -> float:
+        """Ridge on cells; the pass over the images is counted elsewhere."""
+        return 0.2 + 4.0 * PROBED * (2.0 * dim) ** 2 / 20e9
+
+
+def _masks(truth: Truth) -> Masks:
+    assert isinstance(truth, Masks)
+    assert truth.known.all(), "masks that are not known, or were withheld"
+    return truth
+
+
+def _owner(masks: Masks, groups: Ints | None) -> Ints:
+    return np.arange(len(masks)) if groups is None else groups
+
+
+def _counted(sample: Ints, structure: Ints, guess: Ints, weight: NDArray[np.float64], n: int, kinds: int) -> Outcomes:
+    """Places, each standing for so many pixels, as pixels of each structure by image."""
+    y, scores = np.zeros((n, kinds)), np.zeros((n, kinds, 2))
+    for kind in range(kinds):
+        there, said = structure == kind + 1, guess == kind + 1
+        for values, into in ((there, y[:, kind]), (there & said, scores[:, kind, 0]), (said, scores[:, kind, 1])):
+            into += np.bincount(sample, weights=weight * values, minlength=n)
+    return Outcomes.of(y, scores)
