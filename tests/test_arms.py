@@ -148,7 +148,9 @@ def test_a_student_is_an_arm_like_others_also_after_a_kill(
     assert ENTRANTS[DISTILLED].words in Study(folder.root).report().read_text()
 
 
-def test_the_mean_is_of_what_was_fine_tuned_and_what_was_not_begun_from_it_and_of_nothing_unjudged(context: Context) -> None:
+def test_the_mean_is_of_what_was_fine_tuned_and_what_was_not_begun_from_it_and_of_nothing_unjudged(
+    context: Context,
+) -> None:
     n, few = 40, np.arange(40) % 10 < 4
     worse, better = judged_as(few, TUNED), judged_as(~few, SOUPS[TUNED])
     (mean,) = together(context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")])

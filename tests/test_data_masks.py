@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -23,6 +22,7 @@ from autossl.data.truth import OUTSIDE, Masks
 from autossl.errors import UserError
 from tests.mask_toys import discs
 
+nib: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")
 N = 24
 
 
@@ -93,7 +93,7 @@ def test_archives_and_arrays(tmp_path: Path) -> None:
     images, masks = discs(N)
     np.savez(tmp_path / "one.npz", images=images, masks=masks)
     half = N // 2
-    parts = {"train_images": images[:half], "train_masks": masks[:half], "val_images": images[half:]}
+    parts: Any = {"train_images": images[:half], "train_masks": masks[:half], "val_images": images[half:]}
     np.savez(tmp_path / "parts.npz", **parts)
     np.testing.assert_array_equal(prepared(str(tmp_path / "one.npz"), tmp_path / "a").array, masks)
     in_parts = prepared(str(tmp_path / "parts.npz"), tmp_path / "b")
@@ -129,8 +129,8 @@ def test_volumes_with_their_axes_turned(tmp_path: Path) -> None:
     turned = np.array([[0.0, -1.5, 0, 7], [1.5, 0, 0, 3], [0, 0, -1.5, 2], [0, 0, 0, 1]])
     for row in range(12):
         for name, values, ending in (("imagesTr", images, "_0000"), ("labelsTr", masks, "")):
-            own = nibabel.Nifti1Image(values[row], turned if row % 2 else np.diag([1.5, 1.5, 1.5, 1]))
-            nibabel.save(own, tmp_path / "data" / name / f"v{row:02d}{ending}.nii.gz")
+            own = nib.Nifti1Image(values[row], turned if row % 2 else np.diag([1.5, 1.5, 1.5, 1]))
+            nib.save(own, tmp_path / "data" / name / f"v{row:02d}{ending}.nii.gz")
     source = open_data(tmp_path / "data", form=Masks)
     data = prepare(source, tmp_path / "out", image_size=20)
     found = data.truth.array
@@ -162,6 +162,8 @@ def test_a_mask_follows_its_image(shape: tuple[int, int], size: int, seed: int) 
         np.testing.assert_array_equal(found, mask)
 
 
+MASK = np.zeros((16, 16), np.uint8)
+MASK[4:12, 4:12] = 1
 FILES: dict[str, Callable[[Path], object]] = {
     "palette": lambda path: _palette(path.with_suffix(".png")),
     "one bit": lambda path: Image.fromarray(MASK > 0).save(path.with_suffix(".png")),
@@ -171,8 +173,6 @@ FILES: dict[str, Callable[[Path], object]] = {
     ),
     "jpeg": lambda path: Image.fromarray((MASK > 0) * np.uint8(255)).save(path.with_suffix(".jpg")),
 }
-MASK = np.zeros((16, 16), np.uint8)
-MASK[4:12, 4:12] = 1
 
 
 def _palette(path: Path) -> None:
@@ -230,8 +230,9 @@ def test_what_is_refused(tmp_path: Path, spoil: Callable[[Path], object], match:
     assert str(told.value).count(";") >= 1
 
 
-def _saved(path: Path, values: NDArray[np.uint8]) -> None:
+def _saved(path: Path, values: NDArray[np.uint8]) -> Path:
     Image.fromarray(values).save(path)
+    return path
 
 
 def test_other_shapes_of_arrays_are_refused() -> None:
@@ -250,9 +251,7 @@ def test_affines_that_differ_are_refused(tmp_path: Path) -> None:
         (tmp_path / "data" / name).mkdir(parents=True)
     for row in range(12):
         for name, values, step in (("images", images, 1.0), ("masks", masks, 2.0)):
-            nibabel.save(
-                nibabel.Nifti1Image(values[row], np.diag([step] * 3 + [1])), tmp_path / "data" / name / f"{row}.nii"
-            )
+            nib.save(nib.Nifti1Image(values[row], np.diag([step] * 3 + [1])), tmp_path / "data" / name / f"{row}.nii")
     with pytest.raises(UserError, match="their affines differ"):
         prepare(open_data(tmp_path / "data", form=Masks), tmp_path / "out")
 

@@ -133,8 +133,8 @@ def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArr
         found[rng.random((n, 2)) < 0.2] = np.nan
         return rng.integers(0, t, n), found
     if metric in ("pooled_dice", "pooled_iou", "case_dice"):
-        truth, found = rng.integers(0, 9, (n, t)), rng.integers(0, 9, (n, t))
-        return truth, np.stack([np.minimum(truth, found), found], axis=2)
+        truth, said = rng.integers(0, 9, (n, t)), rng.integers(0, 9, (n, t))
+        return truth, np.stack([np.minimum(truth, said), said], axis=2)
     if metric in ("dice", "miou") and n % 2:
         return rng.dirichlet(np.ones(t), n) * rng.integers(0, 2, (n, t)), scores
     return rng.integers(0, t, n), scores
@@ -224,9 +224,8 @@ def test_dice_of_images_is_that_of_their_masks() -> None:
     both = np.stack([((truth == kind) & (guess == kind)).sum(1) for kind in (1, 2)], axis=1)
     scores = np.stack([both, np.stack([(guess == kind).sum(1) for kind in (1, 2)], axis=1)], axis=2)
     whole = [f1_score((truth == kind).ravel(), (guess == kind).ravel()) for kind in (1, 2)]
-    each = [
-        np.mean([f1_score(t == kind, g == kind) for t, g in zip(truth[1:], guess[1:], strict=True)]) for kind in (1, 2)
-    ]
+    pairs = list(zip(truth[1:], guess[1:], strict=True))
+    each = [float(f1_score(t == kind, g == kind)) for kind in (1, 2) for t, g in pairs]
     overlap = [jaccard_score((truth == kind).ravel(), (guess == kind).ravel()) for kind in (1, 2)]
     assert score("pooled_dice", y, scores) == pytest.approx(np.mean(whole))
     assert score("case_dice", y, scores) == pytest.approx(np.mean(each))

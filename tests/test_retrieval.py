@@ -92,7 +92,9 @@ def test_a_study_ends_with_a_model_whose_export_holds_no_gallery(study: Study, t
     assert study.result["test"]["metric"] == "map_at_10"
     assert {"winner", "untrained", "supervised"} <= set(study.result["test"]["entrants"])
     images, labels = textures()
-    held = autossl.load(study.folder.model).readout.state_dict()
+    readout = autossl.load(study.folder.model).readout
+    assert readout is not None
+    held = readout.state_dict()
     assert set(held) == {"linear.weight", "linear.bias", "directions"}
     assert len(held["directions"]) == len(set(labels))
     for row in range(12):

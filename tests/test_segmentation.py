@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -38,6 +37,7 @@ from autossl.views.presets import preset
 from autossl.views.volumes import views_for
 from tests.mask_toys import SIZE, discs
 
+nib: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")
 N = 40
 GROUPS = np.repeat(np.arange(N // 2), 2)
 
@@ -70,7 +70,7 @@ def perfect(masks: Masks, shuffled: bool = False) -> Seen:
     told = masks.array
     told = told[np.random.default_rng(1).permutation(len(told))] if shuffled else told
     maps = np.eye(3, 8, dtype=np.float32)[told].transpose(0, 3, 1, 2)
-    return seen_of(maps + 0.1 * np.random.default_rng(0).normal(size=maps.shape).astype(np.float32))
+    return seen_of((maps + 0.1 * np.random.default_rng(0).normal(size=maps.shape)).astype(np.float32))
 
 
 def target(masks: Masks, metric: str = "auto") -> Segmentation:
@@ -247,11 +247,11 @@ def test_masks_of_volumes_lie_where_the_volumes_do(tmp_path: Path) -> None:
 
     turned = np.array([[0.0, -1.5, 0, 7], [1.2, 0, 0, 3], [0, 0, -2.0, 2], [0, 0, 0, 1]])
     values = np.random.default_rng(0).integers(0, 4, (5, 7, 9)).astype(np.uint8)
-    nibabel.save(nibabel.Nifti1Image(values, turned), tmp_path / "image.nii.gz")
+    nib.save(nib.Nifti1Image(values, turned), tmp_path / "image.nii.gz")
     nifti.write_like(
         nifti.raw(tmp_path / "image.nii.gz")[..., 0], tmp_path / "image.nii.gz", (), tmp_path / "out.nii.gz"
     )
-    again: Any = nibabel.load(tmp_path / "out.nii.gz")
+    again: Any = nib.load(tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(np.asarray(again.dataobj), values)
     np.testing.assert_allclose(again.affine, turned)
 

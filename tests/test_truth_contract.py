@@ -75,7 +75,8 @@ def test_every_form_is_here() -> None:
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def truth(request: pytest.FixtureRequest, tmp_path: Path) -> Truth:
-    return truth_of(*request.param, tmp_path)
+    form, name = request.param
+    return truth_of(form, name, tmp_path)
 
 
 def same(first: Truth, second: Truth) -> bool:

@@ -81,8 +81,8 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     """The best arm on the judged images and why, in words; `arms` begin with the simplest.
 
     A mean of the answers of two networks is taken unless it is worse than the best by more than a standard error, in
-    pairs, for two that began apart seldom err alike. Else the best is taken, and of arms that are as good to TIE of that
-    error the simplest.
+    pairs, for two that began apart seldom err alike. Else the best is taken, and of arms that are as good to TIE of
+    that error the simplest.
     """
     judged = [arm for arm in arms if arm.outcomes is not None]
     if len(judged) < 2:
@@ -98,11 +98,11 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     own = measure.text(_of(arm).value(metric))
     if arm is best:
         return arm, f"it has the best {measure.words} on folds of the labels, {own}"
-    near = f"on folds of the labels it has a {measure.words} of {own}"
+    said = f"on folds of the labels it has a {measure.words} of {own}"
     error, top = measure.text(gap.se), measure.text(_of(best).value(metric))
     if arm.members:
-        return arm, f"{near}, within a standard error ({error}) of the best, {top}, and two networks err less than one"
-    return arm, f"{near}, as good as the best, {top} (a standard error is {error}), which is less simple"
+        return arm, f"{said}, within a standard error ({error}) of the best, {top}, and two networks err less than one"
+    return arm, f"{said}, as good as the best, {top} (a standard error is {error}), which is less simple"
 
 
 def _of(arm: Arm) -> Outcomes:

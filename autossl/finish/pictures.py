@@ -41,4 +41,4 @@ def picked(value: NDArray[np.float64]) -> NDArray[np.int64]:
     if not len(order):
         return order
     places = [round(share * (len(order) - 1)) for share in SHARES]
-    return order[np.unique([*range(min(WORST, len(order))), *places])].astype(np.int64)
+    return np.asarray(order[np.unique([*range(min(WORST, len(order))), *places])], dtype=np.int64)

@@ -70,9 +70,11 @@ def _trained(context: Context, limit: float | None, speeds: dict[str, Speed]) ->
     smallest = min((s for s in ways if s.upsample > least), default=ways[0], key=lambda start: start.upsample)
     precision, speed = _fastest(context, smallest, limit)
     images = min(FEWEST_PASSES * FITS * _counts(context).labelled, MOST_NEEDED)
-    for start in ways if limit is not None else [smallest]:
-        times = (start.upsample / smallest.upsample) ** context.data.dims
-        if start == smallest or FINETUNE * (limit or 0.0) >= ON_LABELS * times * speed.per_pass * images:
+    start, times = smallest, 1.0
+    for way in ways if limit is not None else ():
+        larger = (way.upsample / smallest.upsample) ** context.data.dims
+        if way == smallest or FINETUNE * (limit or 0.0) >= ON_LABELS * larger * speed.per_pass * images:
+            start, times = way, larger
             break
     speeds[start.name] = Speed(times * speed.per_pass, times * speed.embed)
     return replace(start, precision=precision)

@@ -1,13 +1,11 @@
 """Features of an encoder at single places of images: what linear readouts of maps are fitted on."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from autossl.data.truth.masks import Places
 from autossl.nn.sight import Maps
@@ -67,7 +65,7 @@ def _sampled(maps: Maps, image: int, at: Ints) -> Floats:
         )
         for each in maps.pyramid
     ]
-    return cast(Tensor, torch.cat([each.flatten(2)[0] for each in found])).T.cpu().numpy()
+    return np.asarray(torch.cat([each.flatten(2)[0] for each in found]).T.cpu().numpy())
 
 
 @dataclass(frozen=True)

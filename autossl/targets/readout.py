@@ -24,12 +24,9 @@ class Readout(nn.Module, ABC):
     on, in buffers. It has no batch norms: weights are averaged after training, and only an encoder's norms are settled.
     """
 
-    sees: ClassVar[Sight] = PLAIN  # what of an encoder it is given, before another sight is chosen for it
+    sees: ClassVar[Sight] = PLAIN  # what of an encoder it is given in training
+    sight: Sight = PLAIN  # and afterwards
     words: str = ""  # what it is, of a probe: "a ridge probe"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sight = self.sees
 
     @property
     def made(self) -> dict[str, Any]:

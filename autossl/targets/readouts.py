@@ -184,7 +184,8 @@ class Retriever(Readout):
     def of(cls, weights: NDArray[Any], intercept: NDArray[Any], directions: NDArray[Any]) -> Self:
         """The one with these weights (d, width), intercepts (width,) and directions of classes (classes, width)."""
         with torch.random.fork_rng(devices=[]):
-            made = cls(*weights.shape, len(directions))
+            dim, width = weights.shape
+            made = cls(dim, width, len(directions))
         with torch.no_grad():
             made.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(weights.T, dtype=np.float32)))
             made.linear.bias.copy_(torch.from_numpy(intercept.astype(np.float32)))

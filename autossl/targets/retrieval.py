@@ -115,7 +115,7 @@ def _found(z: Floats, y: Ints, groups: Ints | None) -> Outcomes:
     return _outcomes(y, np.stack([found.average_precision, found.r_precisions], axis=1))
 
 
-def _means(z: NDArray[Any], y: Ints, classes: int) -> Floats:
+def _means(z: NDArray[Any], y: Ints, classes: int) -> NDArray[Any]:
     """The direction of the mean of each class; zero of one that is not there."""
     unit = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     return np.stack([unit[y == at].mean(0) if (y == at).any() else np.zeros(z.shape[1]) for at in range(classes)])

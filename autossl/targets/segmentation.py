@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.truth import Masks, Truth
-from autossl.data.truth.masks import IGNORED, Places
+from autossl.data.truth.masks import Places
+from autossl.data.truth.structures import IGNORED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import MAPS, PLAIN, Sight
 from autossl.proxies import Outcomes, knn_values, participation_ratio, rankme, standard_error, standardise

@@ -32,6 +32,7 @@ class Segmenter(Readout):
     """
 
     sees: ClassVar[Sight] = MAPS
+    sight: Sight = MAPS
 
     def __init__(
         self, maps: Sequence[int], channels: int, structures: int, dims: int = 2, decoder: bool = True

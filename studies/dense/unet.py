@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss
-from monai.networks.nets import UNet
+from monai.losses.dice import DiceCELoss
+from monai.networks.nets.unet import UNet
 
 from autossl.data import PROBE, SELECTION, TEST
 from autossl.record.folder import Folder
@@ -48,7 +48,7 @@ def trained(context: Context, seconds: float, seed: int) -> tuple[UNet, int]:
         shares = torch.nn.functional.one_hot(masks.clamp(max=kinds - 1), kinds).movedim(-1, 1).float()
         optimizer.zero_grad()
         raw = network(images) * judged[:, None] + shares * 20 * ~judged[:, None]  # outside it is right
-        loss(raw, shares).mean().backward()  # type: ignore[no-untyped-call]
+        loss(raw, shares).mean().backward()
         optimizer.step()
         seen += len(at)
     return network.eval(), seen

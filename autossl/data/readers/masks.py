@@ -44,7 +44,8 @@ def read_mask(path: Path) -> NDArray[Any]:
         if (colours != colours[..., :1]).any() and not lossy:
             raise Unreadable("its structures are colours: write one number for each structure")
         values = colours[..., 0]
-    return turned(values >= HALF if lossy else _whole(values), turn).astype(np.int64)
+    found = values >= HALF if lossy else _whole(values)
+    return np.asarray(turned(found, turn), dtype=np.int64)
 
 
 def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
@@ -54,7 +55,7 @@ def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
         raise Unreadable("its values are no whole numbers")
     if found.size and not 0 <= found.min() <= found.max() < MOST_VALUES:
         raise Unreadable(f"its values go from {found.min()} to {found.max()}")
-    return found
+    return np.asarray(found)
 
 
 def reader(names: Sequence[str], root: Path | None, images: Sequence[Path]) -> Raw:

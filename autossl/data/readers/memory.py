@@ -27,8 +27,10 @@ def read_array(images: NDArray[Any], labels: Any, patients: Any, masks: bool = F
     place = "the given array"
     stacked = stack(np.asarray(images), place)
     n = len(stacked)
-    given = {"masks": _masks(labels, stacked.shape[:-1])} if masks else {"labels": _labels(labels, n)}
-    return Found("array", place, stacked, patients=_patients(patients, n), **given)
+    own = _patients(patients, n)
+    if masks:
+        return Found("array", place, stacked, masks=_masks(labels, stacked.shape[:-1]), patients=own)
+    return Found("array", place, stacked, labels=_labels(labels, n), patients=own)
 
 
 def _masks(values: Any, shape: tuple[int, ...]) -> Any:

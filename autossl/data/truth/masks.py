@@ -100,7 +100,7 @@ class Masks(Truth):
     def __getitem__(self, rows: Any) -> Self:
         return replace(self, raw=None, there=self.there[rows], **{name: own[rows] for name, own in self._own().items()})
 
-    def _own(self) -> dict[str, NDArray[Any]]:
+    def _own(self) -> dict[str, Any]:
         """What is known of each mask, once they are decoded."""
         if not self.structures:
             return {}
@@ -115,7 +115,7 @@ class Masks(Truth):
     def extended(self, more: int) -> Self:
         own = self._own()
         added = {name: np.full((more, *each.shape[1:]), FORGOTTEN[name], each.dtype) for name, each in own.items()}
-        longer = {name: np.concatenate([each, added[name]]) for name, each in own.items()}
+        longer: dict[str, Any] = {name: np.concatenate([each, added[name]]) for name, each in own.items()}
         return replace(self, there=np.concatenate([self.there, np.zeros(more, dtype=bool)]), **longer)
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -173,7 +173,7 @@ class Masks(Truth):
         for number, word in ((PROBE, "probe"), (SELECTION, "selection"), (TEST, "test")):
             inside = (part == number) & self.there
             shows = self.shares[inside] > 0
-            lacking = [name for name, seen in zip(self.structures, shows.any(0), strict=True) if not seen]
+            lacking = [name for name, column in zip(self.structures, shows.T, strict=True) if not column.any()]
             if len(lacking) == len(self.structures) or (lacking and number == PROBE):
                 raise UserError(
                     f"masks that show {joined([shown(name) for name in lacking])} were wanted in the {word} part, "
@@ -231,7 +231,7 @@ class Masks(Truth):
 
         `weight`: how many pixels of that kind in its sample each stands for.
         """
-        random, found = np.random.default_rng(seed), []
+        random, found = np.random.default_rng(seed), list[tuple[NDArray[Any], ...]]()
         kinds = len(self.structures) + 1
         masks = self.array.reshape(len(self), -1)
         counts = np.stack([(masks == kind).sum(1) for kind in range(kinds)], axis=1)
@@ -245,10 +245,10 @@ class Masks(Truth):
                 found.append(
                     (np.full(len(drawn), sample), drawn, np.full(len(drawn), kind), np.full(len(drawn), weight))
                 )
-        sample, flat, kind, weight = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        samples, flat, kinds_of, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
         assert self.stored is not None
         at = np.stack(np.unravel_index(flat, self.stored.shape[1:]), axis=1)
-        return Places(sample, at, kind, weight)
+        return Places(samples, at, kinds_of, weights)
 
 
 def _terms(about: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
