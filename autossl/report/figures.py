@@ -127,6 +127,8 @@ def _loss_figure(found: Found) -> Drawn:
 
 def _label_figure(found: Found) -> Drawn:
     test = (found.result or {}).get("test", {})
+    if not found.target.curved:
+        return Drawn(missing="It is not drawn for this task: each of its points would take passes over all images.")
     points = label_curve.whole(test)
     if not points:
         return Drawn(missing="The label curve was not drawn: there was no time, or there are too few labels.")

@@ -57,6 +57,7 @@ class Target(ABC):
     decodes: ClassVar[bool] = False  # whether its readout has to be learnt: more depends on training on labels
     least_passes: ClassVar[int] = 40  # over labels, from which on a training is one that may be judged by
     trained: ClassVar[float] = 1.3  # times the pass of an encoder that training on labels costs, with views and readout
+    curved: ClassVar[bool] = True  # whether probes are so cheap that a curve over numbers of labels is drawn
     scored: ClassVar[str] = "aligned score"  # what the value of a score is called
     ranks: ClassVar[bool] = True  # whether scores tell the better of two encoders; else the order of trying does
 
@@ -114,7 +115,6 @@ class Judged(Target):
 
     apart: ClassVar[bool] = True  # whether each image is judged by itself, not among the others
     mixes: ClassVar[bool] = True  # whether outcomes hold the answers, so that several networks' can be averaged
-    curved: ClassVar[bool] = True  # whether probes are so cheap that a curve over numbers of labels is drawn
 
     @abstractmethod
     def readout(self, encoder: Encoder, truth: Truth) -> Readout:
