@@ -262,6 +262,26 @@ def test_folders_that_are_no_pair_are_said(tmp_path: Path) -> None:
         read_pairs(tmp_path)
 
 
+def test_a_mask_that_changes_is_decoded_again(tmp_path: Path) -> None:
+    written(tmp_path / "data")
+    first = prepared(tmp_path / "data", tmp_path / "out", image_size=32)
+    Image.fromarray(np.ones((24, 32), np.uint8)).save(tmp_path / "data" / "masks" / "case_03.png")
+    again = prepared(tmp_path / "data", tmp_path / "out", image_size=32)
+    assert (first.array[3] == again.array[3]).mean() < 0.9
+    images, drawn = discs(N)
+    prepared(images, tmp_path / "array", labels=drawn)
+    assert (prepared(images, tmp_path / "array", labels=3 - drawn).array == 0).sum() == 0
+
+
+def test_names_with_dots_keep_what_tells_them_apart(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for row in range(12):
+            values = discs(1, seed=row, dims=3, size=10)[folder == "masks"][0]
+            nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "data" / folder / f"scan.{row}.nii")
+    assert prepared(tmp_path / "data", tmp_path / "out").known.sum() == 12
+
+
 def test_an_earlier_decoding_is_used_again_and_kept_apart_by_size(tmp_path: Path) -> None:
     written(tmp_path / "data")
     first = prepared(tmp_path / "data", tmp_path / "out", image_size=32)

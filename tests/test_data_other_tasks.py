@@ -52,7 +52,7 @@ def test_a_single_image_is_embedded_but_no_study(tmp_path: Path) -> None:
 
 def test_images_and_masks_are_no_classes(tmp_path: Path) -> None:
     root = classes(tmp_path, "images", "masks")
-    assert f"found images and masks (images, masks) in {root}; segmentation is not served yet" in sentence(root)
+    assert f"found images and masks (images, masks) in {root}; for these give --task segmentation" in sentence(root)
     (root / "manifest.csv").write_text(
         "image,mask,kind\n" + "".join(f"images/{at}.png,masks/{at}.png,{at % 2}\n" for at in range(4))
     )
@@ -78,7 +78,7 @@ def test_real_folders_with_other_things_beside_the_images(shared_data: Path, nam
         "hannover_cxr": "candidates (sex, projection",
         "dsb2018_nuclei": "candidates (image_type",
         "chase_db1": "candidates (eye",
-        "msd_hippocampus": "names of images (masks are for segmentation, which is not served yet)",
+        "msd_hippocampus": "names of images (masks are for --task segmentation)",
         "bccd": "detection is not served yet",
     }
     assert wanted[name] in said

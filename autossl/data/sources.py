@@ -52,6 +52,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     )  # fmt: skip
     none = np.zeros(0)
     columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
+    columns += _of_masks(found) if told.form.files else ()
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
@@ -67,6 +68,13 @@ def _raw(found: Found) -> Raw | None:
     if found.labels is None or found.files is None:
         return None
     return masks.reader(next(iter(found.labels.values())), found.root, found.files)
+
+
+def _of_masks(found: Found) -> Columns:
+    """What tells that masks are still the same."""
+    if found.masks is not None:
+        return tuple(np.zeros(0) if mask is None else np.asarray(mask) for mask in found.masks)
+    return () if not found.labels else (masks.stamps(next(iter(found.labels.values())), found.root),)
 
 
 def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:

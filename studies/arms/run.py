@@ -32,7 +32,7 @@ CELLS: dict[str, tuple[str, ...]] = {  # data and options
     "sample-volumes": ("sample:volumes",),
 }
 NAMES = {  # of the columns: entrants of a test
-    "winner": "winner frozen", "winner, fine-tuned": "fine-tuned", "mean": "mean of both", "supervised": "supervised",
+    "winner": "winner frozen", "winner, fine-tuned": "fine-tuned", "winner, soup": "soup", "mean": "mean of two", "supervised": "supervised",
     "weights": "weights frozen", "weights, fine-tuned": "weights fine-tuned", "weights, mean": "mean of these",
     "untrained": "untrained",
 }  # fmt: skip
@@ -115,10 +115,9 @@ def main() -> None:
         out = asked.runs / f"{cell}-{weights.replace(':', '-')}-{seed}"
         done = subprocess.run(command(cell, asked.data, out, weights, seed, asked.limit), check=False)
         if done.returncode == 0:
-            kept.add(key, row(out))
-        asked.out.with_suffix(".md").write_text(
-            f"`python -m studies.arms.run`, {asked.limit} a run\n\n{table(kept.rows)}\n"
-        )
+            kept.add(key, row(out))  # on disk at once
+    told = f"`python -m studies.arms.run`, {asked.limit} a run\n\n{table(kept.rows)}"
+    asked.out.with_suffix(".md").write_text(told)
 
 
 if __name__ == "__main__":

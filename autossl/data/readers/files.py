@@ -109,8 +109,8 @@ def _refuse_other_tasks(root: Path, classes: set[str]) -> None:
     masks = sorted(name for name in classes if name.lower().startswith(MASKS))
     if masks and any(name.startswith(PICTURES) for name in names) and len(names) <= 1 + len(masks):
         raise UserError(
-            f"class folders were wanted, found images and masks ({', '.join(sorted(classes))}) in {root}; segmentation "
-            f"is not served yet: give a CSV with image and label, or the folder of the images by --unlabeled"
+            f"class folders were wanted, found images and masks ({', '.join(sorted(classes))}) in {root}; for "
+            f"these give --task segmentation, for classes a CSV with image and label"
         )
     inside = {folder.name.lower() for place in (root, *disk.folders(root)) for folder in disk.folders(place)}
     if len(names) == 1 and inside & set(OBJECTS):

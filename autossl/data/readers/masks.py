@@ -73,6 +73,18 @@ def reader(names: Sequence[str], root: Path | None, images: Sequence[Path]) -> R
     return read
 
 
+def stamps(names: Sequence[str], root: Path | None) -> NDArray[np.uint8]:
+    """Sizes and times of mask files: what tells that they are still the same."""
+    lines = []
+    for name in names:
+        try:
+            stat = ((root or Path()) / name).stat()
+            lines.append(f"{stat.st_size} {stat.st_mtime_ns}" if name else "")
+        except OSError:
+            lines.append("gone")
+    return np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+
+
 def given(masks: NDArray[Any] | Sequence[NDArray[Any] | None]) -> Raw:
     """What reads the mask of a row of those that are in memory."""
 
@@ -126,11 +138,8 @@ def read_pairs(root: Path) -> Found:
             f"{plural(left, 'mask')} in {root} of which none match; name a mask as its image, or give a CSV with the "
             "columns image and mask"
         )
-    notes = (
-        [f"{plural(left, 'mask')} without an image of that name {'is' if left == 1 else 'are'} not used"]
-        if left
-        else []
-    )
+    unused = f"{plural(left, 'mask')} without an image of that name {'is' if left == 1 else 'are'} not used"
+    notes = [unused] if left else []
     notes += [f"the masks in {shown(name)} are not used" for name in dict.fromkeys(other)]
     lacking = names.count("")
     if lacking:
@@ -157,5 +166,5 @@ def _by_name(masks: Path) -> dict[str, Path]:
 
 def _name(path: Path) -> str:
     """What an image and its mask are both called."""
-    stem = path.name[: -len("".join(path.suffixes[-2:]))] if nifti.is_volume(path) else path.stem
+    stem = path.name.lower().removesuffix(".gz").removesuffix(".nii") if nifti.is_volume(path) else path.stem
     return ENDING.sub("", CHANNEL.sub("", stem)).lower()
