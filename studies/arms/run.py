@@ -32,7 +32,8 @@ CELLS: dict[str, tuple[str, ...]] = {  # data and options
     "sample-volumes": ("sample:volumes",),
 }
 NAMES = {  # of the columns: entrants of a test
-    "winner": "winner frozen", "winner, fine-tuned": "fine-tuned", "winner, soup": "soup", "mean": "mean of two", "supervised": "supervised",
+    "winner": "winner frozen", "winner, fine-tuned": "fine-tuned", "winner, soup": "soup", "mean": "mean of two",
+    "supervised": "supervised",
     "weights": "weights frozen", "weights, fine-tuned": "weights fine-tuned", "weights, mean": "mean of these",
     "untrained": "untrained",
 }  # fmt: skip
