@@ -7,7 +7,7 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from autossl.proxies import metrics, resampled
+from autossl.proxies import image_metrics, metrics, resampled
 from autossl.proxies.metrics import Ints, of_classes, of_labels
 from autossl.proxies.resampled import Prepare
 
@@ -21,7 +21,7 @@ class Metric:
 
     `of` computes it from truth and scores: of classes, truth is a class index (n,) and scores are (n, c); of values,
     truth and predictions are (n,) or (n, t); of queries, scores (n, 2) are what each
-    came to; of pixels, see `metrics.overlap_counts`. With `within`, it takes folds as
+    came to; of pixels, see `image_metrics`. With `within`, it takes folds as
     well. `prepare` does what does not change between draws of patients.
     """
 
@@ -69,13 +69,14 @@ _ROWS = (
            resampled.quadratic_kappa, VALUES, within=True),
     Metric("multilabel_auroc", "macro AUROC of labels", "higher", 0, 1, metrics.multilabel_auroc,
            partial(resampled.ranked, of_labels, resampled.areas), VALUES, within=True),
-    Metric("map_at_10", "mAP@10", "higher", 0, 1, partial(metrics.mean_of_queries, 0),
+    Metric("map_at_10", "mAP@10", "higher", 0, 1, partial(image_metrics.mean_of_queries, 0),
            partial(resampled.queries, 0), QUERIES),
-    Metric("r_precision", "R-precision", "higher", 0, 1, partial(metrics.mean_of_queries, 1),
+    Metric("r_precision", "R-precision", "higher", 0, 1, partial(image_metrics.mean_of_queries, 1),
            partial(resampled.queries, 1), QUERIES),
-    Metric("pooled_dice", "pooled Dice", "higher", 0, 1, metrics.pooled_dice, partial(resampled.pooled, 0), PIXELS),
-    Metric("pooled_iou", "pooled IoU", "higher", 0, 1, metrics.pooled_iou, partial(resampled.pooled, 1), PIXELS),
-    Metric("case_dice", "Dice per image", "higher", 0, 1, metrics.case_dice, resampled.case_dice, PIXELS),
+    Metric("pooled_dice", "pooled Dice", "higher", 0, 1, image_metrics.pooled_dice, partial(resampled.pooled, 0),
+           PIXELS),
+    Metric("pooled_iou", "pooled IoU", "higher", 0, 1, image_metrics.pooled_iou, partial(resampled.pooled, 1), PIXELS),
+    Metric("case_dice", "Dice per image", "higher", 0, 1, image_metrics.case_dice, resampled.case_dice, PIXELS),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
 

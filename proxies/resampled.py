@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, score_matrix
 from autossl.proxies.folds import by_fold, within_folds
+from autossl.proxies.image_metrics import of_queries, overlap_counts
 from autossl.proxies.metrics import (
     Ranked,
     kappa,
@@ -16,9 +17,7 @@ from autossl.proxies.metrics import (
     moments_of_ratings,
     of_classes,
     of_labels,
-    of_queries,
     ordinal,
-    overlap_counts,
     overlap_tables,
     overlaps,
 )

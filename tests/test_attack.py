@@ -23,13 +23,13 @@ from studies.attack.values import turned
 
 ROOT = Path(__file__).parents[1]
 SELECTION = {
-    "npz": 0.035,
-    "tables": 0.035,
-    "folders": 0.04,
-    "options": 0.015,
-    "calls": 0.015,
-    "values": 0.012,
-    "fuzz": 0.02,
+    "npz": 0.021,
+    "tables": 0.021,
+    "folders": 0.024,
+    "options": 0.009,
+    "calls": 0.009,
+    "values": 0.0072,
+    "fuzz": 0.012,
 }
 
 

@@ -15,7 +15,7 @@ from autossl.trials import segments
 from autossl.trials.segments import Silence, requeue_lost
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-LIMIT = 35.0  # seconds: enough for a toy
+LIMIT = 22.0  # seconds: enough for a toy
 STUDY = """
 import json, sys, time
 import autossl
@@ -23,7 +23,7 @@ from autossl.trials import limits, plan
 from tests.test_study import textures
 limits.FLOOR_SECONDS, plan.WRONG, plan.MARGIN = 1.0, 1.0, 1.0  # the toy needs less than any real data
 date, clock, began = time.time, time.monotonic, time.monotonic()
-jumps = (10.0, 3600.0), (20.0, -7200.0)
+jumps = (6.0, 3600.0), (12.0, -7200.0)
 time.time = lambda: date() + sum(by for at, by in jumps if clock() - began > at)
 images, labels = textures()
 study = autossl.search(

@@ -120,7 +120,10 @@ def test_labels_in_memory() -> None:
         ([[1, 2], [1], [2, 3]], "found 1 and 2, the first such in entry 0 of the given labels; give each finding"),
         (np.zeros((2, 2)), "3 entries in labels, one per image, were wanted, found 2"),
         (np.zeros((3, 1001)), "at most 1000 columns of labels were wanted, found 1001"),
-        ([np.zeros((2, 2))] * 3, r"found an array \(2, 2\) in entry 0 of the given labels; masks are for segmentation"),
+        (
+            [np.zeros((2, 2))] * 3,
+            r"found an array \(2, 2\) in entry 0 of the given labels; masks are for",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             columns_of(images, labels=labels)

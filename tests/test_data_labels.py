@@ -243,7 +243,7 @@ def test_classes_that_are_likely_one_are_named(tmp_path: Path) -> None:
         ([18, 30, 30, 40, 40, 51, 51, 60, 60, 77], "found 6 different numbers for 10 images in .*; --task regression"),
         ([0.5, 1.25] * 4, "numbers with fractions such as 0.5 in .*; --task regression takes"),
         (["0,5", "1,25"] * 4, "numbers with fractions such as 0,5 in .*; --task regression takes"),
-        ([f"masks/{at % 4}.png" for at in range(8)], r"names of images \(masks are for segmentation"),
+        ([f"masks/{at % 4}.png" for at in range(8)], r"names of images \(masks are for --task segmentation"),
     ],
 )
 def test_labels_that_are_no_classes(tmp_path: Path, labels: list[Any], message: str) -> None:

@@ -70,7 +70,7 @@ def mean_and_error(values: list[float]) -> tuple[float, float]:
 @pytest.mark.parametrize("kind", ["noise", "identity"])
 def test_every_score_of_classes_is_chance_where_nothing_can_be_known(case: Case, kind: str) -> None:
     found: dict[str, list[float]] = {name: [] for name in OF_CLASSES}
-    for seed in range(40):
+    for seed in range(24):
         seen = panel(*draw(case, kind, seed), scores=OF_CLASSES, draws=2)
         for name in OF_CLASSES:
             found[name].append(seen[name].value)
@@ -98,7 +98,7 @@ def test_values_and_labels_are_chance_too(task: str, kind: str) -> None:
         "multilabel": ("ridge_labels", "knn_labels"),
     }[task]
     found: dict[str, list[float]] = {name: [] for name in names}
-    for seed in range(40):
+    for seed in range(24):
         z, _, owner = draw(Case((14, 10), 24), kind, seed)
         rng, patients = np.random.default_rng(seed), int(owner.max()) + 1
         truth: NDArray[Any] = {

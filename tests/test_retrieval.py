@@ -81,6 +81,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     images, labels = textures()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 2)
+        patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
             images, "retrieval", labels=labels, time_limit=None, out=tmp_path_factory.mktemp("retrieval") / "run",
             max_candidates=1, methods="simclr", backbone="test_resnet", weights="none",

@@ -146,7 +146,7 @@ def test_a_batch_holds_what_is_known_of_its_images() -> None:
     groups, positions = np.arange(20) // 2, np.linspace(0, 1, 20, dtype=np.float32)
     at = np.array([2, 0])
     batch = Pool(
-        images, rows, 255.0, torch.device("cpu"), groups=groups, positions=positions, truth=np.arange(20) % 3
+        images, rows, 255.0, torch.device("cpu"), (np.arange(20) % 3)[rows], groups=groups, positions=positions
     ).batch(at)
     assert torch.equal(batch.images[:, 0, 0, 0] * 255, torch.tensor([28.0, 12.0]))
     assert batch.groups is not None

@@ -51,7 +51,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
         "", patients, root=found.root, notes=tuple(notes), slices=slices,
     )  # fmt: skip
     none = np.zeros(0)
-    columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
+    columns: Columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
     columns += _of_masks(found) if told.form.files else ()
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)

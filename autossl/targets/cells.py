@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from autossl.data.truth.masks import Places
 from autossl.nn.sight import Maps
-from autossl.proxies import collapse, ridge
+from autossl.proxies import PENALTIES, collapse, ridge
 from autossl.targets.seen import Seen
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+FEWER = PENALTIES[::4]  # with thousands of cells neighbours on the full path differ little
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)  # of scores that are shares, as logits
 TURNS = 3  # over the structures, each of whose offsets depends on the others
 
@@ -84,7 +85,7 @@ def linear(cells: Cells, places: Places, owner: Ints, kinds: int) -> Linear:
     """
     mean, spread = cells.z.mean(0, dtype=np.float64), cells.z.std(0, dtype=np.float64) + 1e-6
     rows = ((cells.z - mean) / spread).astype(np.float32)
-    fit = ridge(rows, places.structure, owner, classes=kinds)
+    fit = ridge(rows, places.structure, owner, classes=kinds, penalties=FEWER)
     offsets = _offsets(fit.scores, places)
     scores = fit.scores + offsets
     scale = min(SCALES, key=lambda scale: _loss(scale * scores, places))

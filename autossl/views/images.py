@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from itertools import accumulate
 from typing import ClassVar, Self
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from autossl.errors import UserError
 from autossl.views import intensity
+from autossl.views.bending import KNOTS, displacement
 from autossl.views.overlap import overlapping
 from autossl.views.presets import Preset
 
@@ -20,7 +20,6 @@ ASPECT = math.log(4 / 3)  # widest aspect ratio of a crop (Szegedy et al. 2015)
 MOST_OVERLAP = 0.5  # always possible: the widest crop and the highest have 3/4 of an area in common, of a volume 9/16
 MILD_CROP = 0.5  # smallest crop for reconstruction, which learns little from a corner
 PIECE = 2**21  # values that are changed at a time on a CPU: fresh memory for larger ones costs more than the work
-KNOTS = 5  # of an elastic deformation, along each axis
 COLUMNS = (
     *("area", "aspect", "left", "top", "hflip", "vflip", "angle", "turn", "brightness", "contrast", "saturation"),
     *("hue", "grey", "gamma", "noise", "noise_from", "blur", "blur_width"),
@@ -276,7 +275,7 @@ def _looks_at(u: Tensor, size: tuple[int, int], cells: tuple[int, int], allowed:
     rows = _centres(cells[0], u)[None, :, None] * across[:, None] + centre[:, None]
     grid = rows[:, :, None] + columns[:, None]
     if allowed.elastic:
-        moved = 2 * allowed.elastic * _displacement(u[:, EXTRA["elastic"]], cells)
+        moved = 2 * allowed.elastic * displacement(u[:, EXTRA["elastic"]], cells)
         grid = grid + moved[:, 0, ..., None] * along[:, None, None] + moved[:, 1, ..., None] * across[:, None, None]
     return grid
 
@@ -287,21 +286,6 @@ def _sides(u: Tensor, crop_min: float) -> Tensor:
     # an aspect ratio that would not fit is narrowed: the area stays what was drawn, and a whole image stays whole
     aspect = (2 * u[:, COLUMN["aspect"]] - 1) * (-area.log()).clamp_max(ASPECT)
     return torch.stack([torch.sqrt(area * aspect.exp()), torch.sqrt(area / aspect.exp())], 1)
-
-
-def _displacement(u: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Smooth fields (b, 2, rows, columns) in (-1, 1), across and down: cubic splines through random knots."""
-    knots = (2 * u - 1).view(len(u), 2, KNOTS, KNOTS)
-    down, across = (_splines(side).to(u.device) for side in cells)
-    return down @ knots @ across.T
-
-
-@cache
-def _splines(side: int) -> Tensor:
-    """(side, KNOTS): cubic B-splines at cell centres, each row adding up to 1."""
-    place = (torch.arange(side) + 0.5) / side * (KNOTS - 3) + 1
-    away = (place[:, None] - torch.arange(KNOTS)).abs()
-    return torch.where(away < 1, 2 / 3 - away**2 + away**3 / 2, (2 - away).clamp_min(0) ** 3 / 6)
 
 
 def _centres(side: int, x: Tensor) -> Tensor:
