@@ -13,7 +13,7 @@ from autossl.record.clock import seconds
 from autossl.trials.costs import Costs
 from autossl.trials.deadlines import ensure_time, hard_end, left
 from autossl.trials.limits import check_limit
-from autossl.trials.plan import Plan, extend, make_plan, make_untimed_plan
+from autossl.trials.plan import Plan, extend, fits, fits_whole, make_plan, make_untimed_plan
 from autossl.trials.sizing import MIN_RUNG, Method, Needs
 
 TABLE = (
@@ -171,6 +171,17 @@ def test_one_short_candidate_remains_where_there_is_no_time_to_search() -> None:
     assert (found.max_candidates, found.candidates, len(found.rungs)) == (1, 1, 1)
     assert found.planned_away[0].startswith("A search did not fit")
     assert found.rungs[0] < plan(600).rungs[0]
+
+
+def test_candidates_that_cost_more_are_worth_it_only_where_there_is_a_search_and_fine_tuning_left() -> None:
+    asked = needs(finetune=True)
+    whole = [limit for limit in range(60, 900, 10) if fits_whole(limit, START, asked)]
+    some = [limit for limit in range(60, 900, 10) if fits(limit, START, asked)]
+    assert some[0] < whole[0]
+    for limit in whole:
+        found = make_plan(limit, START, asked)
+        assert found.finetune_seconds > 0
+        assert found.max_candidates is None
 
 
 def _fits(limit: float) -> bool:

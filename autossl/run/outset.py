@@ -11,7 +11,7 @@ from autossl.run.forecast import Forecast
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 from autossl.trials.costs import Costs
-from autossl.trials.plan import fits
+from autossl.trials.plan import fits_whole
 from autossl.trials.sizing import Needs
 from autossl.trials.starts import RANDOM, Start, at_random
 
@@ -54,9 +54,9 @@ def begun(context: Context, limit: float | None, now: float, forecast: Forecast 
 
 
 def _worth(context: Context, limit: float, now: float, found: Costs) -> bool:
-    """Whether there is time for a plan at these costs, and for so many epochs of the final training."""
+    """Whether there is time for a search and for fine-tuning at these costs, and for a final training of some epochs."""
     pool = LEAST_EPOCHS * len(context.probe_pool)
-    return FINAL * limit >= pool * PASSES * found.per_pass and fits(limit, now, needed(context, found))
+    return FINAL * limit >= pool * PASSES * found.per_pass and fits_whole(limit, now, needed(context, found))
 
 
 def _trained(context: Context, limit: float | None, speeds: dict[str, Speed]) -> Start:

@@ -112,6 +112,13 @@ def fits(limit: float, now: float, needs: Needs) -> bool:
     return _best(limit, now, needs) is not None
 
 
+def fits_whole(limit: float, now: float, needs: Needs) -> bool:
+    """The same, with candidates to choose from and, where that is wanted, time for fine-tuning."""
+    found = _best(limit, now, needs)
+    searches = found is not None and UNSEARCHED not in found.planned_away
+    return searches and found is not None and (found.finetune_seconds > 0 or not needs.finetune)
+
+
 def make_untimed_plan(needs: Needs, rungs: Sequence[int] = ()) -> Plan:
     """A plan without a time limit, which depends on no measured speed; `max_candidates` must bound it."""
     most = needs.max_candidates
