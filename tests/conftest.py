@@ -15,7 +15,7 @@ from hypothesis import settings
 from autossl.run import given
 from tests.processes import SHORT, patched
 
-settings.register_profile("autossl", deadline=None, max_examples=25, derandomize=True)
+settings.register_profile("autossl", deadline=None, max_examples=15, derandomize=True)
 settings.load_profile("autossl")
 SUITABLE = given._suitable
 torch.set_num_threads(1)

@@ -54,7 +54,7 @@ def begun(context: Context, limit: float | None, now: float, forecast: Forecast 
 
 
 def _worth(context: Context, limit: float, now: float, found: Costs) -> bool:
-    """Whether there is time for a search and for fine-tuning at these costs, and for a final training of some epochs."""
+    """Whether at these costs there is time for a search, for fine-tuning, and for a final training of some epochs."""
     pool = LEAST_EPOCHS * len(context.probe_pool)
     return FINAL * limit >= pool * PASSES * found.per_pass and fits_whole(limit, now, needed(context, found))
 
