@@ -78,7 +78,7 @@ def test_a_limit_that_is_too_short_is_refused_before_decoding_and_leaves_nothing
     monkeypatch.setattr("autossl.data.sources.decode", lambda path: seen.append(path) or read(path))  # type: ignore[func-returns-value]
     began = time.process_time()
     sentence = refused(start, "60s")
-    assert time.process_time() - began < 8  # imports take two more
+    assert time.process_time() - began < 12  # idle six, beside other programs half as much again; imports take two more
     assert re.match("a time limit of " + CALL + r", or smaller images: --image-size 64 needs \d+ min", sentence)
     assert len(seen) < 80 / 2
     assert not (tmp_path / "run").exists()
