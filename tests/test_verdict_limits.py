@@ -14,7 +14,7 @@ from autossl.data.scarce import few_patients, few_tested
 from autossl.data.truth import Classes
 from autossl.finish.tested import Entrant, Outcome
 from autossl.model import card
-from autossl.model.entrants import TUNED
+from autossl.model.entrants import MEAN, TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import METRICS
 from autossl.record.folder import Folder, write_json
@@ -40,6 +40,15 @@ def unmeasured() -> dict[str, Any]:
         for gap in gaps.values():
             del gap["low"], gap["high"]
     return result
+
+
+def test_two_networks_that_answer_together_are_no_proof_by_themselves() -> None:
+    result = copy.deepcopy(outcome(GOOD))
+    result["choice"] = {"arm": MEAN, "arms": {MEAN: {"members": [TUNED, "supervised"]}, "supervised": {}}}
+    assert any("two networks without self-supervision have as well" in said for said in remarks(result))
+    for arm in ("supervised", TUNED):
+        result["choice"]["arm"] = arm
+        assert not any("answer together" in said for said in remarks(result))
 
 
 def test_the_first_sentence_says_that_nothing_can_be_measured() -> None:

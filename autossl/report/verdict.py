@@ -120,6 +120,24 @@ def remarks(result: dict[str, Any]) -> list[str]:
     """What has to be said beside the first line: a search score that the test does not bear out, or labels to make."""
     if "test" not in result:
         return [sentence for sentence in (unverified.others(result), unverified.advice(result["unit"])) if sentence]
+    return [*_joint(result), *_not_carried(result)]
+
+
+def _joint(result: dict[str, Any]) -> list[str]:
+    """That two networks gain by answering together, whatever they have learnt before."""
+    choice = result.get("choice", {})
+    members = choice.get("arms", {}).get(choice.get("arm"), {}).get("members", ())
+    if "supervised" not in members:
+        return []
+    return [
+        "Two networks answer together here, one of them trained on the same labels alone. Part of the gain over that "
+        "one is that of answering together, which two networks without self-supervision have as well; what "
+        "self-supervision gains by itself is in the rows of the single networks."
+    ]
+
+
+def _not_carried(result: dict[str, Any]) -> list[str]:
+    """A search score that the test does not bear out."""
     test, candidate = result["test"], result["candidate"]
     found, metric, text = test["entrants"].get("winner"), test["metric"], measure(test).text
     score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
