@@ -155,6 +155,8 @@ def test_the_mean_is_of_what_was_fine_tuned_and_what_was_not_begun_from_it_and_o
     worse, better = judged_as(few, TUNED), judged_as(~few, SOUPS[TUNED])
     (mean,) = together(context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")])
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "supervised"]
+    (mean,) = together(context, [judged_as(~few, "winner"), worse, better, judged_as(few, "supervised")])
+    assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "winner"]
     (mean,) = together(context, [judged_as(few, "winner"), worse, better])
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "winner"]
     assert mean.outcomes is not None

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from autossl.finish.baselines import Effort
@@ -16,6 +17,8 @@ from autossl.targets import Readout, Seen
 from autossl.trials.context import Context
 
 log = logging.getLogger("autossl")
+
+Ints = NDArray[np.int64]
 
 DRAWS = 400
 TIE = 0.1  # standard errors of a difference below which two arms are as good: a whole one cost .013 on blood cells
@@ -59,22 +62,29 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
     return Arm(name, encoder, head, outcomes, seen=seen)
 
 
-def together(context: Context, arms: Sequence[Arm]) -> list[Arm]:
+def together(context: Context, arms: Sequence[Arm], groups: Ints | None = None) -> list[Arm]:
     """The mean of the answers of the best fine-tuned network and of the one that was trained on the labels alone.
 
-    They began apart and err apart. Where that one was not judged, the best frozen arm takes its place; none where
-    there are no two.
+    They began apart and err apart. Where that one was not judged, or is worse than the best frozen arm by more than a
+    standard error in pairs over patients `groups` of the judged images, that arm takes its place; none where there are
+    no two.
     """
+    measure, metric = context.target.measure, context.target.metric
     judged = [arm for arm in arms if arm.outcomes is not None]
-    tuned = [arm for arm in judged if arm.name in {TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}]
-    apart = [arm for arm in judged if arm.name == "supervised"]
-    sides = (tuned, apart or [arm for arm in judged if arm.name in ("winner", "weights")])
-    if not all(sides) or not context.judged.mixes:
+    tuned, apart, still = (
+        max((arm for arm in judged if arm.name in names), key=lambda arm: _of(arm).worth(metric), default=None)
+        for names in ({TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}, {"supervised"}, {"winner", "weights"})
+    )
+    if apart is not None and still is not None:
+        gap = _of(still).minus(_of(apart), metric, groups, draws=DRAWS)
+        apart = still if measure.worth(gap.value) > gap.se else apart
+    other = apart or still
+    if tuned is None or other is None or not context.judged.mixes:
         return []
-    members = tuple(max(side, key=lambda arm: _of(arm).worth(context.target.metric)) for side in sides)
+    members = (tuned, other)
     own = all(arm.name.startswith("weights") for arm in members)
-    outcomes, first = context.judged.together([_of(arm) for arm in members]), members[0]
-    return [Arm(WEIGHTS_MEAN if own else MEAN, first.encoder, first.head, outcomes, members=members)]
+    outcomes = context.judged.together([_of(arm) for arm in members])
+    return [Arm(WEIGHTS_MEAN if own else MEAN, tuned.encoder, tuned.head, outcomes, members=members)]
 
 
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:

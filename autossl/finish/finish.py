@@ -152,7 +152,7 @@ class Finish:
         """Choose, test everything once, export."""
         context = self.context
         if self.context.config.adaptation == "auto":
-            arms += together(context, arms)
+            arms += together(context, arms, self.folds.groups if self.folds.judged else None)
         eligible = [arm for name in self._eligible() for arm in arms if arm.name == name]
         winner_alone = [arm for arm in arms if arm.name == "winner"]
         chosen, why = choose(context, eligible or winner_alone, self.folds)
