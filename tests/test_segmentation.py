@@ -18,6 +18,7 @@ from autossl.cli.commands import main
 from autossl.data import open_data, prepare
 from autossl.data.frame import Given
 from autossl.data.truth import Masks
+from autossl.data.truth.structures import IGNORED
 from autossl.finish import baselines
 from autossl.finish.pictures import picked
 from autossl.model import export
@@ -32,7 +33,7 @@ from autossl.study import Study
 from autossl.targets import Seen
 from autossl.targets.cells import gathered, linear
 from autossl.targets.segmentation import Segmentation
-from autossl.targets.segmenter import IGNORED, Segmenter
+from autossl.targets.segmenter import Segmenter
 from autossl.views.presets import preset
 from autossl.views.volumes import views_for
 from tests.mask_toys import SIZE, discs

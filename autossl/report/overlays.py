@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from autossl.data.truth.structures import IGNORED
 from autossl.report.charts import MANY
 
 SIDE = 200  # pixels of one image on the sheet
 GAP, HEAD, MARGIN = 8, 22, 64
-IGNORED = 255
 PAPER, INK = (255, 255, 255), (20, 20, 20)
 
 Pixels = NDArray[np.uint8]

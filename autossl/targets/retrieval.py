@@ -43,7 +43,7 @@ class Retrieval(Judged):
         """Retrieval by the centred embedding; k-NN and the spectrum beside it."""
         y, z = _labels(truth), seen.pooled
         if not np.isfinite(z).all():
-            return Score(0.0, 0.0, {}, collapse(z).reason, _outcomes(y, np.zeros((len(y), 2))))
+            return Score(0.0, 0.0, {}, collapse(z).reason, Outcomes.of(y, np.zeros((len(y), 2))))
         evidence = Evidence(z, y, groups, classes=len(self.classes), grid=False)
         shown = read(evidence, scores=tuple(self.shown.values()), draws=2)
         outcomes = _found(z - z.mean(0), y, groups)
@@ -103,16 +103,12 @@ def _labels(truth: Truth) -> Ints:
     return truth.labels
 
 
-def _outcomes(y: Ints, each: NDArray[np.float64]) -> Outcomes:
-    return Outcomes.of(y, each)
-
-
 def _found(z: Floats, y: Ints, groups: Ints | None) -> Outcomes:
     """Average precision at 10 and R-precision of every image, NaN where there is nothing to find."""
     if len(z) < 2:
-        return _outcomes(y, np.full((len(y), 2), np.nan))
+        return Outcomes.of(y, np.full((len(y), 2), np.nan))
     found = retrieval(z, y, groups, k=10)
-    return _outcomes(y, np.stack([found.average_precision, found.r_precisions], axis=1))
+    return Outcomes.of(y, np.stack([found.average_precision, found.r_precisions], axis=1))
 
 
 def _means(z: NDArray[Any], y: Ints, classes: int) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from autossl.data.truth.structures import IGNORED
 from autossl.nn.encoder import Encoder
 from autossl.nn.heads import CONV
 from autossl.nn.intake import LINEAR
@@ -16,7 +17,6 @@ from autossl.nn.sight import MAPS, Maps, Sight
 from autossl.targets.readout import Readout
 from autossl.views.images import Views
 
-IGNORED = 255
 WIDTH, GROUPS = 32, 8  # channels of the decoder, and of its norms
 WHOLE = 255  # a share of 1 in raw answers that are kept
 
