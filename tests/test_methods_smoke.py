@@ -1,4 +1,4 @@
-"""Every method and every prior configuration: a finite loss that reaches the encoder, repeatable and falling."""
+"""Every method and every prior configuration: a finite loss that reaches the encoder, and repeatable."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,6 @@ from autossl.views.presets import modalities, preset
 from tests.pretext_toys import fitting
 
 SPACE = read_space()
-# images; 24 orders take longer than the rest, and the losses of others are noisy for how fast they fall
-LONGER = {"jigsaw": 3200, "hybrid": 960, "patient_positives": 960, "voco": 960, "wmse": 960}
 PRIORS = [(name, index) for name, table in SPACE.items() for index in range(len(table.priors))]
 
 
@@ -64,13 +62,13 @@ def test_loss_is_finite_and_reaches_the_encoder(name: str, index: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if 2 in cls.dims])  # waves have no depth
-def test_same_seed_same_loss_and_it_falls(name: str) -> None:
+def test_same_seed_same_losses_in_the_loop(name: str) -> None:
+    """That they fall is in test_pretext_learns_*.py."""
     first, second = make_run(name, 0), make_run(name, 0)
-    assert next(train(first, [LONGER.get(name, 448)]))
-    assert next(train(second, [96]))
-    losses = [loss for _, loss in first.losses]
-    assert losses[:3] == [loss for _, loss in second.losses]
-    assert np.mean(losses[-8:]) < np.mean(losses[:4])
+    for run in (first, second):
+        assert next(train(run, [96]))
+    assert [loss for _, loss in first.losses] == [loss for _, loss in second.losses]
+    assert len({loss for _, loss in first.losses}) == 3
 
 
 @pytest.mark.parametrize("modality", list(modalities()))

@@ -73,7 +73,7 @@ def test_dropped_and_hidden_patches_have_no_influence(name: str) -> None:
     [
         ("resnet10t", 28, {"patch tokens"}),
         ("vit_tiny_patch16_224", 28, {"convolutions", "mean pooling"}),
-        ("vit_base_patch16_rope_reg1_gap_256", 32, {"patch tokens", "convolutions"}),
+        ("vit_medium_patch16_rope_reg1_gap_256", 32, {"patch tokens", "convolutions"}),
         ("mobilenetv3_small_050", 64, {"patch tokens", "mean pooling"}),
         ("test_convnext", 64, {"patch tokens", "convolutions"}),
         ("vit_tiny_patch16_224", 32, {"convolutions", "mean pooling"}),
