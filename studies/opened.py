@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from autossl.data import open_data, prepare
+from autossl.data import prepare
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.record.config import write_config
 from autossl.record.folder import Folder, write_json
 from autossl.run.asked import Asked
+from autossl.run.begin import opened as source_of
 from autossl.run.settings import check, resolve
 from autossl.trials.context import Context, open_context
 from autossl.trials.costs import Costs
@@ -25,7 +26,7 @@ def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
     """The data set with a single rung of `images` images seen; `settings` are those of `autossl.search`."""
     asked = Asked(**{"time_limit": None, "max_candidates": 1, "workers": 1, "weights": "none", **settings})
     check(asked)
-    source = open_data(data)
+    source = source_of(data, asked, None, None)
     config = resolve(asked, source, data=Path(data).name)
     folder = Folder(root)
     folder.make()

@@ -22,7 +22,7 @@ from tests.pretext_toys import blobs
 
 FIXTURE = Path(__file__).parent / "fixtures" / "same_numbers.json"
 SETTINGS = {
-    "time_limit": None, "max_candidates": 4, "workers": 1, "seed": 3, "device": "cpu"
+    "time_limit": None, "max_candidates": 4, "workers": 1, "seed": 3, "device": "cpu", "weights": "none"
 }  # fmt: skip
 TIMES = (
     "second",

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from autossl.model import export
 from autossl.model.card import Preprocessing
 from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
+from autossl.record.config import StudyConfig
 from autossl.record.folder import Folder, read_toml, write_toml
+from autossl.record.stored import TYPES
 from autossl.report.dashboard import open_server
 from tests.test_report import finished
 
@@ -40,6 +43,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder.encoder, folder.model)
     np.savez(root / "new.npz", images=np.zeros((4, 16, 16), np.uint8), labels=np.arange(4) % 2)
     return root
+
+
+def test_every_setting_has_a_type() -> None:
+    """One without would be read as it stands, and a command that uses it would end with a fault of ours."""
+    assert {setting.name for setting in fields(StudyConfig)} <= set(TYPES["config.toml"])
 
 
 @pytest.fixture

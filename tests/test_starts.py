@@ -96,6 +96,17 @@ def test_every_way_is_looked_at_and_the_best_exported(tmp_path: Path) -> None:
     assert {path.name for path in context.folder.starts.iterdir()} == {"3.pt", "4.pt"}
 
 
+def test_without_a_second_to_spare_given_weights_are_not_looked_at(tmp_path: Path) -> None:
+    """A limit that just suffices for a candidate must not be spent on looking, and be refused then."""
+    context = with_weights(tmp_path, checkpoint(tmp_path / "mine.pt", 3))
+    facts = look(context, 100.0, spare=0.0)
+    assert list(facts["baselines"]) == ["untrained"]
+    assert facts["starts"] == {"given": None, "ways": [], "begins": False}
+    context.remember(**facts)
+    assert not context.begins.given
+    assert list(look(context, 1000.0, spare=60.0)["baselines"]) == ["untrained", "mine.pt", "mine.pt (96 px)"]
+
+
 def test_an_own_normalisation_and_size_are_those_of_the_export(tmp_path: Path) -> None:
     context = with_weights(tmp_path, checkpoint(tmp_path / "mine.pt", 3))
     plain = next(iter(ways(context.config, 1, 0)))

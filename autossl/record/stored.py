@@ -121,7 +121,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
             ("device", "precision", "start", "label_column", "patient_column", "order", "weights_licence"),
             TEXT,
         ),
-        "missing": _typed("a text", str),
+        **dict.fromkeys(("data", "unlabeled", "labels", "missing", "executor", "version"), _typed("a text", str)),
         **dict.fromkeys(("model_args", "left_out"), TABLE),
         **dict.fromkeys(("methods", "lacks"), _all(TEXT)),
         **dict.fromkeys(("weights", "weights_sha256"), _either(TEXT, _all(TEXT))),

@@ -34,6 +34,7 @@ SECONDS = 1.0  # for measuring an encoder
 LOOKED_AT = 12  # images that are decoded to see how long that takes
 LOOK_SECONDS = 0.5
 SLOWER = 1.5  # the limit that is named is enough on a machine so many times as slow: it may be busier the next time
+CLOSE = 0.5  # seconds
 SMALLER = {2: (64, 32), 3: (32,)}  # sides that are proposed where images are larger
 
 
@@ -53,6 +54,14 @@ class Forecast:
     def fits(self, limit: float, used: float) -> bool:
         """Whether a limit of which `used` are over may do."""
         return fits(limit, used + self.before, self.needs)
+
+    def spare(self, limit: float, now: float) -> float:
+        """Seconds that may pass from `now`, when images are decoded, until a limit that fits would do no more."""
+        low, high = 0.0, limit
+        while high - low > CLOSE:
+            middle = (low + high) / 2
+            low, high = (middle, high) if fits(limit, now + self.score + middle, self.needs) else (low, middle)
+        return low
 
     def enough(self, least: float, used: float) -> int:
         """A limit from `least` on that does, on a machine that is as busy as now and SLOWER still."""

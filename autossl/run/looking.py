@@ -1,6 +1,7 @@
 """Starts, looked at as they are before anything is trained: each scored in several ways, the best exported at once."""
 
 import logging
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -37,16 +38,17 @@ class Looked:
         return {"score": self.score.value, "se": self.score.se, **self.score.proxies, "seconds": self.seconds}
 
 
-def look(context: Context, limit: float | None) -> dict[str, Any]:
+def look(context: Context, limit: float | None, spare: float | None = None) -> dict[str, Any]:
     """Score every start, and say which given one leads, fed in which way: facts for the study's state.
 
-    The given ones share a small part of the `limit` (seconds); what would take longer is not looked at, and said.
+    The given ones share a small part of the `limit` (seconds), and half at most of what is to `spare` beside what a
+    study needs; what would take longer is not looked at, and said.
     """
     start = at_random(context.config)
     random = _score(context, "untrained", start, context.encoder(start, UNTRAINED_SEED).eval())
     rows = {random.name: random.row}
     leader, others = random, list[Looked]()
-    until = None if limit is None else time.monotonic() + SHARE * limit
+    until = None if limit is None else time.monotonic() + min(SHARE * limit, math.inf if spare is None else spare / 2)
     places = range(len(context.config.given))
     for place in places:
         share = None if until is None else (until - time.monotonic()) / (len(places) - place)

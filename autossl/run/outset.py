@@ -16,6 +16,7 @@ from autossl.trials.sizing import Needs
 from autossl.trials.starts import RANDOM, Start, at_random
 
 MEASURING = 4.0  # seconds for the speed of an encoder, at most
+BRIEFLY = 0.015  # share of the limit for the speed of given weights in one precision, at most
 LEAST_EPOCHS = 1.0  # of the pool that a final training from given weights should see; else candidates begin at random
 FINAL, PASSES = 0.45, 2.3  # share of the limit for it, and passes of an encoder for one image, views and heads included
 FINETUNE = 0.07  # share of the limit for training them on labels
@@ -87,7 +88,8 @@ def _fastest(context: Context, start: Start, limit: float | None) -> tuple[str |
     measured time may decide.
     """
     tried = PRECISIONS if limit is not None and context.config.precision == "bf16" else (None,)
-    found = {precision: _speed(context, replace(start, precision=precision), limit) for precision in tried}
+    seconds = MEASURING if limit is None else min(MEASURING, BRIEFLY * limit)
+    found = {precision: _speed(context, replace(start, precision=precision), limit, seconds) for precision in tried}
     precision = min(found, key=lambda name: found[name].per_pass)
     return precision, found[precision]
 
@@ -98,9 +100,9 @@ def needed(context: Context, found: Costs) -> Needs:
     return needs(context.config, priors, context.data.dims, _counts(context), found, context.target)
 
 
-def _speed(context: Context, start: Start, limit: float | None) -> Speed:
+def _speed(context: Context, start: Start, limit: float | None, seconds: float = MEASURING) -> Speed:
     encoder = context.encoder(start, UNTRAINED_SEED)
-    return measure(encoder, context.channels, context.device, limit, MEASURING)
+    return measure(encoder, context.channels, context.device, limit, seconds)
 
 
 def _costs(

@@ -46,22 +46,27 @@ def nuclei(folder: Path) -> Iterator[Row]:
 SETS: dict[str, Callable[[Path], Iterator[Row]]] = {"bccd": bccd, "nuclei": nuclei}
 
 
+def write(name: str, folder: Path, manifest: Path) -> None:
+    """Write the manifest of one set."""
+    found = list(SETS[name](folder))
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+
+
 def _path(file: Path) -> str:
     return str(file.resolve())
 
 
 def main() -> None:
-    """Write the manifest of one set."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=SETS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("manifest", type=Path)
     asked = parser.parse_args()
-    found = list(SETS[asked.set](asked.folder))
-    with asked.manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
+    write(asked.set, asked.folder, asked.manifest)
 
 
 if __name__ == "__main__":
