@@ -27,6 +27,7 @@ def main() -> int:
     """Run the campaigns that were asked for; 1 if anything is not as expected."""
     asked = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     work = Path(asked.work).resolve()
     if not asked.resume:
         shutil.rmtree(work, ignore_errors=True)
