@@ -204,7 +204,7 @@ def test_the_space_has_what_training_on_needs_from_given_weights_alone(context: 
 
 
 def test_a_space_of_ones_own_keeps_what_the_network_offers() -> None:
-    lr = {"lr": Range(1e-4, 1e-3)}
+    lr: dict[str, Any] = {"lr": Range(1e-4, 1e-3)}
     priors = ({"lr": 1e-3, "trained": LORA}, {"lr": 1e-4, "trained": LAST})
     space: Space = {
         "searched": MethodSpace({**lr, "trained": (LORA, LAST)}, {}, priors),

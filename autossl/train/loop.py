@@ -128,6 +128,8 @@ def train(
     for rung in rungs:
         last = math.ceil(rung / run.batch)
         first_averaged = last - max(1, round(AVERAGED * last))
+        if anneal is None and run.step <= first_averaged:
+            run.mean, run.averaged = [], 0  # of the rung below
         while run.step < last:
             if out_of_time():
                 yield False
@@ -138,7 +140,6 @@ def train(
             elif run.step > first_averaged:
                 _average(run)
         yield True
-        run.mean, run.averaged = [], 0
 
 
 def _step(run: Run, anneal: Callable[[int], float] | None) -> None:

@@ -55,7 +55,7 @@ class Start:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "trained": list(self.trained)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
