@@ -20,7 +20,7 @@ from autossl.nn.encoder import Encoder
 from autossl.nn.weights import keep_weights
 from autossl.run.outset import needed
 from autossl.train.loop import Run, resume, save, train
-from autossl.train.partial import ALL, LAST, LORA, offered, restrict
+from autossl.train.partial import ALL, LAST, LORA, offered, restrict, whole
 from autossl.train.rates import usual_decay
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, Context
@@ -113,6 +113,27 @@ def test_what_is_offered_suits_the_network(monkeypatch: pytest.MonkeyPatch) -> N
     assert offered(dinov3) == (LAST, ALL)
     with pytest.raises(UserError, match=r"pip install 'autossl-imaging\[lora\]'"):
         restrict(dinov3, LORA)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("vit_tiny_3d", {"img_size": 16, "patch_size": 8}), ("vit_small_patch16_dinov3", EVA)]
+)
+def test_adapters_of_other_transformers_learn_and_are_merged(name: str, arguments: dict[str, Any]) -> None:
+    encoder = Encoder(name, 1, 16, model_args=arguments).eval()
+    images, names = torch.randn(2, 1, *encoder.size), list(encoder.backbone.state_dict())
+    restrict(encoder, LORA)
+    encoder(images).square().sum().backward()
+    added = {name: p for name, p in encoder.backbone.named_parameters() if p.requires_grad}
+    assert len(added) == 2 * 4 * sum(name.endswith("qkv.base_layer.weight") for name in encoder.backbone.state_dict())
+    with torch.no_grad():
+        for name, p in added.items():
+            if "lora_B" in name:
+                assert p.grad is not None
+                assert p.grad.abs().sum() > 0, name
+                p.copy_(0.05 * torch.randn_like(p))
+        apart = encoder(images)
+        torch.testing.assert_close(whole(encoder)(images), apart, rtol=1e-4, atol=1e-5)
+    assert list(encoder.backbone.state_dict()) == names
 
 
 def test_frozen_layers_keep_every_bit_and_the_rest_moves(context: Context) -> None:
