@@ -35,7 +35,7 @@ from tests.test_starts import shades
 
 VIT: dict[str, Any] = {"img_size": 16, "patch_size": 4}
 EVA: dict[str, Any] = {"img_size": 16, "patch_size": 4, "depth": 3, "embed_dim": 48, "num_heads": 4}
-KINDS = {"test_vit": (LAST, LORA, ALL), "test_resnet": (ALL, LAST)}
+KINDS = {"test_vit": (LAST, ALL, LORA), "test_resnet": (ALL, LAST)}
 
 
 def state_of(encoder: Encoder) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ def test_the_last_layers_are_a_stage_or_two_blocks_and_what_follows(
 def test_what_is_offered_suits_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     dinov3 = Encoder("vit_small_patch16_dinov3", 1, 16, model_args=EVA)
     past = Encoder("vit_small_patch16_dinov3_qkvb", 1, 16, model_args=EVA)  # reads the weights of qkv by itself
-    assert offered(dinov3) == (LAST, LORA, ALL)
+    assert offered(dinov3) == (LAST, ALL, LORA)
     assert offered(past) == (LAST, ALL)
     for other in (past, Encoder("test_resnet", 1, 16)):
         with pytest.raises(UserError, match=r"a plain transformer was wanted for adapters .*; train all or last"):

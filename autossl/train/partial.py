@@ -25,7 +25,7 @@ def offered(encoder: Encoder) -> tuple[str, ...]:
     """
     if not _is_plain(encoder):
         return ALL, LAST
-    return (LAST, LORA, ALL) if find_spec("peft") is not None and _linear(encoder) else (LAST, ALL)
+    return (LAST, ALL, LORA) if find_spec("peft") is not None and _linear(encoder) else (LAST, ALL)
 
 
 def restrict(encoder: Encoder, part: str) -> None:
