@@ -17,7 +17,7 @@ from autossl.record.folder import existing
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
 
-SETTING: Setting = (6e-4, 0.7, 0.1)
+SETTING = Setting(6e-4, 0.7, 0.1)
 AMPLE = Terms(1e6)  # the passes end a training
 
 

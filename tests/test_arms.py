@@ -264,7 +264,7 @@ def test_the_labels_of_the_test_part_are_not_looked_at(context: Context) -> None
 
 
 def test_fine_tuning_that_spoils_the_encoder_is_not_taken(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "SEARCHED", ((3.0, 0.05, 5.0),))  # a learning rate that destroys it
+    monkeypatch.setattr(baselines, "SEARCHED", (baselines.Setting(3.0, 0.05, 5.0),))  # a learning rate that destroys it
     folds, encoder = folds_of(context), untrained(context)
     tuned = trained(context, TUNED, lambda: untrained(context), folds, Terms(), probed=True)
     assert tuned

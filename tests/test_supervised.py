@@ -84,7 +84,7 @@ def test_labels_are_smoothed_in_training_over_the_classes_that_are_there() -> No
 def test_jitter_is_in_units_of_the_modality(context: Context) -> None:
     for modality, jitters in {"xray": [0.5, 0.25, 1.0], "microscopy": [0.2, 0.1, 0.4]}.items():
         other = replace(context, config=replace(context.config, modality=modality))
-        assert [jitter for _, _, jitter in settings_of(other)] == jitters
+        assert [setting.jitter for setting in settings_of(other)] == jitters
 
 
 def test_what_is_delivered_is_settled_in_fp32_on_every_image_outside_the_test(context: Context) -> None:

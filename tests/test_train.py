@@ -101,6 +101,19 @@ def test_teachers_follow_while_the_rate_is_annealed_and_rest_with_it() -> None:
     assert torch.equal(teacher(), moved)
 
 
+def test_a_promoted_candidate_has_no_weights_of_the_rung_below_in_its_mean(tmp_path: Path) -> None:
+    """A segment goes on from the checkpoint of the rung below, which holds what was scored there."""
+    below, once, promoted = make_run(), make_run(), make_run()
+    assert next(train(below, [160]))
+    save(below, tmp_path / "run.pt")
+    assert next(train(once, [480]))
+    resume(promoted, tmp_path / "run.pt")
+    assert next(train(promoted, [480]))
+    assert once.averaged == promoted.averaged == 3
+    for name, value in once.average.items():
+        assert torch.equal(value, promoted.average[name]), name
+
+
 def test_no_time_means_no_step() -> None:
     run = make_run()
     assert not next(train(run, [320], out_of_time=lambda: True))

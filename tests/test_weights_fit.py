@@ -120,3 +120,78 @@ def test_another_size_of_the_same_family_is_told_by_its_shapes(tmp_path: Path) -
         UserError, match=r"has other shapes .*192.* there, .*384.* here.*another size of the same family"
     ):
         load_weights(made("vit_small_3d", 1, 32, img_size=32, patch_size=8), str(tmp_path / "tiny.pt"))
+
+
+def of_transformers(name: str, folder: Path, **settings: Any) -> Any:
+    """A network with random weights in the layout of Hugging Face's transformers, saved in `folder`."""
+    import transformers
+
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 64}
+    config = getattr(transformers, f"{name}Config")(**{**sizes, **settings})
+    model = getattr(transformers, f"{name}Model")(config).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    model.save_pretrained(folder)
+    return model
+
+
+def tokens_of(encoder: Encoder, images: Tensor) -> Tensor:
+    network: Any = encoder.backbone
+    with torch.no_grad():
+        found: Tensor = network.forward_features(images)
+    return found
+
+
+@pytest.mark.parametrize("side", [64, 96])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("vit_small_patch16_dinov3", {"intermediate_size": 192, "query_bias": False, "value_bias": False}),
+        ("vit_small_patch16_dinov3_qkvb", {"intermediate_size": 192}),
+        ("vit_small_plus_patch16_dinov3", {"use_gated_mlp": True, "query_bias": False, "value_bias": False}),
+    ],
+)
+def test_dinov3_as_hugging_face_has_it(name: str, settings: dict[str, Any], side: int, tmp_path: Path) -> None:
+    """The same tokens at any size of image: rotary positions are computed, registers stand before the patches."""
+    here = made(name, 3, side, img_size=side, **SMALL_EVA)
+    if "use_gated_mlp" in settings:
+        network: Any = here.backbone
+        settings = {**settings, "hidden_act": "silu", "intermediate_size": network.blocks[0].mlp.fc1_g.out_features}
+    given = of_transformers("DINOv3ViT", tmp_path, num_register_tokens=4, **settings)
+    load_weights(here, str(tmp_path))
+    images = noise(2, 3, side, side)
+    with torch.no_grad():
+        wanted = given(images).last_hidden_state
+    torch.testing.assert_close(tokens_of(here, images), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Dinov2", "ViT"])
+def test_older_transformers_as_hugging_face_has_them(name: str, tmp_path: Path) -> None:
+    patch = {"Dinov2": 14, "ViT": 16}[name]
+    own = {"mlp_ratio": 4} if name == "Dinov2" else {"intermediate_size": 192, "layer_norm_eps": 1e-6}
+    given = of_transformers(name, tmp_path, image_size=4 * patch, patch_size=patch, **own)
+    backbone = {"Dinov2": "vit_small_patch14_dinov2", "ViT": "vit_small_patch16_224"}[name]
+    here = made(backbone, 3, 4 * patch, img_size=4 * patch, embed_dim=48, depth=2, num_heads=4)
+    load_weights(here, str(tmp_path))
+    images = noise(2, 3, 4 * patch, 4 * patch)
+    with torch.no_grad():
+        wanted = given(images).last_hidden_state
+    torch.testing.assert_close(tokens_of(here, images), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_biases_that_a_network_has_no_place_for_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    given = made("vit_small_patch16_dinov3", 3, 64, seed=1, img_size=64, **SMALL_EVA)
+    state = official_dinov3(given)
+    state["blocks.1.attn.qkv.bias"][48:96] = 1.0  # of the keys: it changes nothing
+    save_file(state, tmp_path / "keys.safetensors")
+    load_weights(made("vit_small_patch16_dinov3", 3, 64, img_size=64, **SMALL_EVA), str(tmp_path / "keys.safetensors"))
+    state["blocks.1.attn.qkv.bias"][:48] = 1.0
+    save_file(state, tmp_path / "queries.safetensors")
+    with pytest.raises(
+        UserError, match=r"biases of queries and values .*; give --backbone vit_small_patch16_dinov3_qkvb"
+    ):
+        load_weights(
+            made("vit_small_patch16_dinov3", 3, 64, img_size=64, **SMALL_EVA), str(tmp_path / "queries.safetensors")
+        )

@@ -16,6 +16,8 @@ from autossl.nn.volume_networks import VOLUMES
 from autossl.nn.weights import Known, known
 from autossl.nn.weights.hub import place
 from autossl.nn.weights.known import pretrained
+from autossl.pretext import METHODS
+from autossl.trials.fitted import UNKNOWN, _late, late_from
 
 ROWS = list(known().values())
 OBJECTIVES = ("supervised", "contrastive", "distillation", "masked", "several")
@@ -62,6 +64,12 @@ def test_packaged_weights_take_what_timm_says_of_the_same_network(name: str) -> 
     row, config = known()[f"packaged:{name}"], pretrained(f"tf_efficientnet_{name}.in1k")
     assert (row.channels, row.size, row.size) == config.input_size
     assert (row.mean, row.sd) == (config.mean, config.std)
+
+
+def test_what_weights_put_last_are_methods_and_their_objectives_those_of_the_table() -> None:
+    for objective in (*OBJECTIVES, UNKNOWN):
+        assert late_from({"objective": objective}) <= set(METHODS)
+    assert {objective for row in _late() for objective in row["from"]} <= {*OBJECTIVES, UNKNOWN}
 
 
 def test_what_timm_says_of_its_tags_is_not_repeated() -> None:

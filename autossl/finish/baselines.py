@@ -15,20 +15,38 @@ from autossl.pretext.base import Pretext
 from autossl.pretext.batch import Batch
 from autossl.targets import Readout
 from autossl.train.loop import Run, Settings, settle_norms
+from autossl.train.partial import ALL, LAST, LORA, restrict, whole
 from autossl.train.pool import Pool
 from autossl.train.rates import usual_decay
 from autossl.train.resumable import Terms, Training
 from autossl.trials.context import Context
+from autossl.trials.starts import Start
 from autossl.views.images import Views
 from autossl.views.volumes import views_for
 
 UNTRAINED_SEED = 424_243  # kept apart from the seeds of candidates
-Setting = tuple[float, float, float]  # learning rate, smallest crop, jitter
+
+
+class Setting(NamedTuple):
+    """How a network is trained on labels; `trained` is what of its encoder."""
+
+    lr: float
+    crop_min: float
+    jitter: float
+    trained: str = ALL
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What of it is a number, by name."""
+        return {"lr": self.lr, "crop_min": self.crop_min, "jitter": self.jitter}
+
+
 SEARCHED: tuple[Setting, ...] = (  # what training on labels is tried at, the jitter in units of the modality's own
-    (2e-3, 0.5, 1.0),
-    (6e-4, 0.7, 0.5),
-    (4e-3, 0.3, 2.0),
+    Setting(2e-3, 0.5, 1.0),
+    Setting(6e-4, 0.7, 0.5),
+    Setting(4e-3, 0.3, 2.0),
 )
+BOLDER = (ALL, LORA, LAST)  # what of a given transformer these rates train, from the lowest on
 JITTER = 0.2  # the unit where the methods bring their own
 RISE = 0.05  # of a training, in which the learning rate rises
 LABEL_PASSES = 40  # epochs over the labels without a time limit
@@ -80,6 +98,7 @@ class Effort:
     passes: float = 0.0
     images: int = 0
     readout: str = "own"  # "probe": a probe on the encoder that was trained did better than its own head
+    trained: str = ALL  # of the encoder
 
     @property
     def pace(self) -> float:
@@ -89,7 +108,7 @@ class Effort:
     @property
     def setting(self) -> Setting:
         """The one that it was trained with."""
-        return self.settings["lr"], self.settings["crop_min"], self.settings["jitter"]
+        return Setting(self.settings["lr"], self.settings["crop_min"], self.settings["jitter"], self.trained)
 
 
 class Fitted(NamedTuple):
@@ -119,10 +138,18 @@ def given(context: Context, trained: bool = False) -> Encoder:
     return context.encoder(start, UNTRAINED_SEED).eval()
 
 
-def settings_of(context: Context) -> tuple[Setting, ...]:
-    """What training on labels is tried at in a study."""
+def settings_of(context: Context, start: Start | None = None) -> tuple[Setting, ...]:
+    """What training on labels is tried at in a study, where it began from this `start`.
+
+    Of a given transformer, which high rates throughout would undo, each higher rate trains less (BOLDER).
+    """
     unit = context.preset.first_jitter or JITTER
-    return tuple((lr, crop, min(1.0, jitter * unit)) for lr, crop, jitter in SEARCHED)
+    found = [one._replace(jitter=min(1.0, one.jitter * unit)) for one in SEARCHED]
+    if start is None or start.trained[:1] != (LAST,):
+        return tuple(found)
+    parts = [part for part in BOLDER if part in start.trained]
+    rates = sorted(one.lr for one in found)
+    return tuple(one._replace(trained=parts[min(rates.index(one.lr), len(parts) - 1)]) for one in found)
 
 
 def fit(
@@ -153,6 +180,7 @@ def fit(
     for module in (encoder, readout):
         module.load_state_dict(run.average_of(module))
     settle_norms(encoder, context.final_pool, context.plain.standardise)
+    whole(encoder)
     readout.sight = replace(readout.sees, turned=context.plan.turned and not readout.sees.maps)
     return Fitted(encoder, readout.eval(), run.images, training.spent, len(rows))
 
@@ -166,10 +194,12 @@ def _run(
     soft: NDArray[Any] | None = None,
 ) -> Run:
     """Training on labels before its first step."""
-    lr, crop_min, jitter = setting
     data = context.data
-    views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
-    torch.manual_seed(UNTRAINED_SEED)  # of the readout
+    views = views_for(encoder.dims)(
+        context.preset, data.mean, data.std, crop_min=setting.crop_min, jitter=setting.jitter
+    )
+    torch.manual_seed(UNTRAINED_SEED)  # of the readout, and of adapters
+    restrict(encoder, setting.trained)
     if soft is None:
         readout, truth = context.judged.readout(encoder, context.truth(rows)), context.truth(rows).array
         if head is not None:
@@ -182,7 +212,7 @@ def _run(
     method.generator = torch.Generator(device=context.device)
     pool = Pool(data.images, rows, data.scale, context.device, truth)
     batch = batch_of(len(rows))
-    settings = Settings(lr, 1e-2, batch, 1.0 if head is None else usual_decay(encoder))
+    settings = Settings(setting.lr, 1e-2, batch, 1.0 if head is None else usual_decay(encoder))
     return Run(method, settings, pool, context.seed, 0, LABEL_PASSES * len(rows), rise=RISE)
 
 

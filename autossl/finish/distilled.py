@@ -62,8 +62,8 @@ def distilled(context: Context, start: Callable[[], Encoder], folds: Folds, term
     final = students.taught(len(raws), folds.everything)
     if final is None:
         return []
-    settings: dict[str, float] = dict(zip(("lr", "crop_min", "jitter"), students.setting, strict=True))
-    effort = Effort(settings, round(students.spent, 2), final.passes, students.images)
+    setting, spent = students.setting, round(students.spent, 2)
+    effort = Effort(setting.numbers, spent, final.passes, students.images, trained=setting.trained)
     return [Arm(DISTILLED, final.encoder, final.head, folds.outcomes(iter(raws)), effort)]
 
 

@@ -68,7 +68,8 @@ class Fits:
         self.granted, self.whole = terms.left if terms.seconds is None else terms.seconds, terms.left
         self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
         self.heads = dict[str, Readout]()  # of frozen encoders, by what was left out
-        settings = settings_of(context)  # the lowest rate first where there is much to lose
+        begins = context.trains if cost == "given" else context.begins
+        settings = settings_of(context, begins if probed else None)  # the lowest rate first where there is much to lose
         self.settings = tuple(sorted(settings)) if probed and not context.judged.decodes else settings
         self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
         costs, labels, encoder = context.state("costs"), len(folds.rows), start()
@@ -172,7 +173,7 @@ class Fits:
         try:
             found = fit(self.context, rows, self.start(), self.settings[number], terms, head, self.passes)
         except Diverged as fault:
-            log.warning("training on labels at a rate of %g: %s", self.settings[number][0], fault)
+            log.warning("training on labels at a rate of %g: %s", self.settings[number].lr, fault)
             return None
         if found is not None:
             self.spent, self.images = self.spent + found.seconds, self.images + found.images

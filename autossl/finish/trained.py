@@ -14,6 +14,7 @@ from autossl.finish.soup import soup
 from autossl.model.entrants import SOUPS, TUNED, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
+from autossl.train.partial import ALL
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 
@@ -121,6 +122,7 @@ def _made(
     head = fits.probe(final, fits.folds.everything) if readout == PROBE else final.head
     settings = {"tried": float(tried)}
     if isinstance(way, int):
-        settings |= dict(zip(("lr", "crop_min", "jitter"), fits.settings[way], strict=True))
-    effort = Effort(settings, round(fits.spent, 2), final.passes, fits.images, readout)
+        settings |= fits.settings[way].numbers
+    part = fits.settings[way].trained if isinstance(way, int) else ALL
+    effort = Effort(settings, round(fits.spent, 2), final.passes, fits.images, readout, part)
     return [Arm(name, final.encoder, head, own.get(readout), effort)]

@@ -3,7 +3,7 @@
 import math
 import re
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
     have learnt from larger ones. It is the only thing that the library would have to be told besides `model_args`.
     `rescaled` (factors, summands; one per channel) turns the normalisation of the images into that of the weights; an
     export has it in its own mean and sd instead. With `low_precision` the backbone computes in bf16 while it is
-    trained; what it gives is fp32, and in evaluation nothing changes.
+    trained; what it gives is fp32, and in evaluation nothing changes. Parts that are `frozen` stay in evaluation.
 
     Raises UserError, naming the file `where` they come from, if the backbone is unknown or `model_args` are refused.
     """
@@ -58,6 +58,7 @@ class Encoder(nn.Module):
         self.name, self.channels, self.image_size = backbone, channels, image_size
         self.upsample = upsample or 1
         self.low_precision = False
+        self.frozen: list[nn.Module] = []
         given = {} if model_args is None else model_args
         self.backbone = create(backbone, channels, image_size, given, upsample=self.upsample, where=where)
         self.model_args = dict(given)
@@ -80,6 +81,13 @@ class Encoder(nn.Module):
         """Take images in another normalisation than before: see `rescaled`; None: as they are."""
         self.rescaled = by
         self.intake.rescale(by, next(self.parameters()).device)
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch, but for frozen parts, whose batch norms neither look at a batch nor move."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     @property
     def size(self) -> tuple[int, ...]:

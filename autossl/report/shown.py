@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autossl.nn.encoder import Encoder
 from autossl.pretext.batch import Batch
 from autossl.trials.context import PROBE, Context
+from autossl.trials.fitted import TRAINED
 from autossl.trials.space import build
 
 IMAGES = 6
@@ -37,7 +38,8 @@ def _views(context: Context, method: str, hyperparameters: dict[str, Any], image
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         encoder = context.encoder(replace(context.begins, place=None), 0)
         encoder.low_precision = False  # a report is drawn on a CPU, which may have no bf16
-        pretext, _ = build(method, hyperparameters, encoder, context.preset, context.data.mean, context.data.std)
+        told = {name: value for name, value in hyperparameters.items() if name != TRAINED}  # it changes no view
+        pretext, _ = build(method, told, encoder, context.preset, context.data.mean, context.data.std)
         seen = watched(encoder)
         for number in range(VIEWS):
             pretext.generator = torch.Generator().manual_seed(number)

@@ -32,6 +32,7 @@ class Given:
             "model_args": encoder.model_args,
             "upsample": encoder.upsample,
             "size": weights.size,
+            "objective": weights.objective,
             "licence": "; ".join(filter(None, (weights.licence, weights.shares_outputs))) or None,
         }
         if (statistics := weights.statistics(encoder.channels)) is not None:

@@ -8,9 +8,12 @@ from autossl.errors.printable import one_line
 from autossl.finish.baselines import UNTRAINED_SEED
 from autossl.nn.sight import VIEWS
 from autossl.run.forecast import Forecast
+from autossl.train.partial import offered
+from autossl.train.rates import usual_decay
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import PROBE, SELECTION, TEST, Context
 from autossl.trials.costs import Costs
+from autossl.trials.fitted import late_from
 from autossl.trials.plan import fits_whole
 from autossl.trials.sizing import Needs
 from autossl.trials.starts import RANDOM, Start, at_random
@@ -78,7 +81,8 @@ def _trained(context: Context, limit: float | None, speeds: dict[str, Speed]) ->
             start, times = way, larger
             break
     speeds[start.name] = Speed(times * speed.per_pass, times * speed.embed)
-    return replace(start, precision=precision)
+    network = context.encoder(replace(start, place=None), 0)
+    return replace(start, precision=precision, trained=offered(network), layer_decay=usual_decay(network))
 
 
 def _fastest(context: Context, start: Start, limit: float | None) -> tuple[str | None, Speed]:
@@ -97,7 +101,9 @@ def _fastest(context: Context, start: Start, limit: float | None) -> tuple[str |
 def needed(context: Context, found: Costs) -> Needs:
     """What a plan must provide for, at these costs."""
     priors = {name: len(context.space[name].priors) for name in context.config.methods}
-    return needs(context.config, priors, context.data.dims, _counts(context), found, context.target)
+    begins, config = context.begins, context.config
+    late = late_from(None if begins.place is None else config.given[begins.place])
+    return needs(config, priors, context.data.dims, _counts(context), found, context.target, late)
 
 
 def _speed(context: Context, start: Start, limit: float | None, seconds: float = MEASURING) -> Speed:

@@ -31,6 +31,7 @@ class Settings:
     weight_decay: float = 1e-4
     batch_size: int = 256
     layer_decay: float = 1.0  # a layer's share of the rate of the one after it
+    trained: str = "all"  # what of the encoder: see autossl.train.partial
 
 
 @dataclass
@@ -127,6 +128,8 @@ def train(
     for rung in rungs:
         last = math.ceil(rung / run.batch)
         first_averaged = last - max(1, round(AVERAGED * last))
+        if anneal is None and run.step <= first_averaged:
+            run.mean, run.averaged = [], 0  # of the rung below
         while run.step < last:
             if out_of_time():
                 yield False
@@ -137,7 +140,6 @@ def train(
             elif run.step > first_averaged:
                 _average(run)
         yield True
-        run.mean, run.averaged = [], 0
 
 
 def _step(run: Run, anneal: Callable[[int], float] | None) -> None:
@@ -208,17 +210,18 @@ def _average(run: Run, window: float = 1.0) -> None:
 def settle_norms(encoder: Encoder, pool: Pool, standardise: Callable[[Tensor], Tensor]) -> None:
     """Re-estimate batch-norm statistics of `encoder` on plain images of the pool (averaged weights need new ones).
 
-    In fp32, however it is trained.
+    In fp32, however it is trained. Those of frozen parts stay what they are.
     """
-    norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    encoder.train()
+    norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     if not norms:
+        encoder.eval()
         return
     kept, low_precision = [(m, m.momentum) for m in norms], encoder.low_precision
     encoder.low_precision = False
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
-    encoder.train()
     size = min(at_a_time(pool.images, SETTLING[1], encoder.upsample), len(pool))
     for step in range(SETTLING[0]):
         encoder(standardise(pool.images_at(places(step, size, len(pool), seed=0))))

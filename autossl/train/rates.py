@@ -19,11 +19,14 @@ def shares(encoder: Encoder, decay: float) -> dict[nn.Parameter, float]:
     return {p: decay ** (last - layers[name]) for name, p in encoder.backbone.named_parameters()}
 
 
-def layers_of(encoder: Encoder) -> dict[str, int]:
-    """The number of the layer of each parameter of a backbone; 0 is the stem. MONAI's networks count by stages."""
+def layers_of(encoder: Encoder, coarse: bool = False) -> dict[str, int]:
+    """The number of the layer of each parameter of a backbone; 0 is the stem.
+
+    `coarse` counts by stages where a network has some; MONAI's networks always do.
+    """
     network: Any = encoder.backbone
     if encoder.dims == 2:
-        return dict(group_parameters(network, network.group_matcher(coarse=False), reverse=True))
+        return dict(group_parameters(network, network.group_matcher(coarse=coarse), reverse=True))
     found, stages = dict[str, int](), [""]
     for name, _ in network.named_parameters():
         stage = STAGE.match(name)

@@ -14,6 +14,7 @@ from autossl.pretext import METHODS
 from autossl.pretext.patient_positives import BASES
 from autossl.pretext.volume_fusion import MOST as MOST_BOXES
 from autossl.train.loop import Settings
+from autossl.train.partial import PARTS
 from autossl.views.images import MOST_OVERLAP, Views
 
 GIVEN = {"self", "encoder", "views", "preset", "mean", "std"}  # arguments that no space sets
@@ -29,6 +30,7 @@ BY_KEYWORD: dict[str, Kind] = {
     "weight_decay": number(0, 10),
     "layer_decay": number(0, 1, open_low=True),
     "batch_size": counted(2, MOST_UNITS),
+    "trained": one_of(*PARTS),
     "crop_min": number(0, 1, open_low=True),
     "jitter": SHARE,
     "overlap": number(0, MOST_OVERLAP),

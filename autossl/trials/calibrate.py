@@ -117,10 +117,19 @@ def costs(config: StudyConfig, speed: Speed, counts: Counts, score: float, dim: 
 
 
 def needs(
-    config: StudyConfig, priors: Mapping[str, int], dims: int, counts: Counts, found: Costs, target: Target
+    config: StudyConfig,
+    priors: Mapping[str, int],
+    dims: int,
+    counts: Counts,
+    found: Costs,
+    target: Target,
+    late: frozenset[str] = frozenset(),
 ) -> Needs:
-    """What the plan of a study with these settings must provide for; `priors` are counted by method."""
-    methods = tuple(Method(name, METHODS[name].paradigm, priors[name], METHODS[name].passes) for name in config.methods)
+    """What the plan of a study must provide for; `priors` are counted by method, `late` ones are tried last."""
+    methods = tuple(
+        Method(name, METHODS[name].paradigm, priors[name], METHODS[name].passes, name in late)
+        for name in sorted(config.methods, key=late.__contains__)
+    )
     most = config.max_candidates
     if not target.ranks:
         methods = foremost(methods)

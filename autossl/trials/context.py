@@ -26,6 +26,7 @@ from autossl.record.folder import Folder, change_json, read_json
 from autossl.record.journal import open_study
 from autossl.targets import Judged, Readout, Score, Seen, Target, target_class
 from autossl.train.loop import Run, settle_norms
+from autossl.train.partial import whole
 from autossl.train.pool import Pool, at_a_time
 from autossl.trials.fitted import fitted
 from autossl.trials.plan import Plan
@@ -72,7 +73,7 @@ class Context:
     @cached_property
     def space(self) -> Space:
         """The search space without what this data set cannot serve; a shipped one suits modality and start."""
-        return fitted(self.config, self.preset, self.begins.given)
+        return fitted(self.config, self.preset, self.begins)
 
     @cached_property
     def preset(self) -> Preset:
@@ -260,11 +261,11 @@ class Context:
         return self.judged.judge(seen.answers(readout), self.truth(rows), self.groups(rows))
 
     def averaged(self, run: Run, pool: Pool | None = None) -> Encoder:
-        """The encoder of a run with averaged weights, its batch norms settled on the pool."""
+        """The encoder of a run with averaged weights, its batch norms settled on the pool, adapters merged."""
         encoder = copy.deepcopy(run.method.encoder)
         encoder.load_state_dict(run.average)
         settle_norms(encoder, pool or self.probe_pool, self.plain.standardise)
-        return encoder
+        return whole(encoder)
 
     def score(self, encoder: Encoder) -> Score:
         """The aligned score of an encoder on the probe part."""

@@ -1,27 +1,38 @@
 """A search space fitted to a study: without what its images and encoders cannot serve, its priors at home there."""
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import cache
+from importlib import resources
 from typing import Any, TypeVar
 
 from autossl.pretext import METHODS
 from autossl.pretext.needs import OF_ENCODERS
 from autossl.record.config import StudyConfig
 from autossl.trials.space import MethodSpace, Range, Space, read_space, shipped_spaces
+from autossl.trials.starts import Start
 from autossl.views.presets import Preset
 
 T = TypeVar("T")
 RATE, GENTLE = "lr", 0.3  # what trains on from given weights has so much of the rate that random ones have
+DECAY, TRAINED = "layer_decay", "trained"
+UNKNOWN = "unknown"  # the objective of weights that do not say theirs
 WORDS = {"patients": "patients with several images", "order": "known order of slices"}  # of needs to be explained
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
 
 
-def fitted(config: StudyConfig, preset: Preset, given: bool) -> Space:
-    """The search space of a study; a shipped one begins at the modality's jitter, and gently from `given` weights."""
+def fitted(config: StudyConfig, preset: Preset, start: Start) -> Space:
+    """The search space of a study whose candidates begin from this start.
+
+    A shipped one begins at the modality's jitter. From given weights it has gentle rates, which fall towards the first
+    layer where that is usual, and what of them is trained is searched too.
+    """
     whole, _ = served(read_space(config.space), frozenset(config.lacks))
     if config.space == "auto" or config.space in shipped_spaces():
         whole = at_jitter(whole, preset.first_jitter)
-        whole = gentler(whole) if given else whole
+        whole = in_parts(gentler(whole, start.layer_decay), start.trained) if start.given else whole
+    whole = offering(whole, start.trained)
     return {name: table for name, table in whole.items() if name in config.methods}
 
 
@@ -37,20 +48,74 @@ def at_jitter(space: Space, jitter: float | None) -> Space:
     return {name: replace(table, priors=tuple(moved(table, p) for p in table.priors)) for name, table in space.items()}
 
 
-def gentler(space: Space) -> Space:
-    """The same space for encoders that begin from given weights: with a share of the learning rate, also in priors."""
+def gentler(space: Space, decay: float = 1.0) -> Space:
+    """The same space for encoders that begin from given weights: with a share of the learning rate, also in priors.
+
+    Where it says nothing of it, the rate of a layer is that of the one after it times the `decay`.
+    """
 
     def slower(table: MethodSpace) -> MethodSpace:
         domain = table.searched.get(RATE)
+        falling = {} if decay == 1 or DECAY in table.searched else {DECAY: decay}
         searched = table.searched
         if isinstance(domain, Range):
             searched = {**searched, RATE: Range(GENTLE * domain.low, GENTLE * domain.high, domain.log)}
         elif domain is not None:
             searched = {**searched, RATE: tuple(GENTLE * rate for rate in domain)}
         priors = tuple(_scaled(prior) for prior in table.priors)
-        return MethodSpace(searched, _scaled(table.fixed), priors)
+        return MethodSpace(searched, {**falling, **_scaled(table.fixed)}, priors)
 
     return {name: slower(table) for name, table in space.items()}
+
+
+def in_parts(space: Space, parts: tuple[str, ...]) -> Space:
+    """The same space with a choice of what is trained, in methods that say nothing of it; priors take them in turn."""
+
+    def chosen(table: MethodSpace) -> MethodSpace:
+        if len(parts) < 2 or TRAINED in table.searched or TRAINED in table.fixed:
+            return table
+        priors = tuple({**prior, TRAINED: parts[at % len(parts)]} for at, prior in enumerate(table.priors))
+        return MethodSpace({**table.searched, TRAINED: parts}, table.fixed, priors)
+
+    return {name: chosen(table) for name, table in space.items()}
+
+
+def offering(space: Space, parts: tuple[str, ...]) -> Space:
+    """The same space without what cannot be trained apart of the encoders of a study; else all of them is trained.
+
+    That is everything for random weights, whose frozen layers would know nothing.
+    """
+
+    def kept(table: MethodSpace) -> MethodSpace:
+        fit = tuple(part for part in table.searched.get(TRAINED, ()) if part in parts)  # type: ignore[union-attr]
+        fixed = table.fixed if table.fixed.get(TRAINED) in parts else _without(table.fixed, {TRAINED})
+        if fit:
+            priors = tuple(p for p in table.priors if p.get(TRAINED, fit[0]) in fit)
+            return MethodSpace({**table.searched, TRAINED: fit}, fixed, priors)
+        return MethodSpace(
+            _without(table.searched, {TRAINED}), fixed, tuple(_without(p, {TRAINED}) for p in table.priors)
+        )
+
+    return {name: kept(table) for name, table in space.items()}
+
+
+def late_from(given: Mapping[str, Any] | None) -> frozenset[str]:
+    """Methods that are tried after all others where candidates begin from these given weights (None: from random ones).
+
+    Which those are is said in search_spaces/starts.toml.
+    """
+    if given is None:
+        return frozenset()
+    objective = given.get("objective", UNKNOWN)
+    rows = [row for row in _late() if objective in row["from"]]
+    return frozenset(name for row in rows for name in row["methods"])
+
+
+@cache
+def _late() -> list[dict[str, Any]]:
+    text = resources.files("autossl").joinpath("search_spaces/starts.toml").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = tomllib.loads(text)["late"]
+    return rows
 
 
 def _scaled(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +151,7 @@ def served(space: Space, lacks: frozenset[str]) -> tuple[Space, dict[str, str]]:
     return kept, left_out
 
 
-def _without(table: Mapping[str, T], keys: frozenset[str]) -> dict[str, T]:
+def _without(table: Mapping[str, T], keys: Set[str]) -> dict[str, T]:
     return {key: value for key, value in table.items() if key not in keys}
 
 

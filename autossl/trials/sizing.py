@@ -32,6 +32,7 @@ class Method(NamedTuple):
     paradigm: str
     priors: int = 1  # prior configurations in the search space
     per_image: float = 2.0  # price of one training image: encoder passes, or seconds once planned; only compared
+    late: bool = False  # whether others are to be tried before it, whatever it costs
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,10 @@ def order(methods: Sequence[Method], paradigms: int | None = None, cheapest: boo
     With `paradigms` time is short: only the cheapest method of each of the so many cheapest paradigms.
     """
     leaders: dict[str, Method] = {}
-    for row in methods if paradigms is None else sorted(methods, key=lambda row: row.per_image):
+    for row in methods if paradigms is None else sorted(methods, key=lambda row: (row.late, row.per_image)):
         leaders.setdefault(row.paradigm, row)
-    first = [row.name for row in sorted(leaders.values(), key=lambda row: row.per_image if cheapest else 0)]
+    led = sorted(leaders.values(), key=lambda row: (row.late, row.per_image if cheapest else 0))
+    first = [row.name for row in led]
     if paradigms is not None:
         return tuple(first[:paradigms])
     return tuple(first + [row.name for row in methods if row.name not in first])

@@ -15,12 +15,13 @@ from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.pretext.base import Pretext
 from autossl.train.loop import Settings
+from autossl.train.partial import restrict
 from autossl.trials.bounds import keywords, kinds
 from autossl.views.presets import Preset
 from autossl.views.volumes import views_for
 
 T = TypeVar("T")
-OTHERS = ("modalities.toml", "weights.toml")  # tables beside the search spaces
+OTHERS = ("modalities.toml", "starts.toml", "weights.toml")  # tables beside the search spaces
 METHOD = "method"  # the name of the parameter that chooses the method
 VOLUMES_FOR, LEAST_BATCH = 4, 16  # a batch holds a quarter as many volumes: sets are smaller, and each costs more
 
@@ -219,6 +220,7 @@ def build(
     }
     views = views_for(encoder.dims)(preset, mean, std, **parts["views"])
     settings = Settings(**parts["train"])
+    restrict(encoder, settings.trained)
     if encoder.dims == 3:
         settings = replace(settings, batch_size=max(LEAST_BATCH, settings.batch_size // VOLUMES_FOR))
     return METHODS[method](encoder, views, **parts["method"]), settings

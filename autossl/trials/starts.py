@@ -34,6 +34,8 @@ class Start:
     std: Floats | None = None
     place: int | None = None
     precision: str | None = None  # in which it is trained; None: that of the study
+    trained: tuple[str, ...] = ()  # what of given weights may be trained, the first choice first
+    layer_decay: float = 1.0  # a layer's share of the rate of the one after it, where all are trained
 
     @property
     def given(self) -> bool:
@@ -53,13 +55,13 @@ class Start:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "trained": list(self.trained)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The start that `to_dict` wrote."""
         pairs = {name: None if values[name] is None else tuple(values[name]) for name in ("mean", "std")}
-        return cls(**{**values, **pairs})
+        return cls(**{**values, **pairs, "trained": tuple(values.get("trained", ()))})
 
 
 def rescaling(by: tuple[Floats, Floats], wanted: tuple[Floats, Floats]) -> Rescaling:

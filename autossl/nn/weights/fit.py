@@ -1,5 +1,6 @@
 """Given weights fitted to a backbone: other names, channels, patches and dimensions, or a refusal that says why not."""
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from autossl.nn.weights.names import STEM, forms
 from autossl.nn.weights.read import tensors
 from autossl.nn.weights.where import Weights
 
+BIASED = re.compile(r"\.(?P<joint>qkv\.bias)$|\.(q_bias|v_bias|q_proj\.bias|v_proj\.bias)$")  # of an attention
 COUNTER = "num_batches_tracked"  # of batch norms: older files lack it, and nothing depends on it
 
 
@@ -30,6 +32,7 @@ def load_weights(encoder: Encoder, given: str | Weights) -> Encoder:
     missing = [name for name in wanted if not _fits(best, wanted, name) and not name.endswith(COUNTER)]
     if missing:
         raise _refusal(encoder, called, architecture, best, missing)
+    _check_biases(encoder, called, state)
     if architecture.startswith("tf_") or any(name.endswith(STEM) for name in state):
         _check_padding(encoder, called)
     encoder.backbone.load_state_dict({name: best[name] for name in wanted if _fits(best, wanted, name)}, strict=False)
@@ -85,6 +88,24 @@ def _check_padding(encoder: Encoder, called: str) -> None:
             f"weights for {encoder.name} were wanted, but --weights {called} were trained with TensorFlow's padding; "
             f"give --backbone tf_{encoder.name}"
         )
+
+
+def _check_biases(encoder: Encoder, called: str, state: Mapping[str, Tensor]) -> None:
+    """UserError where queries or values have biases for which there is no place: timm leaves them out in silence.
+
+    In DINOv3's files most of them are zero, and its networks come in two forms.
+    """
+    wanted = encoder.backbone.state_dict()
+    if not any(name.endswith(".attn.qkv.weight") for name in wanted) or any(map(BIASED.search, wanted)):
+        return
+    for name, value in state.items():
+        found = BIASED.search(name)
+        # the middle third of a joint bias is that of the keys, which changes nothing
+        if found and any(bool(part.any()) for part in (value.chunk(3)[::2] if found["joint"] else [value])):
+            raise UserError(
+                f"weights for {encoder.name} were wanted, but --weights {called} have biases of queries and values "
+                f"({name}), which it has not; give --backbone {encoder.name}_qkvb"
+            )
 
 
 def _refusal(
