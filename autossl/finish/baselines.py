@@ -122,6 +122,8 @@ def given(context: Context, trained: bool = False) -> Encoder:
 def settings_of(context: Context) -> tuple[Setting, ...]:
     """What training on labels is tried at in a study."""
     unit = context.preset.first_jitter or JITTER
+    if context.judged.exact:
+        return tuple((lr, 1.0, 0.0) for lr, *_ in SEARCHED)
     return tuple((lr, crop, min(1.0, jitter * unit)) for lr, crop, jitter in SEARCHED)
 
 
@@ -168,7 +170,8 @@ def _run(
     """Training on labels before its first step."""
     lr, crop_min, jitter = setting
     data = context.data
-    views = views_for(encoder.dims)(context.preset, data.mean, data.std, crop_min=crop_min, jitter=jitter)
+    allowed = replace(context.preset, rotate=0.0) if context.judged.exact else context.preset
+    views = views_for(encoder.dims)(allowed, data.mean, data.std, crop_min=crop_min, jitter=jitter)
     torch.manual_seed(UNTRAINED_SEED)  # of the readout
     if soft is None:
         readout, truth = context.judged.readout(encoder, context.truth(rows)), context.truth(rows).array
