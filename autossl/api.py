@@ -55,8 +55,8 @@ def search(
     ("none,unknown") names the labels that mean that there is none, `order` grades that are words, ascending. `task` is
     classification, regression (numbers), ordinal (grades) or multilabel (several findings, 0 or 1, or a|b); labels of
     several columns are (n, t), or `label_column="a,b,c"`. Segmentation takes masks (n, h, w) as labels, reconstruction
-    target images, or `degradation` ("noise:25", "downsample:2"), which makes images worse and them their own targets. `time_limit` ("45m", "8h", seconds, or None with
-    `max_candidates`) is hard and counts from this call.
+    target images, or `degradation` ("noise:25", "downsample:2"), which makes images worse and them their own targets.
+    `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
     `weights` (one or a list: safetensors or a torch state dict, an exported encoder, packaged:NAME, or hub:NAME, which
     is downloaded unless it is cached; see `autossl list weights`) are looked at first, in several input sizes, by the
     normalisation of the data and by their own; "auto" takes those that are on this machine, "none" none. The best are

@@ -167,7 +167,7 @@ def test_degradations_are_alike_every_time_and_grow_with_their_number(name: str,
     assert found.dtype == image.dtype
     more = worse(image, 255, row.of, level / 4 if name == "poisson" else 2 * level)
     errors = [np.mean((each.astype(float) - image) ** 2) for each in (found, more)]
-    assert 0 < errors[0]
+    assert errors[0] > 0
     assert errors[0] < errors[1] or name == "motion"  # which may lead back
     other = image.copy()
     other[0, 0] = 91
@@ -229,8 +229,9 @@ def test_what_is_refused(tmp_path: Path, spoil: Callable[[Path], object], match:
     assert str(told.value).count(";") >= 1
 
 
-def _saved(path: Path, shape: tuple[int, ...], spread: int = 9) -> None:
+def _saved(path: Path, shape: tuple[int, ...], spread: int = 9) -> Path:
     Image.fromarray(np.random.default_rng(0).integers(0, spread + 1, shape).astype(np.uint8)).save(path)
+    return path
 
 
 def test_a_few_bad_targets_are_set_aside(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from autossl.errors.machine import check_folder
 from autossl.errors.printable import one_line
 from autossl.record.folder import check_output, replace_file
 
-
 TABLES = {"masks": "masks.csv", "pairs": "restored.csv"}  # beside what is drawn
 
 

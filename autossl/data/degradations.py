@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from autossl.data.dataset import Pixels, Source
 from autossl.data.store import digest, read
-from autossl.data.truth import Pairs
+from autossl.data.truth import Pairs, Truth
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
@@ -116,8 +116,29 @@ def parsed(text: str) -> tuple[Degradation, float]:
     return row, level
 
 
-def degraded(source: Source, text: str, paired: bool = True) -> Source:
-    """A source whose images are made worse so; what they were are their targets, where they are to be `paired`.
+def check(text: str | None, form: type[Truth]) -> None:
+    """UserError where a degradation is asked for that is none, or for labels that are no images."""
+    if text is None:
+        return
+    parsed(text)
+    if form is not Pairs:
+        raise UserError(
+            f"a task with target images was wanted (--task reconstruction), found --degradation {text}; leave it out"
+        )
+
+
+def paired(source: Source, text: str) -> Source:
+    """Images that are their own targets, made worse; UserError where they have others."""
+    if source.truth.known.any():
+        raise UserError(
+            f"images with targets, or images and --degradation {text}, were wanted, found both in {source.place}; "
+            "leave one out"
+        )
+    return degraded(source, text)
+
+
+def degraded(source: Source, text: str, told: bool = True) -> Source:
+    """A source whose images are made worse so; what they were are their targets, where that is to be `told`.
 
     An image is always made worse alike: its own pixels are the seed. Where it is not known what white is, the largest
     value of an image is.
@@ -130,7 +151,7 @@ def degraded(source: Source, text: str, paired: bool = True) -> Source:
         array=None,
         notes=(*source.notes, f"images were made worse by {text}, what they were are their targets"),
     )
-    if not paired:
+    if not told:
         return changed
     there = np.ones(source.n, dtype=bool)
     truth = Pairs(there, raw=lambda row: read(source, row), degradation=text)

@@ -90,7 +90,7 @@ def shares(source: Source, scale: float, row: int, values: NDArray[Any]) -> NDAr
     """Another image on the grid of that of a row, as SHARE times what its values are to an encoder."""
     pixels = alike(source, row, values)
     whole = float(source.white[row] or scale)
-    return np.rint(np.minimum(pixels / whole, 1) * SHARE).astype(np.uint16)
+    return np.asarray(np.rint(np.minimum(pixels / whole, 1) * SHARE), dtype=np.uint16)
 
 
 def inner(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) -> tuple[int, ...]:

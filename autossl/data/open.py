@@ -10,7 +10,7 @@ import numpy as np
 
 from autossl.data.checks import check_sizes, samples_of
 from autossl.data.dataset import CT, KEPT, ROBUST, Source
-from autossl.data.degradations import degraded, parsed
+from autossl.data.degradations import check, degraded, paired
 from autossl.data.join import join
 from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
@@ -91,7 +91,7 @@ def open_data(
     usual words. `order`: grades that are words, the lowest first. `degradation` ("noise:25"): images are made worse so,
     and what they were are their targets. UserError for anything that cannot be used.
     """
-    _check_degradation(degradation, form)
+    check(degradation, form)
     beside = Beside(
         labels, patients, label_column, patient_column, missing, needed=degradation is None, form=form, order=order,
         degradation=degradation,
@@ -104,7 +104,7 @@ def open_data(
         column = patient_column if _is_table(unlabeled, None) else None
         more = _open(unlabeled, Beside(patient_column=column, read=False), window)
         made = source.truth.degradation if isinstance(source.truth, Pairs) else ""
-        source = join(source, degraded(more, made, paired=False) if made else more)
+        source = join(source, degraded(more, made, told=False) if made else more)
     source.truth.check(samples_of(source))
     return source
 
@@ -143,27 +143,7 @@ def _open(data: Any, beside: Beside, window: str | None = None, channels: int | 
         found = replace(found, labels=None, split=found.split if beside.read else None)
     source = make_source(found, window, channels, beside.told)
     check_sizes(source)
-    return _paired(source, made) if made else source
-
-
-def _check_degradation(degradation: str | None, form: type[Truth]) -> None:
-    if degradation is not None and form is not Pairs:
-        raise UserError(
-            f"a task with target images was wanted (--task reconstruction), found --degradation {degradation}; leave "
-            "it out"
-        )
-    if degradation is not None:
-        parsed(degradation)
-
-
-def _paired(source: Source, made: str) -> Source:
-    """Images that are their own targets, made worse."""
-    if source.truth.known.any():
-        raise UserError(
-            f"images with targets, or images and --degradation {made}, were wanted, found both in {source.place}; "
-            "leave one out"
-        )
-    return degraded(source, made)
+    return paired(source, made) if made else source
 
 
 def _picked(found: Found, data: Any, beside: Beside) -> Found:

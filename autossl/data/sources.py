@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from autossl.data.channels import of_channels
 from autossl.data.dataset import CT, KEPT, ROBUST, Ints, Pixels, Source
 from autossl.data.parts import NO_SPLIT
-from autossl.data.readers import masks, nifti, targets
+from autossl.data.readers import beside, nifti
 from autossl.data.readers.arrays import content_key
 from autossl.data.readers.disk import is_dicom
 from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
 from autossl.data.readers.found import AS_CLASSES, Found, Told, alike_note, encode_patients, encode_slices, truth_of
 from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
-from autossl.data.truth import Pairs, Raw, Truth
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -35,7 +34,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     in files of whatever form, 3 where one has colours. `told` says how labels are to be read.
     """
     n = found.n
-    truth, of_labels = truth_of(found, told, _raw(found, told.form) if told.form.files else None)
+    truth, of_labels = truth_of(found, told, beside.raw(found, told.form) if told.form.files else None)
     groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, bool(patients))
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
@@ -52,30 +51,13 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     )  # fmt: skip
     none = np.zeros(0)
     columns: Columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
-    columns += _of_files(found, told.form) if told.form.files else ()
+    columns += beside.stamps(found, told.form) if told.form.files else ()
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, columns, window, channels)
     return _from_items(bare, found.images, columns, window, channels)
-
-
-def _raw(found: Found, form: type[Truth]) -> Raw | None:
-    """What reads the masks or targets that came with the images; None where none did."""
-    drawn, reads = found.drawn(form), targets if form is Pairs else masks
-    if drawn is not None:
-        return reads.given(drawn)
-    if found.labels is None or found.files is None:
-        return None
-    return reads.reader(next(iter(found.labels.values())), found.root, found.files)
-
-
-def _of_files(found: Found, form: type[Truth]) -> Columns:
-    """What tells that masks or targets are still the same."""
-    if (drawn := found.drawn(form)) is not None:
-        return tuple(np.zeros(0) if each is None else np.asarray(each) for each in drawn)
-    return () if not found.labels else (masks.stamps(next(iter(found.labels.values())), found.root),)
 
 
 def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:

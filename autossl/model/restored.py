@@ -39,14 +39,14 @@ def restored(answer: Answer, p: Preprocessing, source: Source, row: int) -> NDAr
     low, high = (0, CT_WHITE) if source.window == CT else ends(values)
     found = values + change * (high - np.asarray(low))
     if values.dtype.kind not in "iu":
-        return found.astype(np.float32)
+        return np.asarray(found, dtype=np.float32)
     kind = np.iinfo(values.dtype)
     return np.asarray(np.rint(np.clip(found, kind.min, kind.max)), dtype=values.dtype)
 
 
 def _change(answer: Answer, p: Preprocessing, image: NDArray[np.float64]) -> NDArray[np.float64]:
     """What is added to an image ([d,] h, w, c) in which white is 1."""
-    from monai.inferers import sliding_window_inference  # slow to import: only where it is needed
+    from monai.inferers.utils import sliding_window_inference  # slow to import: only where it is needed
 
     x = torch.from_numpy(((image - np.array(p.mean)) / np.array(p.std)).astype(np.float32)).movedim(-1, 0)[None]
     roi = [p.image_size] * (image.ndim - 1)
@@ -55,7 +55,8 @@ def _change(answer: Answer, p: Preprocessing, image: NDArray[np.float64]) -> NDA
             x, roi, AT_ONCE, answer, overlap=OVERLAP, mode="gaussian", padding_mode="replicate"
         )
     assert isinstance(found, Tensor)
-    return found[0].movedim(0, -1).cpu().numpy().astype(np.float64).clip(0, 1) - image.clip(0, 1)
+    restored = found[0].movedim(0, -1).cpu().numpy()
+    return np.asarray(np.clip(restored, 0, 1) - np.clip(image, 0, 1), dtype=np.float64)
 
 
 def write(answer: Answer, p: Preprocessing, source: Source, folder: Path) -> dict[str, list[Any]]:

@@ -21,7 +21,7 @@ def sheet(images: Field, target: Field, answers: Mapping[str, Field], values: Se
     """
     titles = ["image", *answers, "target", "error of the image", *(f"error: {name}" for name in answers)]
     rows = []
-    for row, image in enumerate(images):
+    for row, _image in enumerate(images):
         own = [_flat(each[row]) for each in (target, images, *answers.values())]
         errors = [np.abs(each - own[0]).mean(-1) for each in own[1:]]
         top = max(float(np.percentile(errors[0], BRIGHTEST)), 1e-6)

@@ -24,7 +24,7 @@ TARGETS: dict[str, type[Target]] = {
         Reconstruction,
         Retrieval,
         Unlabelled,
-    )  # fmt: skip
+    )
 }
 
 

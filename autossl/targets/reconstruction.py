@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from autossl.data.truth import SHARE, Pairs, Truth
@@ -198,7 +199,8 @@ def _fitted(seen: Seen, pairs: Pairs, blocks: Blocks, groups: Ints | None) -> Fi
 def _looked(maps: Maps, image: int, at: Ints, side: int) -> Floats:
     """All maps of one image in the middle of its cells at `at` (k, dims), and the image in and around them."""
     dims = at.shape[1]
-    x = torch.nn.functional.pad(maps.images[image].float(), [AROUND] * 2 * dims)
+    one = maps.images[image : image + 1].float()
+    x = F.pad(one, [AROUND] * 2 * dims, mode="replicate")[0]
     for axis in range(1, dims + 1):
         x = x.unfold(axis, side + 2 * AROUND, side)
     around = x.movedim(0, dims)[tuple(torch.from_numpy(at).T)].flatten(1)

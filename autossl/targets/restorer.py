@@ -44,7 +44,7 @@ class Restorer(Decoding):
         if linear:
             conv, out = CONV[dims], channels * cell**dims
             self.maps = nn.ModuleList([conv(c, out, 1, bias=False) for c in maps])
-            self.own = conv(channels, out, cell + 2 * AROUND, stride=cell, padding=AROUND)
+            self.own = conv(channels, out, cell + 2 * AROUND, stride=cell, padding=AROUND, padding_mode="replicate")
             for layer in (*self.maps, self.own):
                 nn.init.zeros_(cast(Tensor, layer.weight))
             nn.init.zeros_(cast(Tensor, self.own.bias))

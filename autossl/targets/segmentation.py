@@ -147,7 +147,7 @@ class Segmentation(Judged):
 
     def pictured(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """Numbers of structures (n, *space)."""
-        return raw.argmax(1).astype(np.uint8)
+        return np.asarray(raw.argmax(1), dtype=np.uint8)
 
     def probe_seconds(self, labels: int, dim: int) -> float:
         """Ridge on cells; the pass over the images is counted elsewhere."""

@@ -24,8 +24,8 @@ class Segmenter(Decoding):
     """Logits of the background and each structure at every place of an image (b, structures + 1, *space).
 
     The linear part is one 1 x 1 convolution of each map, laid over each other at the size of the image: what a probe
-    fits in closed form. A decoder adds to it, so that fine-tuning begins with the probe's answers. Trained by cross-entropy
-    and soft Dice, as nnU-Net is (Isensee et al. 2021); places that are not judged count in neither.
+    fits in closed form. A decoder adds to it, so that fine-tuning begins with the probe's answers. Trained by
+    cross-entropy and soft Dice, as nnU-Net is (Isensee et al. 2021); places that are not judged count in neither.
     """
 
     call: ClassVar[str] = "`model.masks(DATA)` gives masks of the size of the images"

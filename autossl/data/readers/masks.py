@@ -175,8 +175,8 @@ def _by_name(masks: Path, named: Named) -> dict[str, Path]:
         other = found.setdefault(_name(path, named), path)
         if other != path:
             raise UserError(
-                f"one {named.word} for each image was wanted, found {shown(other.name)} and {shown(path.name)} in {masks}; "
-                "leave one out"
+                f"one {named.word} for each image was wanted, found {shown(other.name)} and {shown(path.name)} in "
+                f"{masks}; leave one out"
             )
     return found
 

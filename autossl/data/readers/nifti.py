@@ -56,7 +56,7 @@ def raw(path: Path) -> NDArray[Any]:
 
 
 def write_like(values: NDArray[Any], image: Path | None, spacing: tuple[float, ...], path: Path) -> None:
-    """Write values (d, h, w[, c]), ordered as `raw` orders them, in the axes and the place of the volume in another file.
+    """Write values (d, h, w[, c]), ordered as `raw` orders them, in the axes and the place of another file's volume.
 
     Without a file the axes are those of the body, with this spacing (d, h, w) in mm.
     """

@@ -31,8 +31,8 @@ class Pairs(Truth):
     """Targets (n, *space, c) at the size of the store, as SHARE times what a value is to an encoder.
 
     A sample is a window of an image: `image` (n,) says of which. Before images are decoded there is only what reads the
-    targets as they are; a sample is known if it has one. Strata are ranges of the PSNR of images as they are. `mean` and
-    `sd` of each channel are those by which a study standardises its images; it writes them down.
+    targets as they are; a sample is known if it has one. Strata are ranges of the PSNR of images as they are. `mean`
+    and `sd` of each channel are those by which a study standardises its images; it writes them down.
     """
 
     form: ClassVar[str] = "pairs"
@@ -117,7 +117,7 @@ class Pairs(Truth):
 
     def only(self, known: Bools) -> Self:
         left, own = self.there & known, self._own()
-        forgotten = {name: np.where(left, each, FORGOTTEN[name]) for name, each in own.items()}
+        forgotten: dict[str, Any] = {name: np.where(left, each, FORGOTTEN[name]) for name, each in own.items()}
         return replace(self, there=left, **forgotten)
 
     def extended(self, more: int) -> Self:
@@ -224,10 +224,11 @@ class Pairs(Truth):
         ranges = Ranges.cut(_psnr(np.where(self.there, error, np.nan)))
         image = self.image if len(self.image) == len(self) else np.arange(len(self))
         terms = self if self.study is None else self.study
+        misfits = tuple(np.flatnonzero(self.there & ~fits).tolist())
         found = replace(
             self, error=error, ranges=ranges if self.study is None else self.study.ranges, prints=prints, at=at,
             image=image, mean=terms.mean, sd=terms.sd, degradation=terms.degradation, raw=None, study=None,
-            stored=np.load(frame.folder / STORE, mmap_mode="r"), misfits=tuple(np.flatnonzero(self.there & ~fits)),
+            stored=np.load(frame.folder / STORE, mmap_mode="r"), misfits=misfits,
         )  # fmt: skip
         return found.only(fits)
 
