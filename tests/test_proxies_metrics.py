@@ -186,7 +186,7 @@ def test_every_metric_has_words_a_range_and_a_best() -> None:
     y, rng = np.arange(40) % 2, np.random.default_rng(0)
     for name, row in METRICS.items():
         assert row.kinds
-        if row.kinds & {"pixels", "queries"}:
+        if row.kinds & {"pixels", "queries", "images"}:
             continue
         truth = y if "classes" in row.kinds else y[:, None].astype(float)
         perfect = np.eye(2)[y] if "classes" in row.kinds else truth
@@ -234,6 +234,24 @@ def test_dice_of_images_is_that_of_their_masks() -> None:
     assert np.isnan(score("pooled_dice", np.zeros((2, 1)), np.zeros((2, 1, 2))))
 
 
+@pytest.mark.parametrize("metric", ["psnr_gain", "psnr", "ssim", "nmse"])
+def test_restored_images_are_drawn_with_their_patients(metric: str) -> None:
+    """A draw is the metric of the images drawn; images in which it is not defined count for none."""
+    rng = np.random.default_rng(0)
+    y, scores = rng.uniform(0.01, 0.1, (12, 2)), rng.uniform(0.001, 0.01, (12, 2))
+    y[3, 1], scores[5, 1] = 0, np.nan  # a black target, a likeness that nobody asked for
+    groups = np.arange(12) // 3
+    drawn = bootstrap(y, scores, groups, metrics=(metric,), draws=40, seed=0)[metric]
+    means = [score(metric, y[groups == group], scores[groups == group]) for group in range(4)]
+    assert min(means) <= drawn.min() < drawn.max() <= max(means)
+    assert score(metric, y[:1], scores[:1]) == pytest.approx(
+        {"psnr_gain": 10 * np.log10(y[0, 0] / scores[0, 0]), "psnr": -10 * np.log10(scores[0, 0]),
+         "ssim": scores[0, 1], "nmse": scores[0, 0] / y[0, 1]}[metric]
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="two numbers for each image"):
+        score(metric, y[:, :1], scores)
+
+
 def test_edges() -> None:
     assert score("spearman", [1.0, 2, 3], np.zeros(3)) == 0
     assert np.isnan(score("spearman", [1.0, 1], [1.0, 2]))
@@ -259,6 +277,6 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         score("pooled_dice", [[1], [2]], np.ones((2, 1)))
     with pytest.raises(ValueError, match="scores must hold two numbers for each query"):
         score("map_at_10", [1, 2], np.ones(2))
-    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries"}):
+    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries", "images"}):
         with pytest.raises(ValueError, match="finite"):
             bootstrap([0, 1], np.full((2, 2) if "classes" in METRICS[metric].kinds else 2, np.nan), metrics=(metric,))

@@ -90,6 +90,8 @@ def test_maps_that_are_broken_are_collapsed(pairs: tuple[NDArray[np.float32], Pa
     found = Reconstruction(truth.about).score(seen_of(x, np.full((N, 4, 4, 4), np.nan, np.float32)), truth, GROUPS)
     assert found.collapsed
     assert found.value == pytest.approx(0)
+    good = Reconstruction(truth.about).score(telling(pairs), truth, GROUPS)
+    assert good.outcomes.minus(found.outcomes, "psnr_gain").value == pytest.approx(good.value)  # of the same pixels
 
 
 def test_the_probe_tells_new_images_and_batches_are_the_whole(pairs: tuple[NDArray[np.float32], Pairs]) -> None:

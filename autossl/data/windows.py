@@ -36,9 +36,6 @@ def windowed(source: Source, size: int) -> Source:
     def whole(row: int) -> Pixels:
         return read(source, row)
 
-    def taken(array: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], ...]:
-        return tuple(array[image])
-
     said = f"{plural(source.n, 'image')} were cut into {plural(len(cuts), 'window')} of {size} a side, none resized"
     return replace(
         source,

@@ -46,6 +46,7 @@ class Fitted(NamedTuple):
     missing: Floats
     told: NDArray[np.floating]
     widths: tuple[int, ...]
+    finite: bool = True  # else the encoder broke down, and images stay as they are
 
 
 @final
@@ -78,10 +79,10 @@ class Reconstruction(Judged):
         """
         pairs, broken = _pairs(truth), collapse(seen.pooled).reason
         blocks = _drawn(pairs, _side(seen, pairs), LOOKED_AT)
-        if not np.isfinite(seen.pooled).all():
-            return Score(0.0, 0.0, {}, broken, _of_cells(pairs, blocks, None))
         fit = _fitted(seen, pairs, blocks, groups)
         outcomes = _of_cells(pairs, blocks, fit)
+        if not fit.finite:
+            return Score(0.0, 0.0, {}, broken or "it is not finite", outcomes)
         drawn = outcomes.drawn((self.metric,), groups, draws=DRAWS)[self.metric]
         shown = {"rankme": rankme(seen.pooled), "participation": participation_ratio(seen.pooled)}
         return Score(outcomes.value(self.metric), standard_error(drawn), shown, broken, outcomes)
@@ -189,6 +190,9 @@ def _fitted(seen: Seen, pairs: Pairs, blocks: Blocks, groups: Ints | None) -> Fi
     cells = gathered(seen[blocks.windows], places, lambda maps, image, at: _looked(maps, image, at, side))
     own = cells.z[:, sum(cells.widths) :]
     missing = (_targets(pairs, blocks) - _middle(own, side, pairs.space)).astype(np.float32)
+    if not np.isfinite(cells.z).all():
+        nothing = np.zeros((cells.z.shape[1], missing.shape[1]))
+        return Fitted(nothing, nothing[0], missing, np.zeros_like(missing), cells.widths, finite=False)
     owner = (np.arange(len(pairs)) if groups is None else groups)[blocks.windows][places.sample]
     mean, spread = cells.z.mean(0, dtype=np.float64), cells.z.std(0, dtype=np.float64) + 1e-6
     fit = ridge(((cells.z - mean) / spread).astype(np.float32), missing, owner, penalties=FEWER)
@@ -228,15 +232,13 @@ def _targets(pairs: Pairs, blocks: Blocks) -> NDArray[np.float64]:
     return np.concatenate(found)
 
 
-def _of_cells(pairs: Pairs, blocks: Blocks, fit: Fitted | None) -> Outcomes:
-    """What is told of cells, by image; without a fit images stay as they are."""
+def _of_cells(pairs: Pairs, blocks: Blocks, fit: Fitted) -> Outcomes:
+    """What is told of cells, by image."""
     sample, n = blocks.windows[blocks.places.sample], len(pairs)
     white = np.repeat(np.array(pairs.sd), blocks.side ** (len(pairs.space) - 1))
     targets = _targets(pairs, blocks)
     bright = (targets * white + np.repeat(np.array(pairs.mean), len(white) // len(pairs.mean))) ** 2
-    missing = np.zeros_like(targets) if fit is None else fit.missing
-    left = np.zeros_like(targets) if fit is None else fit.missing - fit.told
-    each = [((values * white) ** 2).mean(1) for values in (missing, left)]
+    each = [((values * white) ** 2).mean(1) for values in (fit.missing, fit.missing - fit.told)]
     table = np.stack([each[0], bright.mean(1), each[1], np.full(len(sample), np.nan)], axis=1)
     return _by_image(pairs.image[sample], table, sample, n)
 
