@@ -15,6 +15,7 @@ from PIL import Image
 from autossl.data import Data, open_data, prepare
 from autossl.data.degradations import DEGRADATIONS, parsed, worse
 from autossl.data.fresh import read_images
+from autossl.data.samples.lesions import LOW_DOSE
 from autossl.data.truth import SHARE, Masks, Pairs
 from autossl.data.windows import corners, cut
 from autossl.errors import UserError
@@ -272,8 +273,8 @@ def test_degradations_are_for_reconstruction_without_targets() -> None:
         open_data(images, form=Pairs, labels=targets, degradation="noise:25")
 
 
-@pytest.mark.parametrize("sample", ["sample:cells", "sample:volumes"])
-def test_samples_have_noisy_pairs(sample: str) -> None:
-    source = open_data(sample, form=Pairs)
+def test_a_sample_has_noisy_pairs() -> None:
+    source = open_data("sample:cells", form=Pairs)
     assert source.truth.known.all()
     assert "with targets, made by" in source.truth.described()
+    parsed(LOW_DOSE)
