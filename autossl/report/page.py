@@ -71,7 +71,6 @@ def _facts(found: Found) -> dict[str, Any]:
         "probe": probe,
         "headings": found.headings,
         "ranks": found.target.ranks,
-        "pairs": found.target.figure == "pairs",
         "scored": found.target.scored,
         "found": found,
         "started": _started(found),

@@ -98,7 +98,7 @@ class Restorer(Decoding):
 
     def kept(self, raw: Tensor) -> NDArray[np.uint16]:
         """Restored images (b, c, *space) as SHARE times their values."""
-        return (raw.float().clamp(0, 1) * SHARE).round().cpu().numpy().astype(np.uint16)
+        return np.asarray((raw.float().clamp(0, 1) * SHARE).round().to(torch.int32).cpu().numpy(), dtype=np.uint16)
 
     def begins_as(self, probe: Readout) -> None:
         """The linear part is the probe's; a decoder adds nothing yet."""
