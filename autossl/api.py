@@ -25,6 +25,7 @@ def search(
     patient_column: str | None = None,
     missing: str | list[str] | None = None,
     order: str | list[str] | None = None,
+    degradation: str | None = None,
     max_labels: int | None = None,
     metric: str = "auto",
     adaptation: str = "auto",
@@ -53,8 +54,9 @@ def search(
     patient ids that keep the images of one patient in one part. `unlabeled` adds images without labels. `missing`
     ("none,unknown") names the labels that mean that there is none, `order` grades that are words, ascending. `task` is
     classification, regression (numbers), ordinal (grades) or multilabel (several findings, 0 or 1, or a|b); labels of
-    several columns are (n, t), or `label_column="a,b,c"`. `time_limit` ("45m", "8h", seconds, or None with
-    `max_candidates`) is hard and counts from this call.
+    several columns are (n, t), or `label_column="a,b,c"`. Segmentation takes masks (n, h, w) as labels, reconstruction
+    target images, or `degradation` ("noise:25", "downsample:2"), which makes images worse and them their own targets.
+    `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
     `weights` (one or a list: safetensors or a torch state dict, an exported encoder, packaged:NAME, or hub:NAME, which
     is downloaded unless it is cached; see `autossl list weights`) are looked at first, in several input sizes, by the
     normalisation of the data and by their own; "auto" takes those that are on this machine, "none" none. The best are
@@ -70,7 +72,7 @@ def search(
     """
     given: dict[str, Any] = dict(
         task=task, label_column=label_column, patient_column=patient_column, missing=missing, order=order,
-        max_labels=max_labels,
+        degradation=degradation, max_labels=max_labels,
         metric=metric, adaptation=adaptation, weights=weights, start=start, time_limit=time_limit,
         max_candidates=max_candidates, space=space, methods=methods, backbone=backbone, image_size=image_size,
         modality=modality, out=out, storage=storage, workers=workers, executor=executor, device=device,

@@ -15,6 +15,7 @@ from autossl.proxies.folds import grouped_folds, judging_folds
 from autossl.proxies.knn import KNN_KS, KNN_TEMPERATURES, knn_votes
 from autossl.proxies.knn_values import knn_values
 from autossl.proxies.lda import shrinkage_lda
+from autossl.proxies.likeness import ssim
 from autossl.proxies.logistic import LOGISTIC_PENALTIES, logistic
 from autossl.proxies.means import Episodes, few_shot, nearest_mean
 from autossl.proxies.measures import METRICS, Metric, score
@@ -145,6 +146,7 @@ __all__ = [
     "shrinkage_lda",
     "spearman",
     "spectrum",
+    "ssim",
     "stable_rank",
     "standard_error",
     "standardise",

@@ -1,4 +1,4 @@
-"""Metrics of answers that are judged image by image: overlaps of masks, and what queries found."""
+"""Metrics of answers that are judged image by image: overlaps of masks, what queries found, images restored."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,6 +7,9 @@ from autossl.proxies.checks import score_matrix
 from autossl.proxies.metrics import mean_of_defined, overlaps
 
 Array = NDArray[np.float64]
+
+LEAST = 1e-10  # squared error, of white squared, below which images are equal: 100 dB
+GAIN, PSNR, SSIM, NMSE = range(4)  # columns of `of_images`
 
 
 def mean_of_queries(which: int, y: ArrayLike, scores: ArrayLike) -> float:
@@ -23,6 +26,27 @@ def of_queries(scores: ArrayLike) -> Array:
     if found.ndim != 2 or found.shape[1] != 2:
         raise ValueError(f"scores must hold two numbers for each query, found {found.shape}.")
     return found
+
+
+def mean_of_images(which: int, y: ArrayLike, scores: ArrayLike) -> float:
+    """Mean over images of one column of `of_images`; images in which it is not defined are left out."""
+    return float(mean_of_defined(of_images(y, scores)[:, which]))
+
+
+def of_images(y: ArrayLike, scores: ArrayLike) -> Array:
+    """What each restored image came to (n, 4): dB gained over the image as it was, PSNR in dB, SSIM, NMSE.
+
+    y (n, 2) are the mean squared error of the image as it was and the mean square of its target, scores (n, 2) the mean
+    squared error of the answer and its SSIM (NaN where nobody asked), all in units in which white is 1. PSNR is
+    -10 log10 of the squared error, at most 100; NMSE is that error over the mean square, NaN where the target is black.
+    """
+    truth, found = np.asarray(y, np.float64), np.asarray(scores, np.float64)
+    if truth.ndim != 2 or truth.shape[1] != 2 or found.shape != truth.shape or not (truth >= 0).all():
+        raise ValueError(f"two numbers for each image were wanted in y and scores, found {truth.shape}, {found.shape}.")
+    before, after = (-10 * np.log10(np.maximum(table[:, 0], LEAST)) for table in (truth, found))
+    energy = truth[:, 1]
+    nmse = np.where(energy > 0, found[:, 0] / np.where(energy > 0, energy, 1), np.nan)
+    return np.stack([after - before, after, found[:, 1], nmse], axis=1)
 
 
 def pooled_dice(y: ArrayLike, scores: ArrayLike) -> float:

@@ -11,7 +11,7 @@ from autossl.proxies import image_metrics, metrics, resampled
 from autossl.proxies.metrics import Ints, of_classes, of_labels
 from autossl.proxies.resampled import Prepare
 
-Kind = Literal["classes", "values", "queries", "pixels"]
+Kind = Literal["classes", "values", "queries", "pixels", "images"]
 _INF = float("inf")
 
 
@@ -21,7 +21,7 @@ class Metric:
 
     `of` computes it from truth and scores: of classes, truth is a class index (n,) and scores are (n, c); of values,
     truth and predictions are (n,) or (n, t); of queries, scores (n, 2) are what each
-    came to; of pixels, see `image_metrics`. With `within`, it takes folds as
+    came to; of pixels and images, see `image_metrics`. With `within`, it takes folds as
     well. `prepare` does what does not change between draws of patients.
     """
 
@@ -52,6 +52,7 @@ CLASSES: frozenset[Kind] = frozenset({"classes"})
 VALUES: frozenset[Kind] = frozenset({"values"})
 QUERIES: frozenset[Kind] = frozenset({"queries"})
 PIXELS: frozenset[Kind] = frozenset({"pixels"})
+IMAGES: frozenset[Kind] = frozenset({"images"})
 _ROWS = (
     Metric("balanced_accuracy", "balanced accuracy", "higher", 0, 1, metrics.balanced_accuracy_of_scores,
            resampled.balanced_accuracy, CLASSES, within=True),
@@ -77,6 +78,14 @@ _ROWS = (
            PIXELS),
     Metric("pooled_iou", "pooled IoU", "higher", 0, 1, image_metrics.pooled_iou, partial(resampled.pooled, 1), PIXELS),
     Metric("case_dice", "Dice per image", "higher", 0, 1, image_metrics.case_dice, resampled.case_dice, PIXELS),
+    Metric("psnr_gain", "dB gained", "higher", -_INF, 100, partial(image_metrics.mean_of_images, image_metrics.GAIN),
+           partial(resampled.images, image_metrics.GAIN), IMAGES, digits=".2f"),
+    Metric("psnr", "PSNR (dB)", "higher", -_INF, 100, partial(image_metrics.mean_of_images, image_metrics.PSNR),
+           partial(resampled.images, image_metrics.PSNR), IMAGES, digits=".2f"),
+    Metric("ssim", "SSIM", "higher", -1, 1, partial(image_metrics.mean_of_images, image_metrics.SSIM),
+           partial(resampled.images, image_metrics.SSIM), IMAGES),
+    Metric("nmse", "NMSE", "lower", 0, _INF, partial(image_metrics.mean_of_images, image_metrics.NMSE),
+           partial(resampled.images, image_metrics.NMSE), IMAGES, digits=".4g"),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, score_matrix
 from autossl.proxies.folds import by_fold, within_folds
-from autossl.proxies.image_metrics import of_queries, overlap_counts
+from autossl.proxies.image_metrics import of_images, of_queries, overlap_counts
 from autossl.proxies.metrics import (
     Ranked,
     kappa,
@@ -92,15 +92,11 @@ def overlap(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients:
 
 
 def queries(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
-    each = of_queries(scores)[:, which : which + 1]
-    there = np.isfinite(each)
-    total, asked = _sums(np.where(there, each, 0), owner, patients), _sums(there.astype(np.float64), owner, patients)
+    return _mean(of_queries(scores)[:, which : which + 1], owner, patients)
 
-    def of(counts: Array) -> Array:
-        drawn = (counts.T @ asked)[:, 0]
-        return np.where(drawn > 0, (counts.T @ total)[:, 0] / np.where(drawn > 0, drawn, 1), np.nan)
 
-    return of
+def images(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    return _mean(of_images(y, scores)[:, which : which + 1], owner, patients)
 
 
 def pooled(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
@@ -109,7 +105,11 @@ def pooled(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: 
 
 
 def case_dice(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
-    each = overlaps(*overlap_counts(y, scores))[0]
+    return _mean(overlaps(*overlap_counts(y, scores))[0], owner, patients)
+
+
+def _mean(each: Array, owner: Owner, patients: int) -> Of:
+    """The mean of values (n, k) over the rows in which they are defined, then over the columns."""
     there = np.isfinite(each)
     total, cases = _sums(np.where(there, each, 0), owner, patients), _sums(there.astype(np.float64), owner, patients)
 

@@ -135,6 +135,10 @@ def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArr
     if metric in ("pooled_dice", "pooled_iou", "case_dice"):
         truth, said = rng.integers(0, 9, (n, t)), rng.integers(0, 9, (n, t))
         return truth, np.stack([np.minimum(truth, said), said], axis=2)
+    if metric in ("psnr_gain", "psnr", "ssim", "nmse"):
+        found = rng.random((n, 2))
+        found[rng.random(n) < 0.2, 1] = np.nan  # a likeness that nobody asked for
+        return rng.random((n, 2)) * rng.integers(0, 2, (n, 2)), found
     if metric in ("dice", "miou") and n % 2:
         return rng.dirichlet(np.ones(t), n) * rng.integers(0, 2, (n, t)), scores
     return rng.integers(0, t, n), scores
@@ -186,7 +190,7 @@ def test_every_metric_has_words_a_range_and_a_best() -> None:
     y, rng = np.arange(40) % 2, np.random.default_rng(0)
     for name, row in METRICS.items():
         assert row.kinds
-        if row.kinds & {"pixels", "queries"}:
+        if row.kinds & {"pixels", "queries", "images"}:
             continue
         truth = y if "classes" in row.kinds else y[:, None].astype(float)
         perfect = np.eye(2)[y] if "classes" in row.kinds else truth
@@ -234,6 +238,16 @@ def test_dice_of_images_is_that_of_their_masks() -> None:
     assert np.isnan(score("pooled_dice", np.zeros((2, 1)), np.zeros((2, 1, 2))))
 
 
+def test_metrics_of_restored_images_are_those_of_their_definitions() -> None:
+    y, scores = np.array([[0.1, 0.5], [0.1, 0.0]]), np.array([[0.01, 0.9], [1e-12, np.nan]])
+    assert score("psnr_gain", y, scores) == pytest.approx((10 + 90) / 2)
+    assert score("psnr", y, scores) == pytest.approx((20 + 100) / 2)  # equal images: 100 dB
+    assert score("ssim", y, scores) == 0.9  # of the one in which it is known
+    assert score("nmse", y, scores) == pytest.approx(0.02)  # a black target has none
+    with pytest.raises(ValueError, match="two numbers for each image"):
+        score("psnr", y[:, :1], scores)
+
+
 def test_edges() -> None:
     assert score("spearman", [1.0, 2, 3], np.zeros(3)) == 0
     assert np.isnan(score("spearman", [1.0, 1], [1.0, 2]))
@@ -259,6 +273,6 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         score("pooled_dice", [[1], [2]], np.ones((2, 1)))
     with pytest.raises(ValueError, match="scores must hold two numbers for each query"):
         score("map_at_10", [1, 2], np.ones(2))
-    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries"}):
+    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries", "images"}):
         with pytest.raises(ValueError, match="finite"):
             bootstrap([0, 1], np.full((2, 2) if "classes" in METRICS[metric].kinds else 2, np.nan), metrics=(metric,))

@@ -36,6 +36,7 @@ LABELS: dict[str, dict[str, dict[str, list[str]]]] = {
         "one": {"a": column(lambda r: r.choice(["yes", "no"]))},
     },
     "masks": {"files": {"mask": column(lambda r: f"{r.integers(0, 9)}.png")}},
+    "pairs": {"files": {"target": column(lambda r: f"{r.integers(0, 9)}.png")}},
     "nothing": {"any": {"label": column(lambda r: r.random())}},
 }
 CASES = [(form, name) for form, of_form in LABELS.items() for name in of_form]
@@ -43,9 +44,10 @@ CASES = [(form, name) for form, of_form in LABELS.items() for name in of_form]
 
 def truth_of(form: str, name: str, folder: Path) -> Truth:
     order, columns = "none,mild,severe" if name == "order" else None, LABELS[form][name]
-    if form != "masks":
+    if not FORMS[form].files:
         return FORMS[form].find(Cells(columns, "x", order=order))[0]
-    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(columns["mask"][row])))[0]
+    names = next(iter(columns.values()))
+    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(names[row])))[0]
     return found.decoded(frame(folder))
 
 
@@ -61,7 +63,10 @@ def frame(folder: Path) -> Frame:
         with open(folder / name, "wb") as file:
             write(file)
 
-    return Frame(folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write)
+    return Frame(
+        folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write,
+        lambda row, target: (target[..., None] * 100).astype(np.uint16), lambda row: np.full((8, 8, 1), row / N),
+    )  # fmt: skip
 
 
 def test_every_form_is_here() -> None:

@@ -12,6 +12,8 @@ from autossl.errors.machine import check_folder
 from autossl.errors.printable import one_line
 from autossl.record.folder import check_output, replace_file
 
+TABLES = {"masks": "masks.csv", "pairs": "restored.csv"}  # beside what is drawn
+
 
 @click.command()
 @click.argument("encoder", type=click.Path())
@@ -35,12 +37,13 @@ def embed(encoder: str, data: str, output: str) -> None:
 @click.argument("model", type=click.Path())
 @click.argument("data")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image; for masks a folder."
+    "-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image; for images a folder."
 )
 def predict(model: str, data: str, output: str) -> None:
     """Write what MODEL, a finished study or an exported model, says of DATA.
 
-    A model that segments writes masks of the size of the images into a new folder, with a table beside them.
+    A model that segments writes masks of the size of the images into a new folder, one that restores writes the images,
+    with a table beside them.
     """
     from autossl.model.load import load
     from autossl.record.folder import Folder
@@ -50,7 +53,7 @@ def predict(model: str, data: str, output: str) -> None:
     loaded = load(inside if inside.is_dir() else model)
     if loaded.draws and place.suffix.lower() != ".csv":
         check_folder(place, "--output")
-        table, place, said = loaded.write_masks(data, place), place / "masks.csv", output
+        table, place, said = loaded.write_answers(data, place), place / TABLES[loaded.target.figure], output
     else:
         check_output(place, "--output", ".csv")
         table, said = loaded.predict(data), output

@@ -22,6 +22,7 @@ HELP = {  # in the order of --help
     "patient_column": "Column of a CSV that holds the patient id, or none.",
     "missing": "Labels that mean none, comma between them.  [default: NA, nan, null, -1 ...]",
     "order": "Grades that are words, from the lowest to the highest: none,mild,severe.",
+    "degradation": "Images are targets, and made worse so: noise:25, downsample:2 ...; see the README.",
     "max_labels": "Keep so many labels; all other images count as unlabelled.",
     "metric": "What is maximised; see list targets.",
     "adaptation": "frozen, finetune or auto.",

@@ -7,6 +7,7 @@ from autossl.data.open import open_data
 from autossl.data.parts import DROPPED, PROBE, SELECTION, TEST
 from autossl.data.prepare import load, positions, prepare
 from autossl.data.store import default_image_size, is_stored, known_digests
+from autossl.data.windows import windowed
 
 __all__ = [
     "CT",
@@ -28,4 +29,5 @@ __all__ = [
     "positions",
     "prepare",
     "read_images",
+    "windowed",
 ]

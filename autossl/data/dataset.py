@@ -89,6 +89,9 @@ class Source:
     slices: NDArray[np.float64] | None = field(default=None, repr=False)  # (n,) along the patient's stack; NaN: none
     window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes only
     floats: bool = False  # whether values were given as floats in [0, 1]
+    values: Callable[[int], NDArray[Any]] | None = field(default=None, repr=False)  # as given, before a window
+    like: Callable[[int, NDArray[Any]], Pixels] | None = field(default=None, repr=False)  # how values of another
+    # image on the grid of that of a row become pixels; None: as `frame.alike` has it
 
     @property
     def dims(self) -> int:

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.checks import allowed_failures, by
-from autossl.data.dataset import Source
+from autossl.data.dataset import KEPT, ROBUST, Pixels, Source
+from autossl.data.readers.images import to_channels, to_pixels
+from autossl.data.readers.volumes import to_voxels
 from autossl.data.store import write_whole
-from autossl.data.truth import OUTSIDE, Frame
+from autossl.data.truth import OUTSIDE, SHARE, Frame
+from autossl.errors import UserError
 
 Ints = NDArray[np.int64]
 
 
-def frame_of(source: Source, folder: Path, size: int) -> Frame:
-    """That of a source whose images are brought to this size in this folder."""
+def frame_of(source: Source, folder: Path, images: Pixels, scale: float) -> Frame:
+    """That of a source whose images (n, *space, c), counted in `scale`, are in the store in this folder."""
+    size = images.shape[1]
     return Frame(
         folder=folder,
         space=(size,) * source.dims,
@@ -28,6 +32,8 @@ def frame_of(source: Source, folder: Path, size: int) -> Frame:
         check=partial(_check, source),
         fit=lambda row, mask: fitted(mask, size, inner(source.sizes[row], size, spacing_of(source, row))),
         write=lambda name, write: write_whole(folder / name, write),
+        shares=partial(shares, source, scale),
+        image=lambda row: images[row] / scale,
     )
 
 
@@ -55,6 +61,36 @@ def spacing_of(source: Source, row: int) -> NDArray[np.float64] | None:
 def _check(source: Source, row: int, mask: NDArray[Any]) -> None:
     if mask.shape != (wanted := tuple(source.sizes[row].tolist())):
         raise ValueError(f"the mask is {by(mask.shape)}, the image {by(wanted)}")
+
+
+def alike(source: Source, row: int, values: NDArray[Any]) -> Pixels:
+    """Another image on the grid of that of a row, ([d,] h, w, c), its values kept as those of the image are.
+
+    ValueError where its size, depth or channels are others.
+    """
+    if source.like is not None:
+        return source.like(row, values)
+    if (found := values.shape[:-1]) != (wanted := tuple(source.sizes[row].tolist())):
+        raise ValueError(f"the target is {by(found)}, the image {by(wanted)}")
+    deep = source.white[row] != 255
+    try:
+        if source.window == KEPT:
+            pixels, white = to_pixels(values, "it", deep=deep and values.dtype != np.uint8)
+        else:
+            base = None if source.window != ROBUST or source.values is None else source.values(row)
+            pixels, white = to_voxels(values, source.window, "it", like=base)
+    except UserError as fault:
+        raise ValueError(str(fault)) from None
+    if white != source.white[row]:
+        raise ValueError("the target has another depth than the image")
+    return to_channels(pixels, source.channels) if source.dims == 2 else pixels
+
+
+def shares(source: Source, scale: float, row: int, values: NDArray[Any]) -> NDArray[np.uint16]:
+    """Another image on the grid of that of a row, as SHARE times what its values are to an encoder."""
+    pixels = alike(source, row, values)
+    whole = float(source.white[row] or scale)
+    return np.asarray(np.rint(np.minimum(pixels / whole, 1) * SHARE), dtype=np.uint16)
 
 
 def inner(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) -> tuple[int, ...]:

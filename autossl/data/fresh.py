@@ -18,6 +18,7 @@ from autossl.data.readers.images import OtherChannels, Unreadable
 from autossl.data.store import DIGEST_BYTES, brought_to, digest, read, stretch
 from autossl.data.truth import Truth
 from autossl.data.truth.naming import missing_words
+from autossl.data.windows import windowed
 from autossl.errors import UserError
 
 
@@ -65,24 +66,31 @@ def read_images(
     are stretched to it. What is known of them is told in the terms of the study's `known` truth; without it labels
     are not looked at. UserError for an unreadable image, other channels or values, or a class that the study has not.
     """
-    source = open_given(data, Kind(dims, window, depth, floats), channels) if labels is None else None
-    if source is None:
-        source = open_images(
-            data, labels=labels, label_column=label_column, patient_column=patient_column,
-            missing=_missing(missing, known), study=known, window=window, channels=channels,
-        )  # fmt: skip
-    if source.dims != dims:
-        wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
-        raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
+    source = opened(
+        data, channels, Kind(dims, window, depth, floats), labels=labels, label_column=label_column,
+        patient_column=patient_column, missing=_missing(missing, known), study=known,
+    )  # fmt: skip
+    source = windowed(source, image_size) if known is not None else source
     names = tuple(source.naming(row) for row in range(source.n))
     images, digests, clipped = _decoded(source, image_size, channels, scale)
     truth = _matched(source, known)
     with TemporaryDirectory() as folder:  # what is mapped from there stays readable
-        truth = truth.decoded(frame_of(source, Path(folder), image_size))
+        truth = truth.decoded(frame_of(source, Path(folder), images, scale))
     notes = source.notes
     if clipped:
         notes += (f"{clipped} images have values above {scale:.0f}, the white of the study; these were clipped",)
     return Fresh(images, truth, source.groups, source.unit, notes, names, digests, frames(source))
+
+
+def opened(data: Any, channels: int, kind: Kind, **columns: Any) -> Source:
+    """New images of this kind, not decoded; UserError for volumes where images are wanted, and the reverse."""
+    source = open_given(data, kind, channels) if columns.get("labels") is None else None
+    if source is None:
+        source = open_images(data, window=kind.window, channels=channels, **columns)
+    if source.dims != kind.dims:
+        wanted, found = ("images", "volumes") if kind.dims == 2 else ("volumes", "images")
+        raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
+    return source
 
 
 def _decoded(
@@ -94,7 +102,7 @@ def _decoded(
     digests = np.empty((source.n, DIGEST_BYTES), dtype=np.uint8)
     clipped = 0
     for row in range(source.n):
-        whole = _read(source, row, channels)
+        whole = read_as(source, row, channels)
         digests[row] = digest(whole)
         image, over = _scaled(brought_to(image_size, source, row, whole), int(source.white[row]), scale, source.place)
         images[row] = image
@@ -108,7 +116,8 @@ def _missing(missing: str | Sequence[str] | None, known: Truth | None) -> str | 
     return sorted(words - names) if words & names else missing
 
 
-def _read(source: Source, row: int, channels: int) -> Pixels:
+def read_as(source: Source, row: int, channels: int) -> Pixels:
+    """An image as it is, with this number of channels; UserError where it is damaged or has others."""
     try:
         if source.channels not in (channels, 1):
             raise OtherChannels(source.channels)

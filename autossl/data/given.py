@@ -65,7 +65,8 @@ def _of_files(files: list[Path], window: str, channels: int) -> Source:
 
 def _of_items(items: Sequence[Any], place: str, kind: Kind, channels: int) -> Source:
     places = [place if len(items) == 1 else f"item {row} of {place}" for row in range(len(items))]
-    found = [_pixels(_array(item, kind.dims, at), kind, at) for item, at in zip(items, places, strict=True)]
+    arrays = [_array(item, kind.dims, at) for item, at in zip(items, places, strict=True)]
+    found = [_pixels(array, kind, at) for array, at in zip(arrays, places, strict=True)]
     images, n = [pixels for pixels, _ in found], len(found)
     source = Source(
         "given", place, Classes.nothing(n), np.arange(n), np.full(n, NO_SPLIT, dtype=np.int8),
@@ -75,7 +76,8 @@ def _of_items(items: Sequence[Any], place: str, kind: Kind, channels: int) -> So
     check_sizes(source)
     if kind.dims == 2:
         return of_channels(source, [image.shape[-1] for image in images], channels)
-    return replace(source, spacing=np.ones((n, 3)), window=kind.window)
+    values = None if kind.window == KEPT else lambda row: arrays[row]
+    return replace(source, spacing=np.ones((n, 3)), window=kind.window, values=values)
 
 
 def _may_be(shape: tuple[int, ...], dims: int) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from autossl.data.channels import of_colours
 from autossl.data.dataset import Ints, Source
+from autossl.data.frame import alike
 from autossl.data.parts import NO_SPLIT
 from autossl.data.readers.found import alike_note
 from autossl.errors import UserError
@@ -49,6 +50,7 @@ def join(labelled: Source, unlabeled: Source) -> Source:
         spacing=_join_spacing(labelled, unlabeled),
         slices=_join_slices(labelled, unlabeled),
         floats=labelled.floats or unlabeled.floats,
+        like=lambda row, values: alike(labelled, row, values),
         notes=(*labelled.notes, *unlabeled.notes, f"{unlabeled.n} images without labels were added", *said),
     )
 

@@ -10,18 +10,21 @@ import numpy as np
 
 from autossl.data.checks import check_sizes, samples_of
 from autossl.data.dataset import CT, KEPT, ROBUST, Source
+from autossl.data.degradations import check, degraded, paired
 from autossl.data.join import join
-from autossl.data.readers import disk, masks
+from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
 from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
 from autossl.data.readers.found import Found, Told
+from autossl.data.readers.masks import MASKED, folders_of, read_pairs
 from autossl.data.readers.medmnist import read_medmnist
 from autossl.data.readers.memory import read_array, read_dataset
+from autossl.data.readers.targets import PAIRED
 from autossl.data.samples.cells import read_cells
 from autossl.data.samples.lesions import read_lesions
 from autossl.data.sources import make_source
-from autossl.data.truth import Classes, Truth
+from autossl.data.truth import Classes, Pairs, Truth
 from autossl.data.truth.naming import LABEL
 from autossl.errors import UserError
 
@@ -43,11 +46,12 @@ class Beside(NamedTuple):
     form: type[Truth] = Classes  # of the labels
     order: str | Sequence[str] | None = None  # of grades
     study: Truth | None = None  # in whose terms labels of new images will be told
+    degradation: str | None = None  # how images make pairs with what they were
 
     @property
     def wanted(self) -> Wanted:
         """What is asked of a table."""
-        read = self.read and self.form.looked_at
+        read = self.read and self.form.looked_at and self.degradation is None
         return Wanted(self.label_column, self.patient_column, self.needed and read, read, self.form, self.usual)
 
     @property
@@ -73,6 +77,7 @@ def open_data(
     missing: str | Sequence[str] | None = None,
     order: str | Sequence[str] | None = None,
     ct: bool = False,
+    degradation: str | None = None,
 ) -> Source:
     """Opens labelled data for a study without decoding it; their labels are of this `form`.
 
@@ -83,16 +88,23 @@ def open_data(
     and datasets a sequence (n,) or (n, t), for a folder a CSV with the columns image and label. `label_column`: one
     column or several ("a,b" or a list), of a CSV or of other data that have several. `patients`: for arrays and
     datasets a sequence (n,). `missing`: the labels that mean that there is none ("none,unknown"), in place of the
-    usual words. `order`: grades that are words, the lowest first. UserError for anything that cannot be used.
+    usual words. `order`: grades that are words, the lowest first. `degradation` ("noise:25"): images are made worse so,
+    and what they were are their targets. UserError for anything that cannot be used.
     """
-    beside = Beside(labels, patients, label_column, patient_column, missing, needed=True, form=form, order=order)
+    check(degradation, form)
+    beside = Beside(
+        labels, patients, label_column, patient_column, missing, needed=degradation is None, form=form, order=order,
+        degradation=degradation,
+    )  # fmt: skip
     source = _open(data, beside)
     if ct and source.window == ROBUST:
         source = _open(data, beside, CT)
     if unlabeled is not None:
         window = None if source.window == KEPT else source.window
         column = patient_column if _is_table(unlabeled, None) else None
-        source = join(source, _open(unlabeled, Beside(patient_column=column, read=False), window))
+        more = _open(unlabeled, Beside(patient_column=column, read=False), window)
+        made = source.truth.degradation if isinstance(source.truth, Pairs) else ""
+        source = join(source, degraded(more, made, told=False) if made else more)
     source.truth.check(samples_of(source))
     return source
 
@@ -115,20 +127,23 @@ def open_images(
     `window` holds for all volumes here, whatever their type, and `channels` for all images; None chooses.
     """
     form = Classes if study is None else type(study)
+    made = study.degradation if isinstance(study, Pairs) else ""
     beside = Beside(
-        labels, patients, label_column, patient_column, missing, read=study is not None, form=form, study=study
-    )
+        labels, patients, label_column, patient_column, missing, read=study is not None, form=form, study=study,
+        degradation=made or None,
+    )  # fmt: skip
     return _open(data, beside, window, channels)
 
 
 def _open(data: Any, beside: Beside, window: str | None = None, channels: int | None = None) -> Source:
     _refuse_beside(data, beside)
     found = _picked(_find(data, beside), data, beside)
-    if not beside.wanted.read:
+    made = beside.degradation or (found.degraded if beside.form is Pairs and beside.read else "")
+    if made or not beside.wanted.read:
         found = replace(found, labels=None, split=found.split if beside.read else None)
     source = make_source(found, window, channels, beside.told)
     check_sizes(source)
-    return source
+    return paired(source, made) if made else source
 
 
 def _picked(found: Found, data: Any, beside: Beside) -> Found:
@@ -159,9 +174,9 @@ def _find(data: Any, beside: Beside) -> Found:
             return read_medmnist(name)
         return _path(Path(text), beside)
     if isinstance(data, np.ndarray):
-        return read_array(data, beside.labels, beside.patients, beside.form.files)
+        return read_array(data, beside.labels, beside.patients, beside.form)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Sequence):
-        return read_dataset(data, beside.labels, beside.patients, beside.form.files)
+        return read_dataset(data, beside.labels, beside.patients, beside.form)
     raise UserError(
         f"{FORMS}, an array or a map-style torch dataset was wanted, found {type(data).__name__} as data; "
         "pass one of these"
@@ -209,8 +224,9 @@ def _path(path: Path, beside: Beside) -> Found:
     if disk.is_folder(path):
         if beside.labels is not None:
             return read_flat(path, _labels_table(beside.labels), beside.wanted)
-        if beside.form.files and masks.folders_of(path) and not tables_in(path):
-            return masks.read_pairs(path)
+        named = PAIRED if beside.form is Pairs else MASKED
+        if beside.form.files and folders_of(path, named) and not tables_in(path):
+            return read_pairs(path, named)
         return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
     if what := disk.what_is(path):
         raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")

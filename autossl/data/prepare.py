@@ -30,6 +30,7 @@ from autossl.data.scarce import few_patients
 from autossl.data.splits import Split, split
 from autossl.data.store import Progress, Stored, default_image_size, store, write_whole
 from autossl.data.truth import FORMS, Truth
+from autossl.data.windows import windowed
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -51,10 +52,11 @@ def prepare(
     `image_size` None is `default_image_size`; `progress` gets (images done, images). UserError for bad data.
     """
     check_max_labels(source, max_labels)
-    stored = store(source, folder, image_size or default_image_size(source), progress)
+    size = image_size or default_image_size(source)
+    source = windowed(source, size)
+    stored = store(source, folder, size, progress)
     check_varies(source, stored.flat, stored.readable)
-    side = stored.images.shape[1]
-    source = replace(source, truth=source.truth.decoded(frame_of(source, folder, side)))
+    source = replace(source, truth=source.truth.decoded(frame_of(source, folder, stored.images, stored.scale)))
     found = find_duplicates(stored.digests, stored.readable & ~stored.flat, source)
     groups = merge(source.groups, found.set_of)
     truth = _usable(source, stored, found)

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from autossl.data.channels import of_channels
 from autossl.data.dataset import CT, KEPT, ROBUST, Ints, Pixels, Source
 from autossl.data.parts import NO_SPLIT
-from autossl.data.readers import masks, nifti
+from autossl.data.readers import beside, nifti
 from autossl.data.readers.arrays import content_key
 from autossl.data.readers.disk import is_dicom
 from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
 from autossl.data.readers.found import AS_CLASSES, Found, Told, alike_note, encode_patients, encode_slices, truth_of
 from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
-from autossl.data.truth import Raw
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -35,7 +34,7 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     in files of whatever form, 3 where one has colours. `told` says how labels are to be read.
     """
     n = found.n
-    truth, of_labels = truth_of(found, told, _raw(found) if told.form.files else None)
+    truth, of_labels = truth_of(found, told, beside.raw(found, told.form) if told.form.files else None)
     groups, patients, of_patients = _patients(found)
     slices, passed_over = _slices(found, bool(patients))
     notes = [*found.notes, *of_labels, *of_patients, *passed_over]
@@ -52,29 +51,13 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     )  # fmt: skip
     none = np.zeros(0)
     columns: Columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
-    columns += _of_masks(found) if told.form.files else ()
+    columns += beside.stamps(found, told.form) if told.form.files else ()
     if found.files is not None:
         return _from_files(bare, tuple(found.files), columns, window, channels)
     assert found.images is not None
     if isinstance(found.images, np.ndarray):
         return _from_array(bare, found.images, columns, window, channels)
     return _from_items(bare, found.images, columns, window, channels)
-
-
-def _raw(found: Found) -> Raw | None:
-    """What reads the masks that came with the images; None where none did."""
-    if found.masks is not None:
-        return masks.given(found.masks)
-    if found.labels is None or found.files is None:
-        return None
-    return masks.reader(next(iter(found.labels.values())), found.root, found.files)
-
-
-def _of_masks(found: Found) -> Columns:
-    """What tells that masks are still the same."""
-    if found.masks is not None:
-        return tuple(np.zeros(0) if mask is None else np.asarray(mask) for mask in found.masks)
-    return () if not found.labels else (masks.stamps(next(iter(found.labels.values())), found.root),)
 
 
 def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:
@@ -123,6 +106,7 @@ def _from_array(
         channels=array.shape[-1],
         white=np.full(len(array), white),
         key=content_key((array, *columns)),
+        values=None if window == KEPT else lambda row: values[row],
     )
     source = _of_floats(_with_window(source, window), values, array)
     return of_channels(source, [source.channels] * source.n, channels)
@@ -146,6 +130,7 @@ def _from_items(
         channels=max(counts),
         white=np.array([white for _, white in converted]),
         key=content_key((*items, *columns)),
+        values=None if window == KEPT else lambda row: values[row],
     )
     return of_channels(_of_floats(_with_window(source, window), values[0], items[0]), counts, channels)
 
@@ -255,6 +240,7 @@ def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> 
         white=np.array([fixed or max(0, header.white if header else 255) for header in headers]),
         spacing=np.array([header.spacing if header else (1.0, 1.0, 1.0) for header in headers]),
         key=f"{bare.key} {chosen}",
+        values=None if chosen == KEPT else lambda row: nifti.raw(files[row]),
     )
     return _with_window(source, chosen)
 

@@ -21,6 +21,7 @@ DIGEST_BYTES = 16
 CHUNK = {2: 256, 3: 16}  # images or volumes between two reports of progress
 DECODERS = {2: None, 3: 4}  # threads; None leaves it to Python. A CT takes 1.5 GB while it is decoded
 LARGEST_KEPT = {2: 96, 3: 64}  # sides up to here stay as they are where all are alike
+WINDOWS = {2: 64, 3: 32}  # sides of windows that are cut of larger images: small ones are many, and texture is local
 STEPS = {2: (64, 96, 224), 3: (32, 48, 64)}  # 224 is what backbones are made for; 64 cubed is five times as much
 Progress = Callable[[int, int], None]
 
@@ -41,11 +42,14 @@ def default_image_size(source: Source) -> int:
     """The side of the square or cube that images or volumes are brought to, in pixels or voxels.
 
     Images that are all alike and have no side above 96 (volumes: 64) keep their size. Else the largest of 64, 96 and
-    224 (volumes: 32, 48 and 64) that does not exceed the median long side: nothing is enlarged.
+    224 (volumes: 32, 48 and 64) that does not exceed the median long side: nothing is enlarged. What labels want
+    cropped is cut into windows of 64 (volumes: 32).
     """
     sides = source.sizes[source.sizes[:, 0] > 0].max(1)
     if sides.min() == sides.max() <= LARGEST_KEPT[source.dims]:
         return int(sides[0])
+    if source.truth.cropped:
+        return WINDOWS[source.dims]
     median, steps = float(np.median(sides)), STEPS[source.dims]
     return max(size for size in steps if size <= max(median, steps[0]))
 

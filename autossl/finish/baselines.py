@@ -145,6 +145,8 @@ def settings_of(context: Context, start: Start | None = None) -> tuple[Setting, 
     """
     unit = context.preset.first_jitter or JITTER
     found = [one._replace(jitter=min(1.0, one.jitter * unit)) for one in SEARCHED]
+    if context.judged.exact:
+        found = [one._replace(crop_min=1.0, jitter=0.0) for one in found]
     if start is None or start.trained[:1] != (LAST,):
         return tuple(found)
     parts = [part for part in BOLDER if part in start.trained]
@@ -195,9 +197,8 @@ def _run(
 ) -> Run:
     """Training on labels before its first step."""
     data = context.data
-    views = views_for(encoder.dims)(
-        context.preset, data.mean, data.std, crop_min=setting.crop_min, jitter=setting.jitter
-    )
+    allowed = replace(context.preset, rotate=0.0) if context.judged.exact else context.preset
+    views = views_for(encoder.dims)(allowed, data.mean, data.std, crop_min=setting.crop_min, jitter=setting.jitter)
     torch.manual_seed(UNTRAINED_SEED)  # of the readout, and of adapters
     restrict(encoder, setting.trained)
     if soft is None:

@@ -216,7 +216,7 @@ class Finish:
         entrants += [frozen["weights"]] if "weights" in frozen else []
         labelled = context.rows(PROBE, SELECTION, labelled=True)
         if (constant := context.judged.constant(winner, context.truth(labelled))) is not None:
-            entrants.append(Entrant("constant", winner, constant))
+            entrants.append(Entrant(context.judged.bare, winner, constant))
         entrants += [Entrant(arm.name, arm.encoder, arm.head) for arm in arms if arm.effort is not None]
         if "supervised" in own:
             entrants.append(Entrant("supervised, frozen", own["supervised"].encoder))

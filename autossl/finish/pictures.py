@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from autossl.finish.tested import Outcome
 from autossl.record.folder import replace_file
+from autossl.targets.base import PICTURED
 from autossl.trials.context import TEST, Context
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # places among the images, from the worst answer to the best
@@ -14,9 +15,9 @@ WORST = 2  # so many of the worst
 
 
 def keep(context: Context, outcome: Outcome, chosen: str) -> None:
-    """Keep them where answers are masks and the networks are at hand, which after a kill in the test they are not."""
+    """Keep them where answers are images and the networks are at hand, which after a kill in the test they are not."""
     names = [name for name in dict.fromkeys((chosen, "supervised")) if name in outcome.seen and name in outcome.heads]
-    if context.judged.figure != "masks" or chosen not in names:
+    if context.judged.figure not in PICTURED or chosen not in names:
         return
     rows = context.rows(TEST, labelled=True)
     value = outcome.outcomes[chosen].each(context.target.metric)
@@ -29,7 +30,7 @@ def keep(context: Context, outcome: Outcome, chosen: str) -> None:
         "names": np.array(names),
     }
     for name in names:
-        arrays[f"of {name}"] = outcome.seen[name][at].answers(outcome.heads[name]).argmax(1).astype(np.uint8)
+        arrays[f"of {name}"] = context.judged.pictured(outcome.seen[name][at].answers(outcome.heads[name]))
     path = context.folder.artifacts / "pictures.npz"
     replace_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 

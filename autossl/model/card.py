@@ -81,9 +81,7 @@ def _alone(encoder: Encoder, steps: recipe.Steps, readout: Readout | None) -> li
     sight = PLAIN if readout is None else readout.sight
     words = "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:"
     if sight.maps:
-        words = (
-            "`autossl.load` does all of this: `model.masks(DATA)` gives masks of the size of the images. " + words[36:]
-        )
+        words = f"`autossl.load` does all of this: {'' if readout is None else readout.call}. {words[36:]}"
         sight = PLAIN
     answers = _answers(readout) if readout and sight != PLAIN else []
     return [words, "", "```python", *recipe.code(steps, *_plain_model(encoder, sight)), *answers, "```"]

@@ -43,6 +43,7 @@ ENTRANTS: dict[str, EntrantRow] = {
         ),
         EntrantRow("untrained", "the untrained encoder", "control", "baseline"),
         EntrantRow("constant", "the best constant answer", "control", "baseline"),
+        EntrantRow("input", "the image as it is", "control", "baseline"),
     )
 }
 NAMES = {key: row.words for key, row in ENTRANTS.items()}

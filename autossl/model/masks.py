@@ -36,28 +36,29 @@ def write(raw: NDArray[np.uint8], fresh: Fresh, values: tuple[int, ...], folder:
     names = []
     for row, (answer, given) in enumerate(zip(raw, fresh.given, strict=True)):
         mask = restored(answer, given, values)
-        stem = _stem(given.file, row, fresh)
+        base = stem(given.file, row, fresh.names[row])
         if mask.ndim == 2:
-            name = f"{stem}.png"
-            path = _made(folder / name)
+            name = f"{base}.png"
+            path = made(folder / name)
             Image.fromarray(mask).save(path)
         else:
-            name = f"{stem}.nii.gz"
-            nifti.write_like(mask, given.file, given.spacing, _made(folder / name))
+            name = f"{base}.nii.gz"
+            nifti.write_like(mask, given.file, given.spacing, made(folder / name))
         names.append(name)
     return names
 
 
-def _made(path: Path) -> Path:
+def made(path: Path) -> Path:
+    """The path, its folder made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _stem(file: Path | None, row: int, fresh: Fresh) -> str:
-    """What the mask of an image is called: as the image below its data, or by its number."""
+def stem(file: Path | None, row: int, told: str) -> str:
+    """What the answer to an image is called: as the image, `told` below its data, or by its number."""
     if file is None:
         return f"{row:05d}"
-    name = Path(fresh.names[row])
+    name = Path(told)
     inside = name if not name.is_absolute() and ".." not in name.parts else Path(name.name)
     text = inside.as_posix()
     for suffix in (".nii.gz", inside.suffix):

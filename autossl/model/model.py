@@ -11,15 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autossl.data import Fresh, read_images
+from autossl.data import Fresh, Source, read_images
+from autossl.data.fresh import opened
+from autossl.data.given import Kind
 from autossl.data.truth import FORMS, Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import path_in
-from autossl.model import masks
+from autossl.model import masks, restored
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import taken
 from autossl.targets import Judged, target_class
+from autossl.targets.base import PICTURED
 from autossl.targets.readout import Readout
 from autossl.targets.readouts import Retriever
 from autossl.train.pool import at_a_time
@@ -133,8 +136,35 @@ class Model(nn.Module):
         found, raw, values = self._segmented(data, batch)
         return {"image": list(found.names), "mask": masks.write(raw, found, values, folder), **self.target.answer(raw)}
 
+    def restored(self, data: Any) -> list[NDArray[Any]]:
+        """Each image of what `embed` takes, restored: of its own size ([d,] h, w, c), in its own values.
+
+        UserError for a model that does not restore.
+        """
+        source, p = self._restoring(data), self.preprocessing
+        found = [restored.restored(self.answer, p, source, row) for row in range(source.n)]
+        return [(each / source.white[row]).astype(np.float32) if p.floats else each for row, each in enumerate(found)]
+
+    def answer(self, images: Tensor) -> Tensor:
+        """The readout's raw answers to standardised images (b, c, *space)."""
+        assert self.readout is not None
+        return cast(Tensor, self.readout(taken(self.encoder, images, self.readout.sight)))
+
+    def _restoring(self, data: Any) -> Source:
+        if self.meaning is None or self.target.figure != "pairs":
+            found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
+            raise UserError(f"a model that restores images was wanted, found {found}; call predict or embed")
+        p = self.preprocessing
+        return opened(path_in(data, "the data"), self.encoder.channels, Kind(self.dims, p.window, p.depth, p.floats))
+
+    def write_answers(self, data: Any, folder: Path) -> dict[str, list[Any]]:
+        """Write what a model says that draws, masks or restored images, into a folder; a table of their names."""
+        if self.meaning is not None and self.target.figure == "pairs":
+            return restored.write(self.answer, self.preprocessing, self._restoring(data), folder)
+        return self.write_masks(data, folder)
+
     def _segmented(self, data: Any, batch: int) -> tuple[Fresh, NDArray[Any], tuple[int, ...]]:
-        if self.meaning is None or not self.draws:
+        if self.meaning is None or self.target.figure != "masks":
             found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
             raise UserError(f"a model that segments was wanted, found {found}; call predict or embed")
         fresh = self._read(data)
@@ -142,8 +172,8 @@ class Model(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether its answers are masks."""
-        return self.meaning is not None and self.target.figure == "masks"
+        """Whether its answers are images: masks, or restored ones."""
+        return self.meaning is not None and self.target.figure in PICTURED
 
     def neighbours(self, gallery: Any, queries: Any, k: int = 10) -> dict[str, list[Any]]:
         """The k images of a gallery that are most like each query: a table of image, rank, neighbour, similarity.
@@ -186,7 +216,7 @@ class Model(nn.Module):
         self._check_readout()
         readout = self.readout
         assert readout is not None
-        return self._batched(lambda x: readout.kept(readout(taken(self.encoder, x, readout.sight))), images, batch)
+        return self._batched(lambda x: readout.kept(self.answer(x)), images, batch)
 
     def standardise(self, images: Stored) -> Tensor:
         """Images (b, *space, c) as stored to tensors (b, c, *space)."""

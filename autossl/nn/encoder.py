@@ -73,7 +73,7 @@ class Encoder(nn.Module):
             self.train(was)
         self.dim = pooled.shape[1]  # a head may widen the last map before its classifier (MobileNetV3)
         self.pyramid_channels = tuple(m.shape[1] for m in maps)
-        self.cells = tuple(maps[-1].shape[2:])
+        self.cells, self.finest = tuple(maps[-1].shape[2:]), maps[0].shape[2]
         self.mean_pooled = _alike(pooled, maps[-1].flatten(2).mean(2))
         self._taken: dict[tuple[int, ...], bool] = {}
 

@@ -24,6 +24,7 @@ class StudyConfig:
     patient_column: str | None = None
     missing: str | None = None
     order: str | None = None
+    degradation: str | None = None  # what made images of their targets, as it was asked for
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str

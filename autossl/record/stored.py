@@ -118,7 +118,16 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     "config.toml": {
         **dict.fromkeys(("study_name", "task", "metric", "adaptation", "space", "backbone", "modality"), TEXT),
         **dict.fromkeys(
-            ("device", "precision", "start", "label_column", "patient_column", "order", "weights_licence"),
+            (
+                "device",
+                "precision",
+                "start",
+                "label_column",
+                "patient_column",
+                "order",
+                "weights_licence",
+                "degradation",
+            ),
             TEXT,
         ),
         **dict.fromkeys(("data", "unlabeled", "labels", "missing", "executor", "version"), _typed("a text", str)),

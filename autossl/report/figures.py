@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from autossl.data.truth import SHARE
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, measure
 from autossl.proxies import Outcomes
 from autossl.record.journal import entries
-from autossl.report import answers, charts, label_curve, overlays
+from autossl.report import answers, charts, label_curve, overlays, restorations
 from autossl.report.facts import Found
 from autossl.report.shown import shown
 from autossl.report.verdict import metric_name
+from autossl.targets.base import PICTURED
 from autossl.trials.context import open_context
 from autossl.trials.space import read_space
 
@@ -140,7 +142,7 @@ def _answer_figure(found: Found) -> Drawn:
     path = found.folder.artifacts / "answers.npz"
     if not found.target.figure or not path.is_file():
         return Drawn()
-    if found.target.figure == "masks":
+    if found.target.figure in PICTURED:
         return _pictures(found)
     with np.load(path, allow_pickle=False) as stored:
         outcomes = Outcomes.loaded({name: stored[name] for name in stored if name != "entrant"})
@@ -152,11 +154,14 @@ def _pictures(found: Found) -> Drawn:
     if not path.is_file():
         return Drawn(missing="No pictures were kept: the run was interrupted in the test.")
     with np.load(path, allow_pickle=False) as stored:
-        masks = {"truth": stored["truth"]}
-        masks |= {ENTRANTS[name].words: stored[f"of {name}"] for name in stored["names"].tolist()}
+        drawn = {ENTRANTS[name].words: stored[f"of {name}"] for name in stored["names"].tolist()}
         told = measure((found.result or {})["test"])
         values = [told.text(value) for value in stored["value"].tolist()]
-        return Drawn(png=overlays.sheet(stored["images"], float(stored["scale"]), masks, values))
+        images, scale, truth = stored["images"], float(stored["scale"]), stored["truth"]
+        if found.target.figure == "masks":
+            return Drawn(png=overlays.sheet(images, scale, {"truth": truth, **drawn}, values))
+        fields = {name: shares / SHARE for name, shares in drawn.items()}
+        return Drawn(png=restorations.sheet(images / scale, truth / SHARE, fields, values))
 
 
 def _map_figure(found: Found) -> Drawn:

@@ -23,20 +23,25 @@ def sheet(images: NDArray[np.unsignedinteger], scale: float, masks: Mapping[str,
 
     Of volumes the slice with the largest part of the first masks is shown. A PNG as a data address.
     """
-    titles = ["image", *masks]
-    size = (MARGIN + len(titles) * (SIDE + GAP), HEAD + len(images) * (SIDE + GAP))
+    rows = []
+    for row, image in enumerate(images):
+        flat, own = _flat(image, [each[row] for each in masks.values()])
+        rows.append([outlined(flat, scale, mask) for mask in (None, *own)])
+    return laid(["image", *masks], rows, values)
+
+
+def laid(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], values: Sequence[str]) -> str:
+    """Rows of RGB panels (SIDE, SIDE, 3) with titles above and a value to the left of each; a PNG as a data address."""
+    size = (MARGIN + len(titles) * (SIDE + GAP), HEAD + len(rows) * (SIDE + GAP))
     found, font = Image.new("RGB", size, PAPER), ImageFont.load_default(14)
     draw = ImageDraw.Draw(found)
     for column, title in enumerate(titles):
         draw.text((MARGIN + column * (SIDE + GAP), 2), _cut(draw, title, font), fill=INK, font=font)
-    for row, image in enumerate(images):
-        own = [each[row] for each in masks.values()]
+    for row, panels in enumerate(rows):
         top = HEAD + row * (SIDE + GAP)
         draw.text((4, top + SIDE // 2 - 8), values[row], fill=INK, font=font)
-        flat, own = _flat(image, own)
-        for column, mask in enumerate([None, *own]):
-            panel = Image.fromarray(outlined(flat, scale, mask))
-            found.paste(panel, (MARGIN + column * (SIDE + GAP), top))
+        for column, panel in enumerate(panels):
+            found.paste(Image.fromarray(panel), (MARGIN + column * (SIDE + GAP), top))
     out = io.BytesIO()
     found.save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

@@ -26,6 +26,7 @@ KINDS = {  # what each keyword of a search takes, in Python and on the command l
     "patient_column": optional(TEXT),
     "missing": optional(WORDS),
     "order": optional(WORDS),
+    "degradation": optional(TEXT),
     "max_labels": COUNT,
     "metric": TEXT,
     "adaptation": one_of("auto", "frozen", "finetune"),
@@ -58,6 +59,7 @@ class Asked:
     patient_column: str | None = None
     missing: str | None = None
     order: str | None = None
+    degradation: str | None = None
     max_labels: int | None = None
     metric: str = "auto"
     adaptation: str = "auto"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare
+from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare, windowed
 from autossl.errors import MachineStopped, UserError
 from autossl.errors.keywords import TEXT, path_in
 from autossl.errors.machine import absent_folders, remove_empty, writable
@@ -23,7 +23,8 @@ from autossl.targets import target_class
 def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, StudyConfig]:
     """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
     source = opened(data, asked, unlabeled, labels, patients)
-    return source, settled(source, asked, data, unlabeled, labels)
+    config = settled(source, asked, data, unlabeled, labels)
+    return windowed(source, config.image_size), config
 
 
 def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
@@ -33,7 +34,7 @@ def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any =
         labels=path_in(labels, "--labels"), patients=patients,
         label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
         order=asked.order,
-        ct=asked.modality == CT,
+        ct=asked.modality == CT, degradation=asked.degradation,
     )  # fmt: skip
     _check_names(source)
     return source
@@ -70,7 +71,7 @@ def look_again(folder: Folder, config: StudyConfig) -> Source:
         config.data, form=target_class(config.task).form, unlabeled=config.unlabeled, labels=config.labels,
         label_column=config.label_column, patient_column=config.patient_column,
         missing=config.missing, order=config.order,
-        ct=config.modality == CT,
+        ct=config.modality == CT, degradation=config.degradation,
     )  # fmt: skip
 
 

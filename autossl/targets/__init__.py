@@ -6,6 +6,7 @@ from autossl.targets.classification import Classification
 from autossl.targets.multilabel import MultiLabel
 from autossl.targets.ordinal import Ordinal
 from autossl.targets.readout import Readout
+from autossl.targets.reconstruction import Reconstruction
 from autossl.targets.regression import Regression
 from autossl.targets.retrieval import Retrieval
 from autossl.targets.seen import Seen
@@ -14,7 +15,16 @@ from autossl.targets.unlabelled import Unlabelled
 
 TARGETS: dict[str, type[Target]] = {
     target.task: target
-    for target in (Classification, Regression, Ordinal, MultiLabel, Segmentation, Retrieval, Unlabelled)
+    for target in (
+        Classification,
+        Regression,
+        Ordinal,
+        MultiLabel,
+        Segmentation,
+        Reconstruction,
+        Retrieval,
+        Unlabelled,
+    )
 }
 
 

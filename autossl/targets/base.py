@@ -21,6 +21,7 @@ from autossl.targets.seen import Seen
 
 Ints = NDArray[np.int64]
 
+PICTURED = ("masks", "pairs")  # figures of answers that are images themselves
 LARGE = 3000  # labels below which threads would wait for each other: on busy cores a probe took 40 times as long
 COMPARED = 1000  # labels on which sights are compared at most
 
@@ -52,7 +53,7 @@ class Target(ABC):
     metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first; none without labels
     told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
-    figure: ClassVar[str] = ""  # what the report draws of answers: "values", or nothing of its own
+    figure: ClassVar[str] = ""  # what the report draws of answers: "values", one of PICTURED, or nothing of its own
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
     decodes: ClassVar[bool] = False  # whether its readout has to be learnt: more depends on training on labels
     least_passes: ClassVar[int] = 40  # over labels, from which on a training is one that may be judged by
@@ -115,6 +116,8 @@ class Judged(Target):
 
     apart: ClassVar[bool] = True  # whether each image is judged by itself, not among the others
     mixes: ClassVar[bool] = True  # whether outcomes hold the answers, so that several networks' can be averaged
+    exact: ClassVar[bool] = False  # whether labels are of single pixels: views flip and turn only, values stay as given
+    bare: ClassVar[str] = "constant"  # what in ENTRANTS `constant` is
 
     @abstractmethod
     def readout(self, encoder: Encoder, truth: Truth) -> Readout:
@@ -171,8 +174,12 @@ class Judged(Target):
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:
         """Raw answers (n, ...) as columns of a table that people read, n cells each."""
 
+    def pictured(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Raw answers (n, ...) as pictures keep them, where the report has pictures."""
+        return raw
+
     def constant(self, encoder: Encoder, truth: Truth) -> Readout | None:
-        """The best answer that looks at no image; None where every constant scores the same."""
+        """The best answer that needs no network; None where every constant scores the same."""
         return None
 
     def few(self, truth: Truth, groups: Ints, unit: str, where: str, absent: bool = True) -> str:

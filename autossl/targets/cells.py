@@ -1,6 +1,8 @@
 """Features of an encoder at single places of images: what linear readouts of maps are fitted on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,27 +37,31 @@ class Cells:
         return collapse(self.pooled).reason
 
 
-def gathered(seen: Seen, places: Places) -> Cells:
-    """The cells of these places, from one pass over the images: between the centres of a map's cells it is linear."""
+def gathered(seen: Seen, places: Places, look: Callable[[Maps, int, Ints], Floats] | None = None) -> Cells:
+    """The cells of these places, from one pass over the images: between the centres of a map's cells it is linear.
+
+    What else than `sampled` maps is to be seen of an image at places (k, dims) a `look` gives, (k, d).
+    """
     z, pooled, widths, channels = None, None, tuple[int, ...](), 0
     order = np.argsort(places.sample, kind="stable")
     starts = np.searchsorted(places.sample[order], np.arange(len(seen) + 1))
     for at, maps in seen.maps():
-        if z is None or pooled is None:
+        if pooled is None:
             widths, channels = tuple(each.shape[1] for each in maps.pyramid), maps.images.shape[1]
-            z = np.zeros((len(places.sample), sum(widths)), np.float32)
             pooled = np.zeros((len(seen), maps.pooled.shape[1]), np.float32)
         pooled[at] = maps.pooled.float().cpu().numpy()
         for place, sample in enumerate(at.tolist()):
             own = order[starts[sample] : starts[sample + 1]]
             if len(own):
-                z[own] = _sampled(maps, place, places.at[own])
+                found = (look or sampled)(maps, place, places.at[own])
+                z = np.zeros((len(places.sample), found.shape[1]), np.float32) if z is None else z
+                z[own] = found
     assert z is not None, "no image to look at"
     assert pooled is not None
     return Cells(z, widths, channels, pooled)
 
 
-def _sampled(maps: Maps, image: int, at: Ints) -> Floats:
+def sampled(maps: Maps, image: int, at: NDArray[Any]) -> Floats:
     """All maps of one image at these places (k, dims), (k, d)."""
     space = maps.images.shape[2:]
     where = (torch.from_numpy(at).float() + 0.5) / torch.tensor(space) * 2 - 1

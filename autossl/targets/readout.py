@@ -27,6 +27,7 @@ class Readout(nn.Module, ABC):
     sees: ClassVar[Sight] = PLAIN  # what of an encoder it is given in training
     sight: Sight = PLAIN  # and afterwards
     words: str = ""  # what it is, of a probe: "a ridge probe"
+    call: ClassVar[str] = ""  # what a model with it is asked by where its answers are images, and what that gives
 
     @property
     def made(self) -> dict[str, Any]:

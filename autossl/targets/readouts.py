@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autossl.nn.sight import Sight
 from autossl.targets.readout import Readout
+from autossl.targets.restorer import Restorer
 from autossl.targets.segmenter import Segmenter
 
 Floats = NDArray[np.float32]
@@ -213,7 +214,7 @@ class Retriever(Readout):
 
 
 READOUTS: dict[str, type[Readout]] = {
-    row.__name__: row for row in (Classifier, Regressor, Labeller, Retriever, Segmenter)
+    row.__name__: row for row in (Classifier, Regressor, Labeller, Retriever, Segmenter, Restorer)
 }
 
 

@@ -10,47 +10,36 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autossl.data.truth.structures import IGNORED
-from autossl.nn.encoder import Encoder
 from autossl.nn.heads import CONV
-from autossl.nn.intake import LINEAR
-from autossl.nn.sight import MAPS, Maps, Sight
+from autossl.nn.sight import Maps
+from autossl.targets.decoding import Decoding, enlarged
 from autossl.targets.readout import Readout
 from autossl.views.images import Views
 
-WIDTH, GROUPS = 32, 8  # channels of the decoder, and of its norms
 WHOLE = 255  # a share of 1 in raw answers that are kept
 
 
 @final
-class Segmenter(Readout):
+class Segmenter(Decoding):
     """Logits of the background and each structure at every place of an image (b, structures + 1, *space).
 
     The linear part is one 1 x 1 convolution of each map, laid over each other at the size of the image: what a probe
-    fits in closed form. A decoder adds to it, a narrow U-Net (Ronneberger et al. 2015) with a path of its own for the
-    image; its last layer begins at zero, so that fine-tuning begins with the probe's answers. Trained by cross-entropy
-    and soft Dice, as nnU-Net is (Isensee et al. 2021); places that are not judged count in neither.
+    fits in closed form. A decoder adds to it, so that fine-tuning begins with the probe's answers. Trained by
+    cross-entropy and soft Dice, as nnU-Net is (Isensee et al. 2021); places that are not judged count in neither.
     """
 
-    sees: ClassVar[Sight] = MAPS
-    sight: Sight = MAPS
+    call: ClassVar[str] = "`model.masks(DATA)` gives masks of the size of the images"
 
     def __init__(
         self, maps: Sequence[int], channels: int, structures: int, dims: int = 2, decoder: bool = True
     ) -> None:
-        super().__init__()
-        self.dims, self.decoder = dims, decoder
-        self.shape: dict[str, Any] = {"maps": list(maps), "channels": channels, "structures": structures}
+        super().__init__(maps, channels, dims)
+        self.structures, self.decoder = structures, decoder
         conv = CONV[dims]
         self.linear = nn.ModuleList([conv(c, structures + 1, 1, bias=False) for c in maps])
         self.bias = nn.Parameter(torch.zeros(structures + 1))
         if decoder:
-            self.enter = conv(maps[-1], WIDTH, 1)
-            self.lateral = nn.ModuleList([conv(c, WIDTH, 1) for c in reversed(maps[:-1])])
-            self.blocks = nn.ModuleList([_block(WIDTH, WIDTH, dims) for _ in maps])
-            self.stem = _block(channels, WIDTH, dims)
-            self.leave = conv(WIDTH, structures + 1, 1)
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(cast(Tensor, self.leave.bias))
+            self.add_decoder(maps, channels, structures + 1)
 
     @classmethod
     def of(cls, weights: Sequence[NDArray[Any]], intercept: NDArray[Any], channels: int, dims: int) -> Self:
@@ -66,25 +55,15 @@ class Segmenter(Readout):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        return {**self.shape, "dims": self.dims, "decoder": self.decoder}
-
-    def fits(self, encoder: Encoder) -> bool:
-        own = (tuple(self.shape["maps"]), self.shape["channels"], self.dims)
-        return own == (encoder.pyramid_channels, encoder.channels, encoder.dims)
+        return {**self.shape, "structures": self.structures, "decoder": self.decoder}
 
     def forward(self, seen: Maps) -> Tensor:
         """Logits (b, structures + 1, *space) at the size of the images."""
         space = tuple(seen.images.shape[2:])
         found = self.bias.view(1, -1, *[1] * self.dims)
         for layer, each in zip(self.linear, seen.pyramid, strict=True):
-            found = found + _enlarged(layer(each), space)
-        return found + self._decoded(seen, space) if self.decoder else found
-
-    def _decoded(self, seen: Maps, space: tuple[int, ...]) -> Tensor:
-        x = self.enter(seen.pyramid[-1])
-        for finer, lateral, block in zip(reversed(seen.pyramid[:-1]), self.lateral, self.blocks, strict=False):
-            x = block(_enlarged(x, tuple(finer.shape[2:])) + lateral(finer))
-        return cast(Tensor, self.leave(self.blocks[-1](_enlarged(x, space) + self.stem(seen.images))))
+            found = found + enlarged(layer(each), space)
+        return found + self.decoded(seen, space) if self.decoder else found
 
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
         raw, judged = raw.float(), truth != IGNORED
@@ -112,12 +91,3 @@ class Segmenter(Readout):
     def begins_as(self, probe: Readout) -> None:
         """The linear part is the probe's; a decoder adds nothing yet."""
         self.load_state_dict(probe.state_dict(), strict=False)
-
-
-def _block(wide: int, narrow: int, dims: int) -> nn.Sequential:
-    conv = CONV[dims](wide, narrow, 3, padding=1, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(GROUPS, narrow), nn.ReLU(inplace=True))
-
-
-def _enlarged(x: Tensor, space: tuple[int, ...]) -> Tensor:
-    return x if tuple(x.shape[2:]) == space else F.interpolate(x, space, mode=LINEAR[len(space)], align_corners=False)

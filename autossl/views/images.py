@@ -137,7 +137,7 @@ class Views:
         return found
 
     def _applied(self, images: Tensor, u: Tensor) -> Tensor:
-        x = self._moved(images, u)
+        x = self.moved(images, u)
         if self.jitter == 0:
             return self.standardise(x)
         x = self._acquired(x, u)
@@ -153,8 +153,8 @@ class Views:
         """Sides of the crops along x and y (b, 2), in units of the image's."""
         return _sides(u, self.crop_min)
 
-    def _moved(self, images: Tensor, u: Tensor) -> Tensor:
-        """Everything that moves pixels."""
+    def moved(self, images: Tensor, u: Tensor) -> Tensor:
+        """Images (b, c, *space) after everything in the views that `u` describes that moves pixels."""
         return _cropped(images, u, self.bent, self.crop_min)
 
     def followed(self, masks: Tensor, u: Tensor, outside: int) -> Tensor:

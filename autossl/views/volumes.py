@@ -48,7 +48,7 @@ class VolumeViews(Views):
     def _sides(self, u: Tensor) -> Tensor:
         return _sides(u, self.crop_min)
 
-    def _moved(self, images: Tensor, u: Tensor) -> Tensor:
+    def moved(self, images: Tensor, u: Tensor) -> Tensor:
         matrix = _matrix(images, u, self.preset, self.crop_min, rotate=self.preset.rotate)
         return sampled(images, matrix, self._bends(u))
 

@@ -19,7 +19,7 @@ from autossl.errors.printable import shown
 MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
 MOST_COLUMNS = 1000  # of labels
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
-COLUMNS = ("labels", "masks", "patients", "groups", "slices")
+COLUMNS = ("labels", "masks", "targets", "patients", "groups", "slices")
 PLAIN = ("images", *COLUMNS, "split")
 KNOWN = frozenset((*PLAIN, *(f"{name}_{key}" for name, _ in OFFICIAL for key in ("images", *COLUMNS))))
 
@@ -54,6 +54,7 @@ def read_npz(path: Path) -> Found:
         patients=given("groups") or given("patients"),
         slices=given("slices"),
         masks=None if "masks" not in arrays else mask_stack(arrays["masks"], images.shape[:-1], "masks", place),
+        targets=None if "targets" not in arrays else target_stack(arrays["targets"], images.shape, "targets", place),
         split=None if split is None else encode_split(split, place),
     )
 
@@ -95,7 +96,8 @@ def _medmnist(arrays: Arrays, official: list[tuple[str, int]], path: Path) -> Fo
         labels=_all_labels(arrays, official, sizes, place),
         patients=_columns(arrays, official, sizes, ("patients", "groups"), place),
         slices=_columns(arrays, official, sizes, ("slices",), place),
-        masks=_all_masks(arrays, official, parts, place),
+        masks=_all_drawn(arrays, official, parts, "masks", place),
+        targets=_all_drawn(arrays, official, parts, "targets", place),
         split=np.repeat(np.array([code for _, code in official], dtype=np.int8), sizes),
     )
 
@@ -132,15 +134,20 @@ def _all_labels(
     return found if any(map(any, found.values())) else None
 
 
-def _all_masks(
-    arrays: Arrays, official: list[tuple[str, int]], parts: list[NDArray[Any]], place: str
+def _all_drawn(
+    arrays: Arrays, official: list[tuple[str, int]], parts: list[NDArray[Any]], what: str, place: str
 ) -> list[NDArray[Any] | None] | None:
-    """The masks over all splits; None for the images of a split that has none."""
+    """The masks or targets over all splits; None for the images of a split that has none."""
     found: list[NDArray[Any] | None] = []
     for (name, _), images in zip(official, parts, strict=True):
-        key = f"{name}_masks"
-        found += [*mask_stack(arrays[key], images.shape[:-1], key, place)] if key in arrays else [None] * len(images)
-    return found if any(mask is not None for mask in found) else None
+        key = f"{name}_{what}"
+        if key not in arrays:
+            found += [None] * len(images)
+        elif what == "masks":
+            found += [*mask_stack(arrays[key], images.shape[:-1], key, place)]
+        else:
+            found += [*target_stack(arrays[key], images.shape, key, place)]
+    return found if any(each is not None for each in found) else None
 
 
 def mask_stack(masks: NDArray[Any], shape: tuple[int, ...], key: str, place: str) -> NDArray[Any]:
@@ -150,6 +157,17 @@ def mask_stack(masks: NDArray[Any], shape: tuple[int, ...], key: str, place: str
         raise UserError(
             f"masks {shape} of whole numbers, one for each image, were wanted in {key}, found {masks.shape} of "
             f"{shown(str(masks.dtype))} in {place}; bring them to the size of the images"
+        )
+    return found
+
+
+def target_stack(targets: NDArray[Any], shape: tuple[int, ...], key: str, place: str) -> NDArray[Any]:
+    """Targets (n, [d,] h, w, c), one for each image; UserError for other sizes."""
+    found = stack(targets, place)
+    if found.shape[:-1] != shape[:-1]:
+        raise UserError(
+            f"targets {shape[:-1]}, one for each image and of its size, were wanted in {key}, found {targets.shape} in "
+            f"{place}; a target that is finer than its image needs the image enlarged first"
         )
     return found
 

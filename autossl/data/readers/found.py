@@ -46,10 +46,16 @@ class Found:
     class_folders: bool = False  # labels are names of folders, none of which is missing
     root: Path | None = None
     masks: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n masks ([d,] h, w) in memory, of whole numbers
+    targets: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n images ([d,] h, w, c) that belong to those
+    degraded: str = ""  # how images make pairs with what they were, where none are named: "noise:25"
     structures: Mapping[int, str] = field(default_factory=dict)  # what values of masks are called
     usual: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # form of label -> its columns, if none is named
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()
+
+    def drawn(self, form: type[Truth]) -> NDArray[Any] | list[NDArray[Any] | None] | None:
+        """What of this form is in memory beside the images."""
+        return {"masks": self.masks, "targets": self.targets}.get(form.beside)
 
     @property
     def n(self) -> int:
@@ -74,8 +80,8 @@ AS_CLASSES = Told()
 def truth_of(found: Found, told: Told, raw: Raw | None = None) -> tuple[Truth, tuple[str, ...]]:
     """What is known of the images, and notes; `raw` reads the files that labels name, or masks that were given."""
     labels = found.labels
-    if told.form.files and found.masks is not None:
-        labels = {told.form.usual[0]: ["" if mask is None else "given" for mask in found.masks]}
+    if told.form.files and (drawn := found.drawn(told.form)) is not None:
+        labels = {told.form.usual[0]: ["" if each is None else "given" for each in drawn]}
     if labels is None:
         return told.form.nothing(found.n), ()
     named = {str(value): name for value, name in found.structures.items()} if told.form.files else found.class_names

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from autossl.data.readers.disk import is_file
 from autossl.data.readers.files import MASKS, PICTURES, image_files
 from autossl.data.readers.found import SPLITS, Found
 from autossl.data.readers.images import Unreadable, image_file, turned
-from autossl.data.truth import Masks, Raw
+from autossl.data.truth import Raw
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown
 
@@ -23,6 +23,19 @@ MOST_VALUES = 1 << 24
 WORD = r"masks?|seg|segmentations?|labels?|gt|ground_?truth|manual\d?|annotations?"
 ENDING = re.compile(rf"[-_. ](?:{WORD})$|^(?:{WORD})[-_. ]", re.IGNORECASE)
 CHANNEL = re.compile(r"_0000$")  # of images of nnU-Net
+
+
+class Named(NamedTuple):
+    """How folders and files are called of which one belongs to the other."""
+
+    word: str  # for what lies beside an image
+    pictures: tuple[str, ...]  # how the names of folders of images begin
+    others: tuple[str, ...]  # and of what belongs to them
+    ending: re.Pattern[str]  # what a name has more than that of its image
+    folders: str  # what to call them
+
+
+MASKED = Named("mask", PICTURES, MASKS, ENDING, "images and masks")
 
 
 def read_mask(path: Path) -> NDArray[Any]:
@@ -95,76 +108,80 @@ def given(masks: NDArray[Any] | Sequence[NDArray[Any] | None]) -> Raw:
     return read
 
 
-def folders_of(root: Path) -> list[tuple[int, Path, Path]]:
+def folders_of(root: Path, named: Named = MASKED) -> list[tuple[int, Path, Path]]:
     """Official part, folder of images and folder of their masks, below a folder; none where it holds no such pair."""
     official = [(SPLITS[folder.name.lower()], folder) for folder in disk.folders(root) if folder.name.lower() in SPLITS]
-    return [(code, *pair) for code, folder in official or [(NO_SPLIT, root)] if (pair := _pair(folder))]
+    return [(code, *pair) for code, folder in official or [(NO_SPLIT, root)] if (pair := _pair(folder, named))]
 
 
-def _pair(folder: Path) -> tuple[Path, Path] | None:
+def _pair(folder: Path, named: Named) -> tuple[Path, Path] | None:
     """The folders of images and of masks in this one; of several of masks the first, and nnU-Net's training part."""
     below = disk.folders(folder)
-    pictures = [each for each in below if each.name.lower().startswith(PICTURES) and not each.name.endswith("Ts")]
-    masks = [each for each in below if each.name.lower().startswith(MASKS) and not each.name.endswith("Ts")]
+    pictures = [each for each in below if each.name.lower().startswith(named.pictures) and not each.name.endswith("Ts")]
+    masks = [each for each in below if each.name.lower().startswith(named.others) and not each.name.endswith("Ts")]
     return (pictures[0], masks[0]) if len(pictures) == 1 and masks else None
 
 
-def read_pairs(root: Path) -> Found:
+def read_pairs(root: Path, named: Named = MASKED) -> Found:
     """`images/` and `masks/` (`labels/`, `imagesTr/` and `labelsTr/` ...), also below train, val and test.
 
-    A mask has the name of its image, or that with `_mask`, `_seg` and the like.
+    A mask has the name of its image, or that with `_mask`, `_seg` and the like; what else is `named` alike.
     """
-    parts = folders_of(root)
+    parts, word = folders_of(root, named), named.word
     if not parts:
         raise UserError(
-            f"folders of images and of their masks were wanted, found none called so in {root}; name them images and "
-            "masks, or give a CSV with the columns image and mask"
+            f"folders of images and of their {word}s were wanted, found none called so in {root}; name them "
+            f"{named.folders}, or give a CSV with the columns image and {word}"
         )
     files, names, split, left, other = list[Path](), list[str](), list[int](), 0, list[str]()
     for code, pictures, masks in parts:
-        by_name = _by_name(masks)
+        by_name = _by_name(masks, named)
         inside = image_files(pictures)
-        own = [by_name.pop(_name(path), None) for path in inside]
+        own = [by_name.pop(_name(path, named), None) for path in inside]
         files += inside
         names += ["" if path is None else path.relative_to(root).as_posix() for path in own]
         split += [code] * len(inside)
         left += len(by_name)
         other += [
-            each.name for each in disk.folders(masks.parent) if each.name.lower().startswith(MASKS) and each != masks
+            each.name
+            for each in disk.folders(masks.parent)
+            if each.name.lower().startswith(named.others) and each not in (masks, pictures)
         ]
     if not any(names):
         raise UserError(
-            f"masks of the names of their images were wanted, found {plural(len(files), 'image')} and "
-            f"{plural(left, 'mask')} in {root} of which none match; name a mask as its image, or give a CSV with the "
-            "columns image and mask"
+            f"{word}s of the names of their images were wanted, found {plural(len(files), 'image')} and "
+            f"{plural(left, word)} in {root} of which none match; name a {word} as its image, or give a CSV with the "
+            f"columns image and {word}"
         )
-    unused = f"{plural(left, 'mask')} without an image of that name {'is' if left == 1 else 'are'} not used"
+    unused = f"{plural(left, word)} without an image of that name {'is' if left == 1 else 'are'} not used"
     notes = [unused] if left else []
-    notes += [f"the masks in {shown(name)} are not used" for name in dict.fromkeys(other)]
+    notes += [f"the {word}s in {shown(name)} are not used" for name in dict.fromkeys(other)]
     lacking = names.count("")
     if lacking:
-        notes.append(f"{plural(lacking, 'image')} without a mask {'is' if lacking == 1 else 'are'} used without labels")
+        notes.append(
+            f"{plural(lacking, 'image')} without a {word} {'is' if lacking == 1 else 'are'} used without labels"
+        )
     codes = np.array(split, dtype=np.int8)
     return Found(
-        root.resolve().name, str(root), files=files, labels={Masks.usual[0]: names}, split=codes, root=root,
+        root.resolve().name, str(root), files=files, labels={word: names}, split=codes, root=root,
         notes=tuple(notes),
     )  # fmt: skip
 
 
-def _by_name(masks: Path) -> dict[str, Path]:
+def _by_name(masks: Path, named: Named) -> dict[str, Path]:
     """Mask files by the name of their image; UserError for two of one name."""
     found: dict[str, Path] = {}
     for path in image_files(masks):
-        other = found.setdefault(_name(path), path)
+        other = found.setdefault(_name(path, named), path)
         if other != path:
             raise UserError(
-                f"one mask for each image was wanted, found {shown(other.name)} and {shown(path.name)} in {masks}; "
-                "leave one out"
+                f"one {named.word} for each image was wanted, found {shown(other.name)} and {shown(path.name)} in "
+                f"{masks}; leave one out"
             )
     return found
 
 
-def _name(path: Path) -> str:
+def _name(path: Path, named: Named) -> str:
     """What an image and its mask are both called."""
     stem = path.name.lower().removesuffix(".gz").removesuffix(".nii") if nifti.is_volume(path) else path.stem
-    return ENDING.sub("", CHANNEL.sub("", stem)).lower()
+    return named.ending.sub("", CHANNEL.sub("", stem)).lower()

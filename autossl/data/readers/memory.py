@@ -2,15 +2,25 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, label_columns, mask_stack, stack
+from autossl.data.readers.arrays import (
+    MOST_CHANNELS,
+    column,
+    has_channels,
+    label_columns,
+    mask_stack,
+    stack,
+    target_stack,
+)
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
+from autossl.data.truth import Classes, Truth
 from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
@@ -19,29 +29,39 @@ from autossl.errors.printable import shown
 GAPS = ("NoneType", "NAType", "NaTType")  # of pandas, which is not imported for them
 
 
-def read_array(images: NDArray[Any], labels: Any, patients: Any, masks: bool = False) -> Found:
+def read_array(images: NDArray[Any], labels: Any, patients: Any, form: type[Truth] = Classes) -> Found:
     """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) or (n, t) and patients (n,).
 
-    Where labels are `masks` they are (n, h, w) or (n, d, h, w), or n of these, None for an image without.
+    Where labels are of a `form` that lies beside images they are (n, h, w) or (n, d, h, w), targets also with channels,
+    or n of these, None for an image without.
     """
     place = "the given array"
     stacked = stack(np.asarray(images), place)
     n = len(stacked)
     own = _patients(patients, n)
-    if masks:
-        return Found("array", place, stacked, masks=_masks(labels, stacked.shape[:-1]), patients=own)
+    if form.files:
+        return replace(Found("array", place, stacked, patients=own), **_drawn(labels, stacked.shape, form))
     return Found("array", place, stacked, labels=_labels(labels, n), patients=own)
 
 
-def _masks(values: Any, shape: tuple[int, ...]) -> Any:
-    """Masks as an array, or a list of some and None; None where there are none."""
+def _drawn(values: Any, shape: tuple[int, ...], form: type[Truth]) -> dict[str, Any]:
+    """Masks or targets as an array, or a list of some and None, for `Found`; nothing where there are none."""
+    word, place = form.beside, f"the given {form.beside}"
     if values is None:
-        return None
+        return {}
     if isinstance(values, list | tuple):
         if len(values) != shape[0]:
-            raise UserError(f"{shape[0]} masks, one per image, were wanted, found {len(values)}; align them")
-        return [None if mask is None else as_array(mask, "the given masks") for mask in values]
-    return mask_stack(as_array(values, "the given masks"), shape, "labels=", "the given array")
+            raise UserError(f"{shape[0]} {word}, one per image, were wanted, found {len(values)}; align them")
+        listed = [None if each is None else as_array(each, place) for each in values]
+        return {word: listed if word == "masks" else [_channelled(each, len(shape) - 1) for each in listed]}
+    if word == "masks":
+        return {word: mask_stack(as_array(values, place), shape[:-1], "labels=", "the given array")}
+    return {word: target_stack(as_array(values, place), shape, "labels=", "the given array")}
+
+
+def _channelled(target: NDArray[Any] | None, axes: int) -> NDArray[Any] | None:
+    """A target ([d,] h, w[, c]) with an axis of channels."""
+    return target[..., None] if target is not None and target.ndim < axes else target
 
 
 def _patients(values: Any, n: int) -> Column | None:
@@ -101,10 +121,10 @@ def _side_by_side(rows: list[list[Any]], n: int, place: str = "the given labels"
     return {LABEL if t == 1 else str(at): cells([row[at] for row in whole], place) for at in range(t)}
 
 
-def read_dataset(dataset: Any, labels: Any, patients: Any, masks: bool = False) -> Found:
+def read_dataset(dataset: Any, labels: Any, patients: Any, form: type[Truth] = Classes) -> Found:
     """A map-style torch dataset of (image, label or vector of labels) or of images; it is decoded into memory, once.
 
-    Where labels are `masks` its items are (image, mask).
+    Where labels are of a `form` that lies beside images its items are (image, mask) or (image, target).
     """
     name = type(dataset).__name__
     place = f"the given {name}"
@@ -118,18 +138,22 @@ def read_dataset(dataset: Any, labels: Any, patients: Any, masks: bool = False) 
             raise UserError(f"(image, label) was wanted, found an empty {type(item).__name__} as {at}; leave it out")
         arrays.append(_item(item[0] if pair else item, at))
         told = item[1] if pair and len(item) > 1 and labels is None else None
-        drawn.append(as_array(told, at) if masks and told is not None else None)
-        found.append([] if masks or told is None else _row(told, at))
+        drawn.append(_beside(told, form, at) if form.files and told is not None else None)
+        found.append([] if form.files or told is None else _row(told, at))
     if not arrays:
         raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
     n = len(arrays)
-    if masks:
-        shape = (n, *arrays[0].shape[:-1])
-        own = drawn if labels is None else _masks(labels, shape)
-        return Found(name, place, arrays, masks=own, patients=_patients(patients, n))
+    if form.files:
+        own = {form.beside: drawn} if labels is None else _drawn(labels, (n, *arrays[0].shape), form)
+        return replace(Found(name, place, arrays, patients=_patients(patients, n)), **own)
     given = _side_by_side(found, n, f"the labels of {place}") if labels is None else _labels(labels, n)
     some = given is not None and any(map(any, given.values()))
     return Found(name, place, arrays, labels=given if some else None, patients=_patients(patients, n))
+
+
+def _beside(told: Any, form: type[Truth], place: str) -> NDArray[Any]:
+    """A mask as it is, a target as images are."""
+    return as_array(told, place) if form.beside == "masks" else _item(told, place)
 
 
 def _length(dataset: Any, place: str) -> int:

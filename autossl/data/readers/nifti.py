@@ -55,13 +55,13 @@ def raw(path: Path) -> NDArray[Any]:
     return values.reshape(*values.shape[:3], header.channels).transpose(2, 1, 0, 3)
 
 
-def write_like(mask: NDArray[Any], image: Path | None, spacing: tuple[float, ...], path: Path) -> None:
-    """Write a mask (d, h, w), ordered as `raw` orders them, in the axes and the place of the volume in another file.
+def write_like(values: NDArray[Any], image: Path | None, spacing: tuple[float, ...], path: Path) -> None:
+    """Write values (d, h, w[, c]), ordered as `raw` orders them, in the axes and the place of another file's volume.
 
     Without a file the axes are those of the body, with this spacing (d, h, w) in mm.
     """
     nibabel = importlib.import_module("nibabel")
-    values = mask.transpose(2, 1, 0)
+    values = np.moveaxis(values, (0, 1, 2), (2, 1, 0))
     if image is None:
         nibabel.save(nibabel.Nifti1Image(values, np.diag([*(spacing or (1.0,) * 3)[::-1], 1.0])), path)
         return

@@ -54,11 +54,14 @@ def _thinned(volume: NDArray[Any]) -> NDArray[Any]:
     return volume[::step, ::step, ::step]
 
 
-def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False) -> tuple[Pixels, int]:
+def to_voxels(
+    volume: NDArray[Any], window: str, place: str, deep: bool = False, like: NDArray[Any] | None = None
+) -> tuple[Pixels, int]:
     """Finite values (d, h, w, c) as uint8 or uint16, and the value that means 1.0 (0: unknown, 16 bit).
 
     KEPT: as `to_pixels` has it, without loss. CT: Hounsfield units in steps of 1. ROBUST: each channel between its
-    percentiles. UserError for what KEPT cannot hold, and for 8-bit values where CT is wanted.
+    percentiles, or those of another volume that it is `like`. UserError for what KEPT cannot hold, and for 8-bit values
+    where CT is wanted.
     """
     if window == KEPT:
         return to_pixels(volume, place, deep)
@@ -71,14 +74,18 @@ def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False)
         # as floats: unsigned types hold no -1024
         whole = np.rint(volume.astype(np.result_type(volume.dtype, np.float32), copy=False))
         return (np.clip(whole, *HOUNSFIELD) - HOUNSFIELD[0]).astype(np.uint16), CT_WHITE
-    some = _thinned(volume).reshape(-1, volume.shape[3]).astype(np.float64)
-    low, high = np.percentile(some, TAILS, axis=0)
-    narrow = high <= low  # nearly one value throughout: an outlier is all there is to see
-    low = np.where(narrow, volume.min((0, 1, 2)), low)
-    high = np.where(narrow, volume.max((0, 1, 2)), high)
+    low, high = ends(volume if like is None else like)
     kind = np.result_type(volume.dtype, np.float32)  # double precision only where the values have it
     share = np.subtract(volume, low, dtype=kind) / np.where(high > low, high - low, 1).astype(kind)
     return np.rint(np.clip(share, 0, 1) * kind.type(ROBUST_WHITE)).astype(np.uint16), ROBUST_WHITE
+
+
+def ends(volume: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What ROBUST makes black and white in each channel of (d, h, w, c)."""
+    some = _thinned(volume).reshape(-1, volume.shape[3]).astype(np.float64)
+    low, high = np.percentile(some, TAILS, axis=0)
+    narrow = high <= low  # nearly one value throughout: an outlier is all there is to see
+    return np.where(narrow, volume.min((0, 1, 2)), low), np.where(narrow, volume.max((0, 1, 2)), high)
 
 
 def fit(volume: Pixels, size: int, spacing: NDArray[np.float64]) -> Pixels:

@@ -48,6 +48,7 @@ NUMBERS, GRADES = ("nuclear_area", "stain_age"), ("maturity",)  # square pixels,
 FINDINGS = ("granules", "lobed", "basophilia", "large_nucleus")
 USUAL = {"classes": ("kind",), "values": NUMBERS, "grades": GRADES, "labels": FINDINGS}
 STRUCTURES = {1: "plasm", 2: "nucleus"}  # values of masks
+PHOTONS = "poisson:20"  # of a camera in little light, where pairs of images are wanted
 ORDINARY_AGE, FADING = 90.0, 0.01  # days of a slide of ordinary azure; the share of it that fades a day
 GRANULAR, MANY_LOBES, BASOPHILIC, LARGE = 0.1, 3, 0.28, 0.5  # absorbance a cell, lobes, absorbance, share of the cell
 
@@ -75,6 +76,7 @@ def read_cells() -> Found:
         usual=USUAL,
         masks=[mask if here else None for mask, here in zip(masks, known, strict=True)],
         structures=STRUCTURES,
+        degraded=PHOTONS,
         patients=[f"synthetic {patient}" for patient in patients],
         split=np.where(test, OFFICIAL_TEST, TRAIN).astype(np.int8),
         notes=(

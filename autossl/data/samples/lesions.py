@@ -21,6 +21,7 @@ PATIENTS, PER_PATIENT = 240, 5
 KINDS = ("carcinoma", "cystadenoma", "haemangioma", "hyperplasia", "metastasis")
 MIX = (0.2, 0.2, 0.2, 0.18, 0.22)
 BLACK, WHITE = -60.0, 240.0  # Hounsfield units of 0 and 255
+LOW_DOSE = "noise:25"  # where pairs of scans are wanted: 30 Hounsfield units
 SPACE = (1, 2, 3)  # axes of volumes (b, 24, 24, 24)
 
 Field = NDArray[np.floating[Any]]  # float32; NumPy's types lose that on the way
@@ -37,6 +38,7 @@ def read_lesions() -> Found:
         patients=[f"synthetic {patient}" for patient in patients],
         masks=masks,
         structures={1: "lesion"},
+        degraded=LOW_DOSE,
         notes=("sample:volumes is synthetic: generated volumes of made-up patients, for trying things out only",),
     )
 

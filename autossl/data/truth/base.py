@@ -13,9 +13,10 @@ from autossl.data.truth.spelling import Column
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Raw = Callable[[int], NDArray[Any]]  # row -> its mask as it was given, whole numbers; ValueError where it is damaged
+Raw = Callable[[int], NDArray[Any]]  # row -> its mask or target as it was given; ValueError where it is damaged
 
 OUTSIDE = -1  # what `Frame.fit` puts where a mask ends
+SHARE = 65535  # what means 1.0 in `Frame.shares`
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Frame:
     check: Callable[[int, NDArray[Any]], None]  # ValueError where a mask has another shape than the image of that row
     fit: Callable[[int, NDArray[Any]], NDArray[Any]]  # the mask at the size of the store, OUTSIDE beyond the image
     write: Callable[[str, Callable[[IO[bytes]], object]], None]  # a file in the folder, whole or not at all
+    shares: Callable[[int, NDArray[Any]], NDArray[np.uint16]]  # another image on the grid of the one of that row, as
+    # SHARE times its values; ValueError where it is of another kind
+    image: Callable[[int], NDArray[np.float64]]  # that of a row as it stands in the store, in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Truth(ABC):
     numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
     usual: ClassVar[tuple[str, ...]] = ("label",)  # columns of a table, one of which is meant where none is named
     files: ClassVar[bool] = False  # its cells name files beside the images
+    beside: ClassVar[str] = ""  # the array that holds such images in an archive
+    cropped: ClassVar[bool] = False  # images are cut into windows of the size of the store, never resized
 
     @classmethod
     @abstractmethod
@@ -153,6 +159,10 @@ class Truth(ABC):
     def decoded(self, frame: Frame) -> Self:
         """The same where images have been brought into the store, and labels that are images follow them."""
         return self
+
+    def windowed(self, owner: Ints) -> Self:
+        """The same of windows of the samples, each of `owner` (k,); before anything is decoded."""
+        raise NotImplementedError(f"{self.form} are not cut")
 
     def opened(self, folder: Path) -> Self:
         """What `load` made of a study's columns, with what `decoded` kept in its folder."""

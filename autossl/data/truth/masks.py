@@ -48,6 +48,7 @@ class Masks(Truth):
     usual: ClassVar[tuple[str, ...]] = ("mask", "label")
     soft: ClassVar[bool] = True
     files: ClassVar[bool] = True
+    beside: ClassVar[str] = "masks"
     there: Bools
     structures: tuple[str, ...] = ()  # but for the background
     values: tuple[int, ...] = ()  # of the masks as they were given, by structure; empty: all but 0 is one

@@ -1,0 +1,28 @@
+"""What lies beside images and belongs to them, by form of label: what reads it, and what tells that it is the same."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autossl.data.readers import masks, targets
+from autossl.data.readers.found import Found
+from autossl.data.truth import Pairs, Raw, Truth
+
+
+def raw(found: Found, form: type[Truth]) -> Raw | None:
+    """What reads the masks or targets that came with the images; None where none did."""
+    drawn = found.drawn(form)
+    if drawn is not None:
+        return targets.given(drawn) if form is Pairs else masks.given(drawn)
+    if found.labels is None or found.files is None:
+        return None
+    reader = targets.reader if form is Pairs else masks.reader
+    return reader(next(iter(found.labels.values())), found.root, found.files)
+
+
+def stamps(found: Found, form: type[Truth]) -> tuple[NDArray[Any], ...]:
+    """What tells that masks or targets are still the same."""
+    if (drawn := found.drawn(form)) is not None:
+        return tuple(np.zeros(0) if each is None else np.asarray(each) for each in drawn)
+    return () if not found.labels else (masks.stamps(next(iter(found.labels.values())), found.root),)
