@@ -7,11 +7,11 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from autossl.proxies import image_metrics, metrics, resampled
+from autossl.proxies import detections, image_metrics, metrics, resampled
 from autossl.proxies.metrics import Ints, of_classes, of_labels
 from autossl.proxies.resampled import Prepare
 
-Kind = Literal["classes", "values", "queries", "pixels"]
+Kind = Literal["classes", "values", "queries", "pixels", "boxes"]
 _INF = float("inf")
 
 
@@ -21,7 +21,7 @@ class Metric:
 
     `of` computes it from truth and scores: of classes, truth is a class index (n,) and scores are (n, c); of values,
     truth and predictions are (n,) or (n, t); of queries, scores (n, 2) are what each
-    came to; of pixels, see `image_metrics`. With `within`, it takes folds as
+    came to; of pixels, see `image_metrics`; of boxes, see `detections.mean_ap`. With `within`, it takes folds as
     well. `prepare` does what does not change between draws of patients.
     """
 
@@ -52,6 +52,7 @@ CLASSES: frozenset[Kind] = frozenset({"classes"})
 VALUES: frozenset[Kind] = frozenset({"values"})
 QUERIES: frozenset[Kind] = frozenset({"queries"})
 PIXELS: frozenset[Kind] = frozenset({"pixels"})
+BOXES: frozenset[Kind] = frozenset({"boxes"})
 _ROWS = (
     Metric("balanced_accuracy", "balanced accuracy", "higher", 0, 1, metrics.balanced_accuracy_of_scores,
            resampled.balanced_accuracy, CLASSES, within=True),
@@ -77,6 +78,9 @@ _ROWS = (
            PIXELS),
     Metric("pooled_iou", "pooled IoU", "higher", 0, 1, image_metrics.pooled_iou, partial(resampled.pooled, 1), PIXELS),
     Metric("case_dice", "Dice per image", "higher", 0, 1, image_metrics.case_dice, resampled.case_dice, PIXELS),
+    Metric("ap50", "AP50", "higher", 0, 1, detections.ap50, partial(detections.precision, 1), BOXES),
+    Metric("mean_ap", "mAP", "higher", 0, 1, detections.mean_ap, partial(detections.precision, detections.ALL), BOXES),
+    Metric("froc_score", "FROC score", "higher", 0, 1, detections.froc_score, detections.sensitivity, BOXES),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
 
