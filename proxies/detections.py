@@ -61,9 +61,7 @@ def _whole(prepare: Callable[..., Of], y: ArrayLike, scores: ArrayLike) -> float
     return float(prepare(y, scores, owner, 1, None)(np.ones((1, 1)))[0])
 
 
-def precision(
-    overlaps: int, y: ArrayLike, scores: ArrayLike, owner: NDArray[np.int64], patients: int, _: object
-) -> Of:
+def precision(overlaps: int, y: ArrayLike, scores: ArrayLike, owner: NDArray[np.int64], patients: int, _: object) -> Of:
     """Mean average precision in draws of patients at so many of the overlaps, ALL or the first; sorted once."""
     tables = list(of_classes(y, scores, owner, patients))
 
@@ -119,13 +117,13 @@ def curves(y: ArrayLike, scores: ArrayLike) -> list[tuple[Array, Array, Array]]:
         hits = found.hits[:, 0] if found.objects[0] else np.zeros(0, bool)
         true = np.cumsum(hits, dtype=np.float64)
         false = np.cumsum(found.weights[: len(hits)] * ~hits)
-        drawn.append((true / max(found.objects[0], 1), true / np.maximum(true + false, 1e-9), false / max(found.images[0], 1)))
+        drawn.append(
+            (true / max(found.objects[0], 1), true / np.maximum(true + false, 1e-9), false / max(found.images[0], 1))
+        )
     return drawn
 
 
-def matched(
-    boxes: Array, kinds: NDArray[np.int64], truth: Array, truth_kinds: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def matched(boxes: Array, kinds: NDArray[np.int64], truth: Array, truth_kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which detections of one image find an object, (k, t) at each of OVERLAPS.
 
     Boxes (k, 4) and truth (m, 4) are x0, y0, x1, y1, detections by falling score. At each overlap (intersection over

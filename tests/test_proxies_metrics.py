@@ -150,7 +150,10 @@ def detections(rng: np.random.Generator, n: int, t: int) -> tuple[NDArray[Any], 
     image[0] = True
     y[image], scores[image, :, 1] = rng.integers(0, 4, (image.sum(), t)), 1
     rows = np.flatnonzero(~image)
-    scores[rows, kind[rows], 0], scores[rows, kind[rows], 1] = rng.integers(0, 5, len(rows)), rng.integers(1, 3, len(rows))
+    scores[rows, kind[rows], 0], scores[rows, kind[rows], 1] = (
+        rng.integers(0, 5, len(rows)),
+        rng.integers(1, 3, len(rows)),
+    )
     scores[rows, kind[rows], 2:] = rng.random((len(rows), 3)) < 0.5
     return y, scores
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autossl.data.truth import FORMS, Cells, Frame, Nothing, Truth
+from autossl.data.truth import FORMS, Cells, Frame, Nothing, Objects, Truth
 
 N = 120
 
@@ -36,6 +36,7 @@ LABELS: dict[str, dict[str, dict[str, list[str]]]] = {
         "one": {"a": column(lambda r: r.choice(["yes", "no"]))},
     },
     "masks": {"files": {"mask": column(lambda r: f"{r.integers(0, 9)}.png")}},
+    "boxes": {"drawn": {"mask": column(lambda r: f"{r.integers(0, 9)}.png")}},
     "nothing": {"any": {"label": column(lambda r: r.random())}},
 }
 CASES = [(form, name) for form, of_form in LABELS.items() for name in of_form]
@@ -43,10 +44,20 @@ CASES = [(form, name) for form, of_form in LABELS.items() for name in of_form]
 
 def truth_of(form: str, name: str, folder: Path) -> Truth:
     order, columns = "none,mild,severe" if name == "order" else None, LABELS[form][name]
-    if form != "masks":
+    if not FORMS[form].files:
         return FORMS[form].find(Cells(columns, "x", order=order))[0]
-    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(columns["mask"][row])))[0]
+    given = [objects(name) if name else None for name in columns["mask"]] if form == "boxes" else None
+    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(columns["mask"][row]), objects=given))[0]
     return found.decoded(frame(folder))
+
+
+def objects(name: str) -> Objects:
+    """Boxes that depend on their file alone; those of the first file are none."""
+    random = np.random.default_rng(number := int(name.partition(".")[0]))
+    corner = random.uniform(0, 4, (number, 2))
+    return Objects(
+        np.hstack([corner, corner + random.uniform(1, 3, (number, 2))]), tuple("ab"[: number % 2 + 1] * 9)[:number]
+    )
 
 
 def mask(name: str) -> NDArray[np.int64]:
@@ -61,7 +72,10 @@ def frame(folder: Path) -> Frame:
         with open(folder / name, "wb") as file:
             write(file)
 
-    return Frame(folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write)
+    return Frame(
+        folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, np.full((N, 2), 8), lambda row, at: at / 8,
+        lambda row, mask: mask, write,
+    )  # fmt: skip
 
 
 def test_every_form_is_here() -> None:

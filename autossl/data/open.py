@@ -13,6 +13,7 @@ from autossl.data.dataset import CT, KEPT, ROBUST, Source
 from autossl.data.join import join
 from autossl.data.readers import disk, masks
 from autossl.data.readers.arrays import read_npz
+from autossl.data.readers.boxes import read_boxed
 from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
 from autossl.data.readers.found import Found, Told
@@ -159,9 +160,9 @@ def _find(data: Any, beside: Beside) -> Found:
             return read_medmnist(name)
         return _path(Path(text), beside)
     if isinstance(data, np.ndarray):
-        return read_array(data, beside.labels, beside.patients, beside.form.files)
+        return read_array(data, beside.labels, beside.patients, beside.form)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Sequence):
-        return read_dataset(data, beside.labels, beside.patients, beside.form.files)
+        return read_dataset(data, beside.labels, beside.patients, beside.form)
     raise UserError(
         f"{FORMS}, an array or a map-style torch dataset was wanted, found {type(data).__name__} as data; "
         "pass one of these"
@@ -206,6 +207,8 @@ def _sample(name: str) -> Found:
 
 
 def _path(path: Path, beside: Beside) -> Found:
+    if beside.form.boxed and (found := read_boxed(path, beside.wanted)) is not None:
+        return found
     if disk.is_folder(path):
         if beside.labels is not None:
             return read_flat(path, _labels_table(beside.labels), beside.wanted)

@@ -3,6 +3,7 @@
 from autossl.errors import UserError
 from autossl.targets.base import Judged, Score, Target
 from autossl.targets.classification import Classification
+from autossl.targets.detection import Detection
 from autossl.targets.multilabel import MultiLabel
 from autossl.targets.ordinal import Ordinal
 from autossl.targets.readout import Readout
@@ -14,7 +15,7 @@ from autossl.targets.unlabelled import Unlabelled
 
 TARGETS: dict[str, type[Target]] = {
     target.task: target
-    for target in (Classification, Regression, Ordinal, MultiLabel, Segmentation, Retrieval, Unlabelled)
+    for target in (Classification, Regression, Ordinal, MultiLabel, Segmentation, Detection, Retrieval, Unlabelled)
 }
 
 

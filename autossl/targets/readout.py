@@ -59,6 +59,10 @@ class Readout(nn.Module, ABC):
         """The loss of raw answers (b, ...) against those of a teacher, a scalar."""
         return F.mse_loss(raw, taught)
 
+    def views(self, views: Views) -> Views:
+        """Those of the views in which what is true can be followed."""
+        return views
+
     def moved(self, truth: Tensor, views: Views, u: Tensor) -> Tensor:
         """A batch of truth as it is of the views that the rows of `u` describe."""
         return truth

@@ -46,8 +46,8 @@ class Segmenter(Readout):
         if decoder:
             self.enter = conv(maps[-1], WIDTH, 1)
             self.lateral = nn.ModuleList([conv(c, WIDTH, 1) for c in reversed(maps[:-1])])
-            self.blocks = nn.ModuleList([_block(WIDTH, WIDTH, dims) for _ in maps])
-            self.stem = _block(channels, WIDTH, dims)
+            self.blocks = nn.ModuleList([block(WIDTH, WIDTH, dims) for _ in maps])
+            self.stem = block(channels, WIDTH, dims)
             self.leave = conv(WIDTH, structures + 1, 1)
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(cast(Tensor, self.leave.bias))
@@ -77,14 +77,14 @@ class Segmenter(Readout):
         space = tuple(seen.images.shape[2:])
         found = self.bias.view(1, -1, *[1] * self.dims)
         for layer, each in zip(self.linear, seen.pyramid, strict=True):
-            found = found + _enlarged(layer(each), space)
+            found = found + enlarged(layer(each), space)
         return found + self._decoded(seen, space) if self.decoder else found
 
     def _decoded(self, seen: Maps, space: tuple[int, ...]) -> Tensor:
         x = self.enter(seen.pyramid[-1])
         for finer, lateral, block in zip(reversed(seen.pyramid[:-1]), self.lateral, self.blocks, strict=False):
-            x = block(_enlarged(x, tuple(finer.shape[2:])) + lateral(finer))
-        return cast(Tensor, self.leave(self.blocks[-1](_enlarged(x, space) + self.stem(seen.images))))
+            x = block(enlarged(x, tuple(finer.shape[2:])) + lateral(finer))
+        return cast(Tensor, self.leave(self.blocks[-1](enlarged(x, space) + self.stem(seen.images))))
 
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
         raw, judged = raw.float(), truth != IGNORED
@@ -114,10 +114,12 @@ class Segmenter(Readout):
         self.load_state_dict(probe.state_dict(), strict=False)
 
 
-def _block(wide: int, narrow: int, dims: int) -> nn.Sequential:
+def block(wide: int, narrow: int, dims: int) -> nn.Sequential:
+    """A convolution of 3 a side that learns a pattern, normalised by groups: without batch norms, see `Readout`."""
     conv = CONV[dims](wide, narrow, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.GroupNorm(GROUPS, narrow), nn.ReLU(inplace=True))
 
 
-def _enlarged(x: Tensor, space: tuple[int, ...]) -> Tensor:
+def enlarged(x: Tensor, space: tuple[int, ...]) -> Tensor:
+    """A map (b, c, *space) laid over another of this space."""
     return x if tuple(x.shape[2:]) == space else F.interpolate(x, space, mode=LINEAR[len(space)], align_corners=False)

@@ -11,6 +11,7 @@ from PIL import Image
 from autossl.data.readers.arrays import MOST_CHANNELS, column, has_channels, label_columns, mask_stack, stack
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
+from autossl.data.truth import NOTHING, Classes, Objects, Truth
 from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
@@ -19,16 +20,19 @@ from autossl.errors.printable import shown
 GAPS = ("NoneType", "NAType", "NaTType")  # of pandas, which is not imported for them
 
 
-def read_array(images: NDArray[Any], labels: Any, patients: Any, masks: bool = False) -> Found:
+def read_array(images: NDArray[Any], labels: Any, patients: Any, form: type[Truth] = Classes) -> Found:
     """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) or (n, t) and patients (n,).
 
-    Where labels are `masks` they are (n, h, w) or (n, d, h, w), or n of these, None for an image without.
+    Labels that are masks are (n, h, w) or (n, d, h, w), or n of these, None for an image without; those that are boxes
+    n of {"boxes": (k, 4) as x0, y0, x1, y1, "labels": (k,)}, None for an image of which nothing is known.
     """
     place = "the given array"
     stacked = stack(np.asarray(images), place)
     n = len(stacked)
     own = _patients(patients, n)
-    if masks:
+    if form.boxed and _are_boxes(labels):
+        return Found("array", place, stacked, boxes=_boxes(labels, n), patients=own)
+    if form.files:
         return Found("array", place, stacked, masks=_masks(labels, stacked.shape[:-1]), patients=own)
     return Found("array", place, stacked, labels=_labels(labels, n), patients=own)
 
@@ -42,6 +46,33 @@ def _masks(values: Any, shape: tuple[int, ...]) -> Any:
             raise UserError(f"{shape[0]} masks, one per image, were wanted, found {len(values)}; align them")
         return [None if mask is None else as_array(mask, "the given masks") for mask in values]
     return mask_stack(as_array(values, "the given masks"), shape, "labels=", "the given array")
+
+
+def _are_boxes(values: Any) -> bool:
+    """Whether these are boxes of images as torchvision has them, not masks."""
+    return isinstance(values, list | tuple) and any(isinstance(each, Mapping) for each in values)
+
+
+def _boxes(values: Any, n: int) -> list[Objects | None]:
+    if len(values) != n:
+        raise UserError(f"boxes of {n} images were wanted, found {len(values)} entries as labels=; align them")
+    return [None if each is None else _objects(each, f"entry {at} of the labels") for at, each in enumerate(values)]
+
+
+def _objects(value: Any, place: str) -> Objects:
+    """What torchvision's detectors are trained on: {"boxes": (k, 4), "labels": (k,)}."""
+    if not isinstance(value, Mapping) or not {"boxes", "labels"} <= value.keys():
+        found = f"{', '.join(shown(str(key)) for key in value)}" if isinstance(value, Mapping) else type(value).__name__
+        raise UserError(f"boxes and labels were wanted, found {found or 'nothing'} as {place}; give both")
+    boxes, kinds = (as_array(value[key], place) for key in ("boxes", "labels"))
+    if boxes.size == 0 and kinds.size == 0:
+        return NOTHING
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "iuf" or kinds.shape != boxes.shape[:1]:
+        raise UserError(
+            f"boxes (k, 4) of numbers and labels (k,) were wanted, found {boxes.shape} and {kinds.shape} as {place}; "
+            "reshape them"
+        )
+    return Objects(boxes.astype(np.float64), tuple(cells(kinds, place)))
 
 
 def _patients(values: Any, n: int) -> Column | None:
@@ -101,16 +132,16 @@ def _side_by_side(rows: list[list[Any]], n: int, place: str = "the given labels"
     return {LABEL if t == 1 else str(at): cells([row[at] for row in whole], place) for at in range(t)}
 
 
-def read_dataset(dataset: Any, labels: Any, patients: Any, masks: bool = False) -> Found:
+def read_dataset(dataset: Any, labels: Any, patients: Any, form: type[Truth] = Classes) -> Found:
     """A map-style torch dataset of (image, label or vector of labels) or of images; it is decoded into memory, once.
 
-    Where labels are `masks` its items are (image, mask).
+    Where labels are masks its items are (image, mask), where they are boxes (image, {"boxes": ..., "labels": ...}).
     """
     name = type(dataset).__name__
     place = f"the given {name}"
     arrays: list[NDArray[Any]] = []
     found: list[list[Any]] = []
-    drawn: list[NDArray[Any] | None] = []
+    marked: list[Any] = []
     for row in range(_length(dataset, place)):
         item, at = _get(dataset, row, place), f"item {row} of {place}"
         pair = isinstance(item, tuple | list)
@@ -118,14 +149,16 @@ def read_dataset(dataset: Any, labels: Any, patients: Any, masks: bool = False) 
             raise UserError(f"(image, label) was wanted, found an empty {type(item).__name__} as {at}; leave it out")
         arrays.append(_item(item[0] if pair else item, at))
         told = item[1] if pair and len(item) > 1 and labels is None else None
-        drawn.append(as_array(told, at) if masks and told is not None else None)
-        found.append([] if masks or told is None else _row(told, at))
+        marked.append(told)
+        found.append([] if form.files or told is None else _row(told, at))
     if not arrays:
         raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
     n = len(arrays)
-    if masks:
-        shape = (n, *arrays[0].shape[:-1])
-        own = drawn if labels is None else _masks(labels, shape)
+    marked = marked if labels is None else labels
+    if form.boxed and _are_boxes(marked):
+        return Found(name, place, arrays, boxes=_boxes(marked, n), patients=_patients(patients, n))
+    if form.files:
+        own = _masks(marked, (n, *arrays[0].shape[:-1]))
         return Found(name, place, arrays, masks=own, patients=_patients(patients, n))
     given = _side_by_side(found, n, f"the labels of {place}") if labels is None else _labels(labels, n)
     some = given is not None and any(map(any, given.values()))
