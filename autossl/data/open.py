@@ -20,6 +20,7 @@ from autossl.data.readers.found import Found, Told
 from autossl.data.readers.medmnist import read_medmnist
 from autossl.data.readers.memory import read_array, read_dataset
 from autossl.data.samples.cells import read_cells
+from autossl.data.samples.fields import read_fields
 from autossl.data.samples.lesions import read_lesions
 from autossl.data.sources import make_source
 from autossl.data.truth import Classes, Truth
@@ -27,6 +28,7 @@ from autossl.data.truth.naming import LABEL
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
+FIELDS = {"cells": read_fields}  # of a sample, where boxes are wanted
 TABLES = (".csv", ".tsv", ".txt")
 FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells, sample:volumes or medmnist:NAME"
 
@@ -155,7 +157,7 @@ def _find(data: Any, beside: Beside) -> Found:
             raise UserError(f"{FORMS} was wanted, found an empty text as data; give a path, or . for this folder")
         kind, _, name = text.partition(":")
         if kind == "sample":
-            return _sample(name)
+            return _sample(name, beside.form)
         if kind == "medmnist":
             return read_medmnist(name)
         return _path(Path(text), beside)
@@ -199,11 +201,11 @@ def _no_table(option: str, column: Names, place: str) -> UserError:
     )
 
 
-def _sample(name: str) -> Found:
+def _sample(name: str, form: type[Truth]) -> Found:
     if name not in SAMPLES:
         known = ", ".join(f"sample:{known}" for known in SAMPLES)
         raise UserError(f"a built-in sample ({known}) was wanted, found sample:{name} as data; use one of these")
-    return SAMPLES[name]()
+    return (FIELDS.get(name, SAMPLES[name]) if form.boxed else SAMPLES[name])()
 
 
 def _path(path: Path, beside: Beside) -> Found:

@@ -10,16 +10,18 @@ from autossl.record.folder import replace_file
 from autossl.trials.context import TEST, Context
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # places among the images, from the worst answer to the best
+PICTURED = ("masks", "boxes")  # figures of targets
 WORST = 2  # so many of the worst
 
 
 def keep(context: Context, outcome: Outcome, chosen: str) -> None:
-    """Keep them where answers are masks and the networks are at hand, which after a kill in the test they are not."""
+    """Keep them where answers show in images, and the networks are at hand: after a kill in the test they are not."""
     names = [name for name in dict.fromkeys((chosen, "supervised")) if name in outcome.seen and name in outcome.heads]
-    if context.judged.figure != "masks" or chosen not in names:
+    target = context.judged
+    if target.figure not in PICTURED or chosen not in names:
         return
     rows = context.rows(TEST, labelled=True)
-    value = outcome.outcomes[chosen].each(context.target.metric)
+    value = outcome.outcomes[chosen].each(target.metric)
     at = picked(value)
     arrays: dict[str, NDArray[Any]] = {
         "images": np.take(context.data.images, rows[at], axis=0),
@@ -29,7 +31,7 @@ def keep(context: Context, outcome: Outcome, chosen: str) -> None:
         "names": np.array(names),
     }
     for name in names:
-        arrays[f"of {name}"] = outcome.seen[name][at].answers(outcome.heads[name]).argmax(1).astype(np.uint8)
+        arrays[f"of {name}"] = target.drawn(outcome.seen[name][at].answers(outcome.heads[name]))
     path = context.folder.artifacts / "pictures.npz"
     replace_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 

@@ -15,7 +15,7 @@ from autossl.data import Fresh, read_images
 from autossl.data.truth import FORMS, Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import path_in
-from autossl.model import masks
+from autossl.model import coco, masks
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import taken
@@ -118,7 +118,18 @@ class Model(nn.Module):
         """
         self._check_readout()
         found = self._read(data)
-        return {"image": list(found.names), **self.target.answer(self.answers_stored(found.images, batch))}
+        return self.target.table(self.answers_stored(found.images, batch), found)
+
+    def coco(self, data: Any, batch: int = 512) -> dict[str, Any]:
+        """The boxes of what `embed` takes in the form of COCO: images, categories, annotations with scores.
+
+        UserError for a model that finds no objects.
+        """
+        if self.meaning is None or self.target.figure != "boxes":
+            raise self._other("that finds objects")
+        found = self._read(data)
+        table = self.target.table(self.answers_stored(found.images, batch), found)
+        return coco.written(table, found, self.target.parts)
 
     def masks(self, data: Any, batch: int = 512) -> list[NDArray[Any]]:
         """A mask of each image of what `embed` takes, of its own size, in the values of the study's masks.
@@ -135,10 +146,13 @@ class Model(nn.Module):
 
     def _segmented(self, data: Any, batch: int) -> tuple[Fresh, NDArray[Any], tuple[int, ...]]:
         if self.meaning is None or not self.draws:
-            found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
-            raise UserError(f"a model that segments was wanted, found {found}; call predict or embed")
+            raise self._other("that segments")
         fresh = self._read(data)
         return fresh, self.answers_stored(fresh.images, batch), tuple(self.meaning.about["values"])
+
+    def _other(self, wanted: str) -> UserError:
+        found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
+        return UserError(f"a model {wanted} was wanted, found {found}; call predict or embed")
 
     @property
     def draws(self) -> bool:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data.frame import carried
+from autossl.data.fresh import Fresh
 from autossl.data.truth import Boxes, Truth
 from autossl.data.truth.spots import Spots
 from autossl.nn.encoder import Encoder
@@ -27,6 +29,7 @@ RIM = 0.3  # of those beside centres that lie within objects: a score is to be h
 STEPS = 25  # of Newton's method, of which a few are enough
 SMALL = 1e-3  # penalty of a slope, so that scores that tell all apart have one
 DRAWS = 200
+TOLD = 0.05  # least score of a box that is written into a table
 COUNTED = 0.5  # score from which on an object counts as found in a table of images
 
 
@@ -40,6 +43,7 @@ class Detection(Judged):
     shown: ClassVar = {"knn": "dense_knn", "rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"knn": "k-NN", "rankme": "RankMe"}
     figure: ClassVar = "boxes"
+    rows: ClassVar = "boxes"
     scored: ClassVar = "AP of cells"
     trained: ClassVar = 2.0
     mixes: ClassVar = False
@@ -137,6 +141,22 @@ class Detection(Judged):
             rows.append(table)
             owner.append(np.full(len(some), sample))
         return _joined(images, np.concatenate(rows), np.concatenate(owner), len(OVERLAPS))
+
+    def table(self, raw: NDArray[Any], found: Fresh) -> dict[str, list[Any]]:
+        """A row for each box, in pixels of the image as it was given, the surest of an image first."""
+        size, rows = found.images.shape[1], list[tuple[Any, ...]]()
+        for name, given, answer in zip(found.names, found.given, raw, strict=True):
+            some = answer[(answer[:, 5] >= 0) & (answer[:, 4] >= TOLD)].astype(np.float64)
+            sides = np.array(given.sides)
+            corners = carried(some[:, :4].reshape(-1, 2), sides, size, back=True)
+            boxes = np.clip(corners, 0, sides[::-1]).reshape(-1, 4).round(2).tolist()
+            named = [self.classes[int(kind)] for kind in some[:, 5]]
+            rows += [
+                (name, *box, kind, round(score, 4))
+                for box, kind, score in zip(boxes, named, some[:, 4].tolist(), strict=True)
+            ]
+        columns = ("image", "x0", "y0", "x1", "y1", "label", "score")
+        return {column: [row[at] for row in rows] for at, column in enumerate(columns)}
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -38,13 +38,14 @@ class Detector(Readout):
     One level without anchors: each object is a Gaussian on a grid of a quarter of the image's side, learnt by focal
     loss (CenterNet, Zhou et al. 2019, arXiv 1904.07850), and the cells about its centre answer for its box, learnt by
     generalised IoU (TTFNet, Liu et al. 2020, arXiv 1909.00700). The linear part is one 1 x 1 convolution of each map,
-    what a probe fits in closed form. A decoder adds to it; its last layer begins at zero, so that fine-tuning begins
-    with the probe's answers. Answers that are kept are detections (b, MOST, 6) by falling score: x0, y0, x1, y1 in
-    shares of the image's side, the score, and the class, -1 for none.
+    what a probe fits in closed form; a decoder adds to it. Fine-tuning begins with a new one, not with the probe's
+    weights: from there boxes learn worse (docs/decisions.md). Answers that are kept are detections (b, MOST, 6) by
+    falling score: x0, y0, x1, y1 in shares of the image's side, the score, and the class, -1 for none.
     """
 
     sees: ClassVar[Sight] = MAPS
     sight: Sight = MAPS
+    use: ClassVar[str] = "`model.predict(DATA)` gives boxes in pixels of the images"
 
     def __init__(self, maps: Sequence[int], classes: int, decoder: bool = True) -> None:
         super().__init__()
@@ -145,8 +146,7 @@ class Detector(Readout):
         return found
 
     def begins_as(self, probe: Readout) -> None:
-        """The linear part is the probe's; a decoder adds nothing yet."""
-        self.load_state_dict(probe.state_dict(), strict=False)
+        """As it is: the probe's weights are left behind."""
 
 
 def _centres(space: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:

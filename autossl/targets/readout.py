@@ -26,6 +26,7 @@ class Readout(nn.Module, ABC):
 
     sees: ClassVar[Sight] = PLAIN  # what of an encoder it is given in training
     sight: Sight = PLAIN  # and afterwards
+    use: ClassVar[str] = ""  # how people call it, for a card, where that is not as others are called
     words: str = ""  # what it is, of a probe: "a ridge probe"
 
     @property

@@ -119,6 +119,10 @@ class Segmentation(Judged):
                 y[row, kind], scores[row, kind] = there.sum(), ((there & said).sum(), said.sum())
         return Outcomes.of(y, scores)
 
+    def drawn(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Structures (n, *space)."""
+        return np.asarray(raw.argmax(1).astype(np.uint8))
+
     @property
     def parts(self) -> tuple[str, ...]:
         return self.structures

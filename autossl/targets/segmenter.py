@@ -33,6 +33,7 @@ class Segmenter(Readout):
 
     sees: ClassVar[Sight] = MAPS
     sight: Sight = MAPS
+    use: ClassVar[str] = "`model.masks(DATA)` gives masks of the size of the images"
 
     def __init__(
         self, maps: Sequence[int], channels: int, structures: int, dims: int = 2, decoder: bool = True
