@@ -69,7 +69,7 @@ def seen_of(maps: NDArray[np.float32]) -> Seen:
 
 
 def perfect(boxes: Boxes, shuffled: bool = False) -> Seen:
-    """Maps that hold, about the centre of each object, its class and its distances to the borders; or those of others."""
+    """Maps that hold, about the centre of each object, its class and the distances to its borders; or of others."""
     maps = np.zeros((len(boxes), 10, SIZE, SIZE), np.float32)
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE + 0.5 / SIZE
     for row in range(len(boxes)):
