@@ -107,7 +107,7 @@ class Outcomes:
         """
         if self.n != other.n or not np.array_equal(self._truth(), other._truth(), equal_nan=True):
             raise ValueError(f"outcomes of the same samples are compared, found {self.n} and {other.n} that differ.")
-        own, others = (found.columns.get("fold") for found in (self, other))
+        own, others = (found._folds() for found in (self, other))
         if own is not None and others is not None and not np.array_equal(own, others):
             raise ValueError("outcomes that were predicted in the same folds are compared, found others.")
         first, second = (found.drawn((metric,), groups, draws=draws)[metric] for found in (self, other))
@@ -130,6 +130,14 @@ class Outcomes:
         y = self.columns["y"]
         found = np.zeros((self.n, *y.shape[1:]))
         np.add.at(found, self.owner, y)
+        return found
+
+    def _folds(self) -> Ints | None:
+        """The fold of each sample (n,), -1 of one without a row; None where they were not predicted fold by fold."""
+        if "fold" not in self.columns:
+            return None
+        found = np.full(self.n, -1)
+        found[self.owner] = self.columns["fold"]
         return found
 
     def _whole(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Ints, Ints | None]]:

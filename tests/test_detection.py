@@ -170,7 +170,7 @@ def test_a_detector_learns_and_is_exported(boxes: Boxes, tmp_path: Path) -> None
     model = Model(encoder, Preprocessing(SIZE, 255.0, (0.5,) * 3, (0.25,) * 3), readout.eval(), meaning)
     export.write(model, tmp_path / "model", {})
     assert "gives boxes in pixels of the images" in (tmp_path / "model" / "README.md").read_text()
-    _predicted(tmp_path, scenes(1, seed=3, high=60, wide=80)[0].image)
+    _predicted(tmp_path, images[0].repeat(2, axis=0).repeat(2, axis=1))
 
 
 def _predicted(folder: Path, image: NDArray[np.uint8]) -> None:
@@ -188,7 +188,7 @@ def _predicted(folder: Path, image: NDArray[np.uint8]) -> None:
     assert {row["image"] for row in rows} <= {"a.png", "deep/b.png"}
     assert {row["label"] for row in rows} <= {"disc", "square"}
     for row in rows:
-        wide, high = (80, 60) if row["image"] == "a.png" else (40, 50)
+        wide, high = (2 * SIZE, 2 * SIZE) if row["image"] == "a.png" else (40, 50)
         x0, y0, x1, y1, score = (float(row[key]) for key in ("x0", "y0", "x1", "y1", "score"))
         assert 0 <= x0 < x1 <= wide
         assert 0 <= y0 < y1 <= high

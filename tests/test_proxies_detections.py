@@ -168,6 +168,10 @@ def test_networks_with_other_numbers_of_detections_are_compared_in_pairs() -> No
     assert first.minus(first, "mean_ap", groups, draws=20).se == 0
     with pytest.raises(ValueError, match="the same samples"):
         first.minus(rows(images[::-1]), "ap50", groups)
+    folds = np.arange(12) % 3
+    assert first.within(folds).minus(second.within(folds), "ap50", groups, draws=50) == gap
+    with pytest.raises(ValueError, match="the same folds"):
+        first.within(folds).minus(second.within(folds[::-1]), "ap50", groups, draws=2)
     halves = Outcomes.joined([rows(images[:5]), rows(images[5:])])
     assert halves.value("froc_score") == pytest.approx(first.value("froc_score"))
     assert np.nanmean([first.column(at).value("ap50") for at in (0, 1)]) == pytest.approx(first.value("ap50"))

@@ -128,7 +128,7 @@ class Detector(Readout):
 
     def kept(self, raw: Tensor) -> NDArray[np.float32]:
         """Detections (b, MOST, 6): peaks of each class's map, of those that overlap the highest."""
-        raw = raw.float()
+        raw = raw.detach().float()
         scores, boxes = raw[:, : self.classes].sigmoid(), _boxes(raw[:, self.classes :]).flatten(2)
         peaks = torch.where(F.max_pool2d(scores, 3, stride=1, padding=1) == scores, scores, 0.0).flatten(1)
         top, at = peaks.topk(min(CANDIDATES, peaks.shape[1]))
