@@ -324,3 +324,13 @@ def test_bccd(shared_data: Path, tmp_path: Path) -> None:
     assert truth.objects == ("WBC", "RBC", "Platelets")
     assert np.isfinite(truth.boxes[..., 0]).sum() == 4155 + 372 + 361 - 2
     assert truth.notes()[0].startswith("2 boxes are none and are set aside")
+
+
+def test_tables_and_folders_without_boxes_are_told(tmp_path: Path) -> None:
+    pictures(tmp_path / "data" / "a")
+    rows = "\n".join(f"a/case_{row:02d}.png,{row % 2}" for row in range(N))
+    (tmp_path / "list.csv").write_text(f"image,label\n{rows}")
+    with pytest.raises(UserError, match=r"a CSV with the columns image, x0, y0, x1, y1 and label was wanted"):
+        open_data(tmp_path / "list.csv", form=Boxes)
+    with pytest.raises(UserError, match=r"images with boxes were wanted, found 24 without"):
+        open_data(tmp_path / "data", form=Boxes)

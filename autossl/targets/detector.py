@@ -99,6 +99,8 @@ class Detector(Readout):
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
         """Focal loss of scores and generalised IoU of boxes; truth (b, k, 5) are boxes and classes, NaN for none."""
         raw = raw.float()
+        some = torch.isfinite(truth[..., 0]).any(0)
+        truth = truth[:, some] if some.any() else truth[:, :1]  # most images have few of the most objects of any
         there = torch.isfinite(truth[..., 0])
         bumps = torch.where(there[..., None, None], _bumps(truth.nan_to_num(), raw.shape[2:]), 0.0)
         kinds = truth[..., 4].nan_to_num(-1)

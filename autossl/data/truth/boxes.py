@@ -187,7 +187,7 @@ class Boxes(Truth):
     def described(self) -> str:
         count = int(np.isfinite(self.boxes[..., 0]).sum())
         told = f" of {joined([shown(name) for name in self.objects])}" if self.objects else ""
-        return f"{int(self.there.sum())} with {plural(count, 'box').replace('boxs', 'boxes')}{told}"
+        return f"{int(self.there.sum())} with {count:,} {'box' if count == 1 else 'boxes'}{told}"
 
     def notes(self) -> tuple[str, ...]:
         return self.said
