@@ -50,8 +50,8 @@ def read_file(path: Path, wanted: Wanted) -> Found | None:
     if corners is None:
         if wanted.needed and wanted.label is None and not set(wanted.form.usual) & set(names):
             raise UserError(
-                f"a CSV with the columns image, x0, y0, x1, y1 and label was wanted, found the columns {named(names)} in "
-                f"{path}; name them so, or give a column of masks"
+                "a CSV with the columns image, x0, y0, x1, y1 and label was wanted, found the columns "
+                f"{named(names)} in {path}; name them so, or give a column of masks"
             )
         return None
     columns = read_table(path, IMAGES)
