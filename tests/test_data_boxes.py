@@ -188,6 +188,7 @@ def test_what_is_no_box_is_set_aside_counted_and_listed(tmp_path: Path) -> None:
     data = prepare(open_data(tmp_path / "data", form=Boxes), tmp_path / "out")
     told = "; ".join(data.notes)
     assert "2 boxes are none and are set aside (no area, or outside; images in order, from 0: 3, 8)" in told
+    assert "cannot be judged" not in told  # strata are for proportions only
     assert data.truth.known.all()
 
 

@@ -77,6 +77,7 @@ class Truth(ABC):
     looked_at: ClassVar[bool] = True  # False: labels are not read, and nothing is tested
     numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
     usual: ClassVar[tuple[str, ...]] = ("label",)  # columns of a table, one of which is meant where none is named
+    apart: ClassVar[bool] = True  # each stratum is judged by itself; False: strata only keep proportions
     files: ClassVar[bool] = False  # its cells name files beside the images
     boxed: ClassVar[bool] = False  # it is made of boxes, or of masks where there are none
 

@@ -40,6 +40,7 @@ class Boxes(Truth):
     wanted: ClassVar[str] = "boxes of objects"
     usual: ClassVar[tuple[str, ...]] = ("mask",)
     soft: ClassVar[bool] = True
+    apart: ClassVar[bool] = False
     files: ClassVar[bool] = True
     boxed: ClassVar[bool] = True
     there: Bools
