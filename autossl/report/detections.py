@@ -26,12 +26,12 @@ def threshold(outcomes: Outcomes) -> float:
 
 
 def curves(outcomes: Outcomes, classes: Sequence[str]) -> str:
-    """FROC and precision-recall curves of each class, at an overlap of a half."""
+    """FROC and precision-recall curves of each class, at an overlap of a half; names of strata begin with theirs."""
     drawn = found.curves(outcomes.columns["y"], outcomes.columns["scores"])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
         froc, precision = figure.subplots(1, 2)
-        for at, ((sensitivity, precise, alarms), name) in enumerate(zip(drawn, classes, strict=True)):
+        for at, ((sensitivity, precise, alarms), name) in enumerate(zip(drawn, classes, strict=False)):
             if not len(sensitivity):
                 continue
             style = {"color": MANY[at % len(MANY)], "linestyle": ("-", "--", "-.", ":")[at % 4], "label": name}

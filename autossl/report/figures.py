@@ -166,7 +166,7 @@ def _pictures(found: Found) -> Drawn:
 def _curve_figure(found: Found) -> Drawn:
     if found.target.figure != "boxes" or not (found.folder.artifacts / "answers.npz").is_file():
         return Drawn()
-    return Drawn(detections.curves(_outcomes(found), found.target.parts))
+    return Drawn(detections.curves(_outcomes(found), found.data.get("classes", ())))
 
 
 def _outcomes(found: Found) -> Outcomes:

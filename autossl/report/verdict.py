@@ -141,7 +141,7 @@ def _not_carried(result: dict[str, Any]) -> list[str]:
     test, candidate = result["test"], result["candidate"]
     found, metric, text = test["entrants"].get("winner"), test["metric"], measure(test).text
     score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
-    if found is None or score is None:
+    if found is None or score is None or "boxes" in measure(test).kinds:  # AP of cells is another quantity
         return []
     ends = found["interval"].get(metric)
     error = (ends[1] - ends[0]) / (2 * NORMAL) if ends else 0.0
