@@ -36,6 +36,11 @@ class Metric:
     within: bool = False
     digits: str = ".3f"
 
+    @property
+    def one(self) -> str:
+        """The words with their article."""
+        return ("an " if self.words.startswith(("a", "AP", "mAP", "R²")) else "a ") + self.words
+
     def worth(self, value: float) -> float:
         """What more of is better: the value, its sign turned where lower is better."""
         return value if self.better == "higher" else -value
