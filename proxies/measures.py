@@ -7,11 +7,11 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from autossl.proxies import image_metrics, metrics, resampled
+from autossl.proxies import detections, image_metrics, metrics, resampled
 from autossl.proxies.metrics import Ints, of_classes, of_labels
 from autossl.proxies.resampled import Prepare
 
-Kind = Literal["classes", "values", "queries", "pixels", "images"]
+Kind = Literal["classes", "values", "queries", "pixels", "images", "boxes"]
 _INF = float("inf")
 
 
@@ -20,9 +20,9 @@ class Metric:
     """One row of METRICS.
 
     `of` computes it from truth and scores: of classes, truth is a class index (n,) and scores are (n, c); of values,
-    truth and predictions are (n,) or (n, t); of queries, scores (n, 2) are what each
-    came to; of pixels and images, see `image_metrics`. With `within`, it takes folds as
-    well. `prepare` does what does not change between draws of patients.
+    truth and predictions are (n,) or (n, t); of queries, scores (n, 2) are what each came to; of pixels and images, see
+    `image_metrics`; of boxes, see `detections.mean_ap`. With `within`, it takes folds as well. `prepare` does what does
+    not change between draws of patients.
     """
 
     name: str
@@ -35,6 +35,11 @@ class Metric:
     kinds: frozenset[Kind]
     within: bool = False
     digits: str = ".3f"
+
+    @property
+    def one(self) -> str:
+        """The words with their article."""
+        return ("an " if self.words.startswith(("a", "AP", "mAP", "R²")) else "a ") + self.words
 
     def worth(self, value: float) -> float:
         """What more of is better: the value, its sign turned where lower is better."""
@@ -53,6 +58,7 @@ VALUES: frozenset[Kind] = frozenset({"values"})
 QUERIES: frozenset[Kind] = frozenset({"queries"})
 PIXELS: frozenset[Kind] = frozenset({"pixels"})
 IMAGES: frozenset[Kind] = frozenset({"images"})
+BOXES: frozenset[Kind] = frozenset({"boxes"})
 _ROWS = (
     Metric("balanced_accuracy", "balanced accuracy", "higher", 0, 1, metrics.balanced_accuracy_of_scores,
            resampled.balanced_accuracy, CLASSES, within=True),
@@ -86,6 +92,9 @@ _ROWS = (
            partial(resampled.images, image_metrics.SSIM), IMAGES),
     Metric("nmse", "NMSE", "lower", 0, _INF, partial(image_metrics.mean_of_images, image_metrics.NMSE),
            partial(resampled.images, image_metrics.NMSE), IMAGES, digits=".4g"),
+    Metric("ap50", "AP50", "higher", 0, 1, detections.ap50, partial(detections.precision, 1), BOXES),
+    Metric("mean_ap", "mAP", "higher", 0, 1, detections.mean_ap, partial(detections.precision, detections.ALL), BOXES),
+    Metric("froc_score", "FROC score", "higher", 0, 1, detections.froc_score, detections.sensitivity, BOXES),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
 

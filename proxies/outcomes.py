@@ -105,10 +105,9 @@ class Outcomes:
         In the metric's units: `Metric.worth` says which way is better. ValueError where the samples are not the same,
         or were predicted in other folds.
         """
-        same = self.n == other.n and np.array_equal(self.owner, other.owner)
-        if not same or not np.array_equal(self.columns["y"], other.columns["y"], equal_nan=_floats(self.columns["y"])):
+        if self.n != other.n or not np.array_equal(self._truth(), other._truth(), equal_nan=True):
             raise ValueError(f"outcomes of the same samples are compared, found {self.n} and {other.n} that differ.")
-        own, others = (found.columns.get("fold") for found in (self, other))
+        own, others = (found._folds() for found in (self, other))
         if own is not None and others is not None and not np.array_equal(own, others):
             raise ValueError("outcomes that were predicted in the same folds are compared, found others.")
         first, second = (found.drawn((metric,), groups, draws=draws)[metric] for found in (self, other))
@@ -125,6 +124,21 @@ class Outcomes:
         known, own = np.isfinite(y[:, at]), slice(at, at + 1)
         folded = {} if fold is None else {"fold": fold[known]}
         return Outcomes({"y": y[known, own], "scores": scores[known, own], **folded}, self.owner[known], self.n)
+
+    def _truth(self) -> NDArray[np.float64]:
+        """y of each sample, summed over its rows: of detections networks have different ones, which hold 0 there."""
+        y = self.columns["y"]
+        found = np.zeros((self.n, *y.shape[1:]))
+        np.add.at(found, self.owner, y)
+        return found
+
+    def _folds(self) -> Ints | None:
+        """The fold of each sample (n,), -1 of one without a row; None where they were not predicted fold by fold."""
+        if "fold" not in self.columns:
+            return None
+        found = np.full(self.n, -1)
+        found[self.owner] = self.columns["fold"]
+        return found
 
     def _whole(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Ints, Ints | None]]:
         """Truth, scores, owners and folds without gaps: all columns at once, or one after the other where there are."""

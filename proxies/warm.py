@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from autossl.proxies.bootstrap import bootstrap
+from autossl.proxies.detections import matched
 from autossl.proxies.dimension import mst_dimension, two_nn
 from autossl.proxies.knn import knn_votes
 from autossl.proxies.knn_values import knn_values
@@ -44,4 +45,7 @@ def warm_up(everything: bool = True) -> float:
         knn_values(z, z[:, 0])
         retrieval(z, labels)
         froc(np.ones((1, 2, 2)), np.ones((1, 2, 2), np.int64))
+        matched(np.ones((1, 4)), np.zeros(1, np.int64), np.ones((1, 4)), np.zeros(1, np.int64))
+        for metric in ("ap50", "mean_ap", "froc_score"):
+            bootstrap(np.ones((1, 1)), np.ones((1, 1, 3)), metrics=(metric,), draws=2)
     return time.perf_counter() - began

@@ -68,7 +68,7 @@ def test_annotations_of_objects_are_no_classes(tmp_path: Path) -> None:
     (root / "Annotations").mkdir()
     (root / "Annotations" / "0.xml").write_text("<annotation/>")
     for data in (root, tmp_path):
-        assert "detection is not served yet" in sentence(data)
+        assert "for these give --task detection" in sentence(data)
 
 
 @pytest.mark.parametrize("name", ["hannover_cxr", "dsb2018_nuclei", "chase_db1", "msd_hippocampus", "bccd"])
@@ -79,6 +79,6 @@ def test_real_folders_with_other_things_beside_the_images(shared_data: Path, nam
         "dsb2018_nuclei": "candidates (image_type",
         "chase_db1": "candidates (eye",
         "msd_hippocampus": "names of images (masks are for --task segmentation)",
-        "bccd": "detection is not served yet",
+        "bccd": "for these give --task detection",
     }
     assert wanted[name] in said

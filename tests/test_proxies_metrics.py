@@ -139,9 +139,27 @@ def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArr
         found = rng.random((n, 2))
         found[rng.random(n) < 0.2, 1] = np.nan  # a likeness that nobody asked for
         return rng.random((n, 2)) * rng.integers(0, 2, (n, 2)), found
+    if metric in ("ap50", "mean_ap", "froc_score"):
+        return detections(rng, n, t)
     if metric in ("dice", "miou") and n % 2:
         return rng.dirichlet(np.ones(t), n) * rng.integers(0, 2, (n, t)), scores
     return rng.integers(0, t, n), scores
+
+
+def detections(rng: np.random.Generator, n: int, t: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows of images, with the objects of t classes, and of detections of one class, with ties."""
+    y, scores = np.zeros((n, t), np.int64), np.full((n, t, 5), 0.0)
+    scores[..., 0] = np.nan
+    image, kind = rng.random(n) < 0.4, rng.integers(0, t, n)
+    image[0] = True
+    y[image], scores[image, :, 1] = rng.integers(0, 4, (image.sum(), t)), 1
+    rows = np.flatnonzero(~image)
+    scores[rows, kind[rows], 0], scores[rows, kind[rows], 1] = (
+        rng.integers(0, 5, len(rows)),
+        rng.integers(1, 3, len(rows)),
+    )
+    scores[rows, kind[rows], 2:] = rng.random((len(rows), 3)) < 0.5
+    return y, scores
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -190,7 +208,7 @@ def test_every_metric_has_words_a_range_and_a_best() -> None:
     y, rng = np.arange(40) % 2, np.random.default_rng(0)
     for name, row in METRICS.items():
         assert row.kinds
-        if row.kinds & {"pixels", "queries", "images"}:
+        if row.kinds & {"pixels", "queries", "images", "boxes"}:
             continue
         truth = y if "classes" in row.kinds else y[:, None].astype(float)
         perfect = np.eye(2)[y] if "classes" in row.kinds else truth
@@ -273,6 +291,6 @@ def test_bad_input_is_told_in_one_sentence() -> None:
         score("pooled_dice", [[1], [2]], np.ones((2, 1)))
     with pytest.raises(ValueError, match="scores must hold two numbers for each query"):
         score("map_at_10", [1, 2], np.ones(2))
-    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries", "images"}):
+    for metric in (name for name, row in METRICS.items() if not row.kinds & {"pixels", "queries", "images", "boxes"}):
         with pytest.raises(ValueError, match="finite"):
             bootstrap([0, 1], np.full((2, 2) if "classes" in METRICS[metric].kinds else 2, np.nan), metrics=(metric,))

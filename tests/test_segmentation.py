@@ -336,5 +336,5 @@ def test_pictures_go_from_the_worst_to_the_best() -> None:
     mask[2:6, 2:6] = 1
     assert (outlined(image, 255.0, mask) != outlined(image, 255.0, None)).any()
     volumes = np.zeros((2, 6, 8, 8, 1), np.uint16)
-    told = sheet(volumes, 4095.0, {"truth": np.zeros((2, 6, 8, 8), np.uint8)}, ["0.500", "nan"])
+    told = sheet(volumes, 4095.0, {"truth": np.zeros((2, 6, 8, 8), np.uint8)}, ["0.500", "nan"], outlined)
     assert told.startswith("data:image/png;base64,")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autossl.data.truth import FORMS, Cells, Frame, Nothing, Truth
+from autossl.data.truth import FORMS, Cells, Frame, Nothing, Objects, Truth
 
 N = 120
 
@@ -37,6 +37,7 @@ LABELS: dict[str, dict[str, dict[str, list[str]]]] = {
     },
     "masks": {"files": {"mask": column(lambda r: f"{r.integers(0, 9)}.png")}},
     "pairs": {"files": {"target": column(lambda r: f"{r.integers(0, 9)}.png")}},
+    "boxes": {"drawn": {"mask": column(lambda r: f"{r.integers(0, 9)}.png")}},
     "nothing": {"any": {"label": column(lambda r: r.random())}},
 }
 CASES = [(form, name) for form, of_form in LABELS.items() for name in of_form]
@@ -47,8 +48,18 @@ def truth_of(form: str, name: str, folder: Path) -> Truth:
     if not FORMS[form].files:
         return FORMS[form].find(Cells(columns, "x", order=order))[0]
     names = next(iter(columns.values()))
-    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(names[row])))[0]
+    given = [objects(name) if name else None for name in names] if form == "boxes" else None
+    found = FORMS[form].find(Cells(columns, "x", raw=lambda row: mask(names[row]), objects=given))[0]
     return found.decoded(frame(folder))
+
+
+def objects(name: str) -> Objects:
+    """Boxes that depend on their file alone; those of the first file are none."""
+    random = np.random.default_rng(number := int(name.partition(".")[0]))
+    corner = random.uniform(0, 4, (number, 2))
+    return Objects(
+        np.hstack([corner, corner + random.uniform(1, 3, (number, 2))]), tuple("ab"[: number % 2 + 1] * 9)[:number]
+    )
 
 
 def mask(name: str) -> NDArray[np.int64]:
@@ -64,7 +75,8 @@ def frame(folder: Path) -> Frame:
             write(file)
 
     return Frame(
-        folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write,
+        folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, np.full((N, 2), 8), lambda row, at: at / 8,
+        lambda row, mask: mask, write,
         lambda row, target: (target[..., None] * 100).astype(np.uint16), lambda row: np.full((8, 8, 1), row / N),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,18 @@ def embed(encoder: str, data: str, output: str) -> None:
 @click.argument("model", type=click.Path())
 @click.argument("data")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(), help="A .csv file, one row per image; for images a folder."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    help="A .csv file, one row per image or box (boxes also as COCO's .json); for masks and images a folder.",
 )
 def predict(model: str, data: str, output: str) -> None:
     """Write what MODEL, a finished study or an exported model, says of DATA.
 
     A model that segments writes masks of the size of the images into a new folder, one that restores writes the images,
-    with a table beside them.
+    with a table beside them; one that finds objects writes boxes in pixels of the images, a row each, or where the
+    output is a .json all in the form of COCO.
     """
     from autossl.model.load import load
     from autossl.record.folder import Folder
@@ -51,6 +57,12 @@ def predict(model: str, data: str, output: str) -> None:
     place = Path(path_of(output, "--output"))
     inside = Folder(Path(path_of(model, "the folder of a model"))).model
     loaded = load(inside if inside.is_dir() else model)
+    if place.suffix.lower() == ".json":
+        check_output(place, "--output", ".json")
+        whole = json.dumps(loaded.coco(data), allow_nan=False).encode()
+        replace_file(place, lambda file: file.write(whole))
+        click.echo(one_line(f"boxes in {output}"))
+        return
     if loaded.draws and place.suffix.lower() != ".csv":
         check_folder(place, "--output")
         table, place, said = loaded.write_answers(data, place), place / TABLES[loaded.target.figure], output
@@ -58,7 +70,7 @@ def predict(model: str, data: str, output: str) -> None:
         check_output(place, "--output", ".csv")
         table, said = loaded.predict(data), output
     _write(table, place)
-    click.echo(one_line(f"{len(table['image'])} images in {said}"))
+    click.echo(one_line(f"{len(table['image'])} {loaded.target.rows} in {said}"))
 
 
 @click.command()

@@ -30,6 +30,8 @@ def frame_of(source: Source, folder: Path, images: Pixels, scale: float) -> Fram
         failures=allowed_failures(int(source.truth.known.sum())),
         naming=source.naming,
         check=partial(_check, source),
+        sides=source.sizes,
+        carried=lambda row, points: carried(points, source.sizes[row], size),
         fit=lambda row, mask: fitted(mask, size, inner(source.sizes[row], size, spacing_of(source, row))),
         write=lambda name, write: write_whole(folder / name, write),
         shares=partial(shares, source, scale),
@@ -102,6 +104,14 @@ def inner(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) ->
 def box(size: int, sides: tuple[int, ...]) -> tuple[slice, ...]:
     """Where it lies there: in the middle."""
     return tuple(slice((size - side) // 2, (size - side) // 2 + side) for side in sides)
+
+
+def carried(points: NDArray[np.float64], sides: Ints, size: int, back: bool = False) -> NDArray[np.float64]:
+    """Points (k, 2), x and y in pixels of an image of these sides, as shares of the square of `size`; or `back`."""
+    inside = inner(sides, size)
+    start = np.array([where.start for where in box(size, inside)][::-1])
+    scale = (np.array(inside) / sides)[::-1]
+    return (points * size - start) / scale if back else (points * scale + start) / size
 
 
 def fitted(mask: NDArray[Any], size: int, sides: tuple[int, ...]) -> NDArray[np.int32]:

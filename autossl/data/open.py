@@ -14,6 +14,7 @@ from autossl.data.degradations import check, degraded, paired
 from autossl.data.join import join
 from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
+from autossl.data.readers.boxes import read_boxed
 from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
 from autossl.data.readers.found import Found, Told
@@ -22,6 +23,7 @@ from autossl.data.readers.medmnist import read_medmnist
 from autossl.data.readers.memory import read_array, read_dataset
 from autossl.data.readers.targets import PAIRED
 from autossl.data.samples.cells import read_cells
+from autossl.data.samples.fields import read_fields
 from autossl.data.samples.lesions import read_lesions
 from autossl.data.sources import make_source
 from autossl.data.truth import Classes, Pairs, Truth
@@ -29,6 +31,7 @@ from autossl.data.truth.naming import LABEL
 from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
+FIELDS = {"cells": read_fields}  # of a sample, where boxes are wanted
 TABLES = (".csv", ".tsv", ".txt")
 FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells, sample:volumes or medmnist:NAME"
 
@@ -169,7 +172,7 @@ def _find(data: Any, beside: Beside) -> Found:
             raise UserError(f"{FORMS} was wanted, found an empty text as data; give a path, or . for this folder")
         kind, _, name = text.partition(":")
         if kind == "sample":
-            return _sample(name)
+            return _sample(name, beside.form)
         if kind == "medmnist":
             return read_medmnist(name)
         return _path(Path(text), beside)
@@ -213,14 +216,16 @@ def _no_table(option: str, column: Names, place: str) -> UserError:
     )
 
 
-def _sample(name: str) -> Found:
+def _sample(name: str, form: type[Truth]) -> Found:
     if name not in SAMPLES:
         known = ", ".join(f"sample:{known}" for known in SAMPLES)
         raise UserError(f"a built-in sample ({known}) was wanted, found sample:{name} as data; use one of these")
-    return SAMPLES[name]()
+    return (FIELDS.get(name, SAMPLES[name]) if form.boxed else SAMPLES[name])()
 
 
 def _path(path: Path, beside: Beside) -> Found:
+    if beside.form.boxed and (found := read_boxed(path, beside.wanted)) is not None:
+        return found
     if disk.is_folder(path):
         if beside.labels is not None:
             return read_flat(path, _labels_table(beside.labels), beside.wanted)

@@ -167,7 +167,7 @@ def _stack_notes(data: Data) -> list[str]:
 
 
 def _few_notes(data: Data) -> tuple[str, ...]:
-    if not data.truth.looked_at or data.truth.numbers:  # a range of numbers is not judged by itself
+    if not data.truth.looked_at or data.truth.numbers or not data.truth.apart:  # a range is not judged by itself
         return ()
     counts = {PARTS[part]: _groups(data, part) for part in (PROBE, TEST)}
     return few_patients(counts, data.unit, data.truth.word)

@@ -108,7 +108,7 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     own = measure.text(_of(arm).value(metric))
     if arm is best:
         return arm, f"it has the best {measure.words} on folds of the labels, {own}"
-    said = f"on folds of the labels it has a {measure.words} of {own}"
+    said = f"on folds of the labels it has {measure.one} of {own}"
     error, top = measure.text(gap.se), measure.text(_of(best).value(metric))
     if arm.members:
         return arm, f"{said}, within a standard error ({error}) of the best, {top}, and two networks err less than one"

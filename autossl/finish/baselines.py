@@ -62,7 +62,7 @@ class Supervised(Pretext):
     paper: ClassVar[str] = ""
 
     def __init__(self, encoder: Encoder, views: Views, readout: Readout) -> None:
-        super().__init__(encoder, views)
+        super().__init__(encoder, readout.views(views))
         self.readout = readout
 
     @property

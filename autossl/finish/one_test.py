@@ -131,7 +131,7 @@ class Test:
             self.outcome.facts["columns"] = [
                 {
                     "name": part,
-                    "known": len(own.owner),
+                    "known": len(np.unique(own.owner)),
                     **{metric: _known(own.value(metric)) for metric in target.reported},
                 }
                 for part, own in ((part, outcomes.column(at)) for at, part in enumerate(target.parts))

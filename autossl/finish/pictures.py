@@ -15,12 +15,13 @@ WORST = 2  # so many of the worst
 
 
 def keep(context: Context, outcome: Outcome, chosen: str) -> None:
-    """Keep them where answers are images and the networks are at hand, which after a kill in the test they are not."""
+    """Keep them where answers show in images, and the networks are at hand: after a kill in the test they are not."""
     names = [name for name in dict.fromkeys((chosen, "supervised")) if name in outcome.seen and name in outcome.heads]
-    if context.judged.figure not in PICTURED or chosen not in names:
+    target = context.judged
+    if target.figure not in PICTURED or chosen not in names:
         return
     rows = context.rows(TEST, labelled=True)
-    value = outcome.outcomes[chosen].each(context.target.metric)
+    value = outcome.outcomes[chosen].each(target.metric)
     at = picked(value)
     arrays: dict[str, NDArray[Any]] = {
         "images": np.take(context.data.images, rows[at], axis=0),
@@ -30,7 +31,7 @@ def keep(context: Context, outcome: Outcome, chosen: str) -> None:
         "names": np.array(names),
     }
     for name in names:
-        arrays[f"of {name}"] = context.judged.pictured(outcome.seen[name][at].answers(outcome.heads[name]))
+        arrays[f"of {name}"] = target.pictured(outcome.seen[name][at].answers(outcome.heads[name]))
     path = context.folder.artifacts / "pictures.npz"
     replace_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 

@@ -80,9 +80,8 @@ def _alone(encoder: Encoder, steps: recipe.Steps, readout: Readout | None) -> li
     """How a single network is used without AutoSSL."""
     sight = PLAIN if readout is None else readout.sight
     words = "`autossl.load` does all of this. Without AutoSSL, from a file to its embedding:"
-    if sight.maps:
-        words = f"`autossl.load` does all of this: {'' if readout is None else readout.call}. {words[36:]}"
-        sight = PLAIN
+    if readout is not None and sight.maps:
+        words, sight = f"`autossl.load` does all of this: {readout.use}. " + words[36:], PLAIN
     answers = _answers(readout) if readout and sight != PLAIN else []
     return [words, "", "```python", *recipe.code(steps, *_plain_model(encoder, sight)), *answers, "```"]
 

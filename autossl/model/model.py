@@ -17,12 +17,12 @@ from autossl.data.given import Kind
 from autossl.data.truth import FORMS, Truth
 from autossl.errors import UserError
 from autossl.errors.keywords import path_in
-from autossl.model import masks, restored
+from autossl.model import coco, masks, restored
 from autossl.model.card import Preprocessing
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import taken
 from autossl.targets import Judged, target_class
-from autossl.targets.base import PICTURED
+from autossl.targets.base import DRAWN
 from autossl.targets.readout import Readout
 from autossl.targets.readouts import Retriever
 from autossl.train.pool import at_a_time
@@ -121,7 +121,18 @@ class Model(nn.Module):
         """
         self._check_readout()
         found = self._read(data)
-        return {"image": list(found.names), **self.target.answer(self.answers_stored(found.images, batch))}
+        return self.target.table(self.answers_stored(found.images, batch), found)
+
+    def coco(self, data: Any, batch: int = 512) -> dict[str, Any]:
+        """The boxes of what `embed` takes in the form of COCO: images, categories, annotations with scores.
+
+        UserError for a model that finds no objects.
+        """
+        if self.meaning is None or self.target.figure != "boxes":
+            raise self._other("that finds objects")
+        found = self._read(data)
+        table = self.target.table(self.answers_stored(found.images, batch), found)
+        return coco.written(table, found, self.target.parts)
 
     def masks(self, data: Any, batch: int = 512) -> list[NDArray[Any]]:
         """A mask of each image of what `embed` takes, of its own size, in the values of the study's masks.
@@ -152,8 +163,7 @@ class Model(nn.Module):
 
     def _restoring(self, data: Any) -> Source:
         if self.meaning is None or self.target.figure != "pairs":
-            found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
-            raise UserError(f"a model that restores images was wanted, found {found}; call predict or embed")
+            raise self._other("that restores images")
         p = self.preprocessing
         return opened(path_in(data, "the data"), self.encoder.channels, Kind(self.dims, p.window, p.depth, p.floats))
 
@@ -165,15 +175,18 @@ class Model(nn.Module):
 
     def _segmented(self, data: Any, batch: int) -> tuple[Fresh, NDArray[Any], tuple[int, ...]]:
         if self.meaning is None or self.target.figure != "masks":
-            found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
-            raise UserError(f"a model that segments was wanted, found {found}; call predict or embed")
+            raise self._other("that segments")
         fresh = self._read(data)
         return fresh, self.answers_stored(fresh.images, batch), tuple(self.meaning.about["values"])
+
+    def _other(self, wanted: str) -> UserError:
+        found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
+        return UserError(f"a model {wanted} was wanted, found {found}; call predict or embed")
 
     @property
     def draws(self) -> bool:
         """Whether its answers are images: masks, or restored ones."""
-        return self.meaning is not None and self.target.figure in PICTURED
+        return self.meaning is not None and self.target.figure in DRAWN
 
     def neighbours(self, gallery: Any, queries: Any, k: int = 10) -> dict[str, list[Any]]:
         """The k images of a gallery that are most like each query: a table of image, rank, neighbour, similarity.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from autossl.data.truth import SHARE
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, measure
 from autossl.proxies import Outcomes
 from autossl.record.journal import entries
-from autossl.report import answers, charts, label_curve, overlays, restorations
+from autossl.report import answers, charts, detections, label_curve, overlays, restorations
 from autossl.report.facts import Found
 from autossl.report.shown import shown
 from autossl.report.verdict import metric_name
@@ -40,6 +41,7 @@ def figures(found: Found) -> dict[str, Drawn]:
         "ladder": _ladder_figure,
         "losses": _loss_figure,
         "answers": _answer_figure,
+        "curves": _curve_figure,
         "labels": _label_figure,
         "map": _map_figure,
         "views": _view_figure,
@@ -144,9 +146,7 @@ def _answer_figure(found: Found) -> Drawn:
         return Drawn()
     if found.target.figure in PICTURED:
         return _pictures(found)
-    with np.load(path, allow_pickle=False) as stored:
-        outcomes = Outcomes.loaded({name: stored[name] for name in stored if name != "entrant"})
-    return Drawn(answers.values(outcomes, found.data.get("columns", ())))
+    return Drawn(answers.values(_outcomes(found), found.data.get("columns", ())))
 
 
 def _pictures(found: Found) -> Drawn:
@@ -155,13 +155,28 @@ def _pictures(found: Found) -> Drawn:
         return Drawn(missing="No pictures were kept: the run was interrupted in the test.")
     with np.load(path, allow_pickle=False) as stored:
         drawn = {ENTRANTS[name].words: stored[f"of {name}"] for name in stored["names"].tolist()}
-        told = measure((found.result or {})["test"])
-        values = [told.text(value) for value in stored["value"].tolist()]
+        own = measure((found.result or {})["test"])
+        values = [own.text(value) for value in stored["value"].tolist()]
         images, scale, truth = stored["images"], float(stored["scale"]), stored["truth"]
-        if found.target.figure == "masks":
-            return Drawn(png=overlays.sheet(images, scale, {"truth": truth, **drawn}, values))
-        fields = {name: shares / SHARE for name, shares in drawn.items()}
-        return Drawn(png=restorations.sheet(images / scale, truth / SHARE, fields, values))
+        if found.target.figure == "pairs":
+            fields = {name: shares / SHARE for name, shares in drawn.items()}
+            return Drawn(png=restorations.sheet(images / scale, truth / SHARE, fields, values))
+        draw: Callable[..., Any] = overlays.outlined
+        if found.target.figure == "boxes":
+            draw = partial(overlays.boxed, least=detections.threshold(_outcomes(found)))
+        return Drawn(png=overlays.sheet(images, scale, {"truth": truth, **drawn}, values, draw))
+
+
+def _curve_figure(found: Found) -> Drawn:
+    if found.target.figure != "boxes" or not (found.folder.artifacts / "answers.npz").is_file():
+        return Drawn()
+    return Drawn(detections.curves(_outcomes(found), found.data.get("classes", ())))
+
+
+def _outcomes(found: Found) -> Outcomes:
+    """What the chosen network answered in the test."""
+    with np.load(found.folder.artifacts / "answers.npz", allow_pickle=False) as stored:
+        return Outcomes.loaded({name: stored[name] for name in stored if name != "entrant"})
 
 
 def _map_figure(found: Found) -> Drawn:

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,23 @@ PAPER, INK = (255, 255, 255), (20, 20, 20)
 Pixels = NDArray[np.uint8]
 
 
-def sheet(images: NDArray[np.unsignedinteger], scale: float, masks: Mapping[str, Pixels], values: Sequence[str]) -> str:
-    """A row for each image (k, [d,] h, w, c): as it is, then with the outlines of each of the masks (k, [d,] h, w).
+def sheet(
+    images: NDArray[np.unsignedinteger],
+    scale: float,
+    answers: Mapping[str, NDArray[Any]],
+    values: Sequence[str],
+    draw_on: Callable[[NDArray[np.unsignedinteger], float, NDArray[Any] | None], Pixels],
+) -> str:
+    """A row for each image (k, [d,] h, w, c): as it is, then with the truth and each answer as `draw_on` shows them.
 
-    Of volumes the slice with the largest part of the first masks is shown. A PNG as a data address.
+    Masks (k, [d,] h, w) are `outlined`; of volumes the slice with the largest part of the first ones is shown. Boxes
+    are (k, m, 5 or 6), see `boxed`. A PNG as a data address.
     """
     rows = []
     for row, image in enumerate(images):
-        flat, own = _flat(image, [each[row] for each in masks.values()])
-        rows.append([outlined(flat, scale, mask) for mask in (None, *own)])
-    return laid(["image", *masks], rows, values)
+        flat, own = _flat(image, [each[row] for each in answers.values()])
+        rows.append([draw_on(flat, scale, answer) for answer in (None, *own)])
+    return laid(["image", *answers], rows, values)
 
 
 def laid(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], values: Sequence[str]) -> str:
@@ -54,7 +62,9 @@ def _cut(draw: ImageDraw.ImageDraw, title: str, font: ImageFont.ImageFont | Imag
     return title
 
 
-def _flat(image: NDArray[np.unsignedinteger], masks: list[Pixels]) -> tuple[NDArray[np.unsignedinteger], list[Pixels]]:
+def _flat(
+    image: NDArray[np.unsignedinteger], masks: list[NDArray[Any]]
+) -> tuple[NDArray[np.unsignedinteger], list[NDArray[Any]]]:
     """An image as it is; of a volume the slice with the largest part of the first mask."""
     if image.ndim == 3:
         return image, masks
@@ -62,11 +72,35 @@ def _flat(image: NDArray[np.unsignedinteger], masks: list[Pixels]) -> tuple[NDAr
     return image[most], [mask[most] for mask in masks]
 
 
-def outlined(image: NDArray[np.unsignedinteger], scale: float, mask: Pixels | None) -> Pixels:
-    """An image (h, w, c) on the sheet's scale as RGB, with the outlines of the structures of a mask."""
+def _plain(image: NDArray[np.unsignedinteger], scale: float) -> Image.Image:
+    """An image (h, w, c) on the sheet's scale, as RGB."""
     grey = np.clip(image.astype(np.float64) / scale * 255, 0, 255).astype(np.uint8)
     colours = grey if image.shape[2] == 3 else np.repeat(grey[..., :1], 3, axis=2)
-    found = np.array(Image.fromarray(colours).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    return Image.fromarray(colours).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+
+
+def boxed(image: NDArray[np.unsignedinteger], scale: float, boxes: NDArray[Any] | None, least: float = 0.0) -> Pixels:
+    """An image with boxes (m, 5) of the truth, x0, y0, x1, y1 in shares and a class, or detections (m, 6) with scores.
+
+    Detections have their score before the class, and are shown from the score `least` on.
+    """
+    found = _plain(image, scale)
+    draw, font = ImageDraw.Draw(found), ImageFont.load_default(10)
+    for row in [] if boxes is None else boxes[np.isfinite(boxes[:, 0])]:
+        kind = int(row[-1])
+        if kind < 0 or (len(row) == 6 and row[4] < least):
+            continue
+        x0, y0, x1, y1 = (round(float(side) * (SIDE - 1)) for side in row[:4])
+        colour = MANY[kind % len(MANY)]
+        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=2)
+        if len(row) == 6:
+            draw.text((x0 + 3, y0 + 1), f"{row[4]:.2f}"[1:], fill=colour, font=font, stroke_width=1, stroke_fill=PAPER)
+    return np.array(found)
+
+
+def outlined(image: NDArray[np.unsignedinteger], scale: float, mask: NDArray[Any] | None) -> Pixels:
+    """An image (h, w, c) with the outlines of the structures of a mask."""
+    found = np.array(_plain(image, scale))
     if mask is None:
         return found
     large = np.asarray(Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST))

@@ -40,7 +40,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
         return _without(result, judged, differences)
     gaps = {name: differences[name] for name in BASELINES if name in differences}
     who = _who(result, judged)
-    reached = f"{who} reaches a {metric_name(test)} of {_scored(test, judged)} on the test part"
+    reached = f"{who} reaches {measure(test).one} of {_scored(test, judged)} on the test part"
     lost = [name for name in gaps if gaps[name]["high"] < 0]
     if lost:
         return Verdict(
@@ -90,7 +90,7 @@ def _without(result: dict[str, Any], judged: str, differences: dict[str, Any]) -
         for name in ours
     ]
     told = _sentence(
-        f"model/ holds {NAMES[judged]}, which was chosen before the test and reaches a {metric.words} of "
+        f"model/ holds {NAMES[judged]}, which was chosen before the test and reaches {metric.one} of "
         f"{_scored(test, judged)} on the test part",
         *given,
     )
@@ -112,7 +112,7 @@ def _unmeasured(result: dict[str, Any], few: str) -> str:
     beside = f", {joined(others)}" if others else ""
     return (
         f"{few[0].upper()}{few[1:]}: what follows cannot be measured with so few. The winner "
-        f"({result['candidate']['method']}) reaches a {metric_name(test)} of {_scored(test, 'winner')} there{beside}."
+        f"({result['candidate']['method']}) reaches {measure(test).one} of {_scored(test, 'winner')} there{beside}."
     )
 
 
@@ -141,7 +141,7 @@ def _not_carried(result: dict[str, Any]) -> list[str]:
     test, candidate = result["test"], result["candidate"]
     found, metric, text = test["entrants"].get("winner"), test["metric"], measure(test).text
     score, se = candidate.get("aligned_score"), candidate.get("se") or 0.0
-    if found is None or score is None:
+    if found is None or score is None or "boxes" in measure(test).kinds:  # AP of cells is another quantity
         return []
     ends = found["interval"].get(metric)
     error = (ends[1] - ends[0]) / (2 * NORMAL) if ends else 0.0

@@ -3,6 +3,7 @@
 from autossl.errors import UserError
 from autossl.targets.base import Judged, Score, Target
 from autossl.targets.classification import Classification
+from autossl.targets.detection import Detection
 from autossl.targets.multilabel import MultiLabel
 from autossl.targets.ordinal import Ordinal
 from autossl.targets.readout import Readout
@@ -21,6 +22,7 @@ TARGETS: dict[str, type[Target]] = {
         Ordinal,
         MultiLabel,
         Segmentation,
+        Detection,
         Reconstruction,
         Retrieval,
         Unlabelled,

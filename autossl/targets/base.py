@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from autossl.data.fresh import Fresh
 from autossl.data.scarce import LEAST_TESTED
 from autossl.data.truth import Truth
 from autossl.errors import UserError
@@ -21,7 +22,8 @@ from autossl.targets.seen import Seen
 
 Ints = NDArray[np.int64]
 
-PICTURED = ("masks", "pairs")  # figures of answers that are images themselves
+DRAWN = ("masks", "pairs")  # figures of answers that are images themselves
+PICTURED = (*DRAWN, "boxes")  # figures of answers that show in images
 LARGE = 3000  # labels below which threads would wait for each other: on busy cores a probe took 40 times as long
 COMPARED = 1000  # labels on which sights are compared at most
 
@@ -54,6 +56,7 @@ class Target(ABC):
     told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
     figure: ClassVar[str] = ""  # what the report draws of answers: "values", one of PICTURED, or nothing of its own
+    rows: ClassVar[str] = "images"  # what the rows of a table of answers are
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
     decodes: ClassVar[bool] = False  # whether its readout has to be learnt: more depends on training on labels
     least_passes: ClassVar[int] = 40  # over labels, from which on a training is one that may be judged by
@@ -169,6 +172,10 @@ class Judged(Target):
         first = found[0]
         scores = self.mean([outcomes.columns["scores"] for outcomes in found])
         return Outcomes({**first.columns, "scores": scores}, first.owner, first.n)
+
+    def table(self, raw: NDArray[Any], found: Fresh) -> dict[str, list[Any]]:
+        """Raw answers (n, ...) to new images as a table for people: the column image, then others, a cell each."""
+        return {"image": list(found.names), **self.answer(raw)}
 
     @abstractmethod
     def answer(self, raw: NDArray[Any]) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,15 +11,31 @@ from numpy.typing import NDArray
 
 from autossl.data.truth.masks import Places
 from autossl.nn.sight import Maps
-from autossl.proxies import PENALTIES, collapse, ridge
+from autossl.proxies import PENALTIES, collapse, knn_values, ridge, standardise
 from autossl.targets.seen import Seen
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+CELLS, LESS = 4000, 2000  # places at which an aligned score looks; less where maps are as wide as WIDE
+WIDE = 1500
+NEIGHBOURS = 2000  # cells of the k-NN that is shown beside it
 FEWER = PENALTIES[::4]  # with thousands of cells neighbours on the full path differ little
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)  # of scores that are shares, as logits
 TURNS = 3  # over the structures, each of whose offsets depends on the others
+
+
+class Placed(Protocol):
+    """Places in some images: in which (k,), and where (k, dims) in shares of their sides."""
+
+    @property
+    def sample(self) -> Ints: ...
+
+    @property
+    def where(self) -> NDArray[np.float64]: ...
+
+
+P = TypeVar("P", bound=Placed)
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,17 @@ class Cells:
         return collapse(self.pooled).reason
 
 
-def gathered(seen: Seen, places: Places, look: Callable[[Maps, int, Ints], Floats] | None = None) -> Cells:
+def looked(seen: Seen, drawn: Callable[[int], P], most: int = CELLS) -> tuple[P, Cells]:
+    """About so many places as `drawn` has them, and what an encoder shows there; fewer for a score of wide maps."""
+    places = drawn(most)
+    cells = gathered(seen, places)
+    if cells.z.shape[1] > WIDE and most == CELLS:
+        places = drawn(LESS)
+        cells = gathered(seen, places)
+    return places, cells
+
+
+def gathered(seen: Seen, places: Placed, look: Callable[[Maps, int, Any], Floats] | None = None) -> Cells:
     """The cells of these places, from one pass over the images: between the centres of a map's cells it is linear.
 
     What else than `sampled` maps is to be seen of an image at places (k, dims) a `look` gives, (k, d).
@@ -53,7 +79,7 @@ def gathered(seen: Seen, places: Places, look: Callable[[Maps, int, Ints], Float
         for place, sample in enumerate(at.tolist()):
             own = order[starts[sample] : starts[sample + 1]]
             if len(own):
-                found = (look or sampled)(maps, place, places.at[own])
+                found = (look or sampled)(maps, place, places.where[own])
                 z = np.zeros((len(places.sample), found.shape[1]), np.float32) if z is None else z
                 z[own] = found
     assert z is not None, "no image to look at"
@@ -61,11 +87,10 @@ def gathered(seen: Seen, places: Places, look: Callable[[Maps, int, Ints], Float
     return Cells(z, widths, channels, pooled)
 
 
-def sampled(maps: Maps, image: int, at: NDArray[Any]) -> Floats:
+def sampled(maps: Maps, image: int, where: NDArray[np.float64]) -> Floats:
     """All maps of one image at these places (k, dims), (k, d)."""
-    space = maps.images.shape[2:]
-    where = (torch.from_numpy(at).float() + 0.5) / torch.tensor(space) * 2 - 1
-    grid = where.flip(1).view(1, *[1] * (len(space) - 1), len(at), len(space)).to(maps.images.device)
+    k, dims = where.shape
+    grid = torch.from_numpy(where * 2 - 1).float().flip(1).view(1, *[1] * (dims - 1), k, dims).to(maps.images.device)
     found = [
         F.grid_sample(
             each[image : image + 1].float(), grid, mode="bilinear", padding_mode="border", align_corners=False
@@ -84,20 +109,37 @@ class Linear:
     scores: NDArray[np.float64]
 
 
+def scaled(cells: Cells) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
+    """Cells of mean 0 and spread 1, and mean and spread (d,) that they had."""
+    mean, spread = cells.z.mean(0, dtype=np.float64), cells.z.std(0, dtype=np.float64) + 1e-6
+    return ((cells.z - mean) / spread).astype(np.float32), mean, spread
+
+
+def shares(cells: Cells, kind: Ints, owner: Ints, kinds: int) -> Linear:
+    """Ridge on the kind (k,) of cells, each of which counts as much in all, whole patients `owner` (k,) left out."""
+    rows, mean, spread = scaled(cells)
+    fit = ridge(rows, kind, owner, classes=kinds, penalties=FEWER)
+    weights = fit.weights / spread[:, None]
+    return Linear(weights, fit.intercept - mean @ weights, fit.scores)
+
+
+def votes(cells: Cells, kind: Ints, owner: Ints, kinds: int) -> tuple[Ints, NDArray[np.floating]]:
+    """Shares of kinds among the most similar cells of other patients, for some of the cells, and their places."""
+    some = np.sort(np.random.default_rng(0).permutation(len(cells.z))[:NEIGHBOURS])
+    rows, truth = standardise(cells.z[some]), np.eye(kinds)[kind[some]]
+    return some, knn_values(rows, truth, ks=(30,), temperatures=(0.02,), groups=owner[some])[0, 0]
+
+
 def linear(cells: Cells, places: Places, owner: Ints, kinds: int) -> Linear:
-    """Ridge on cells of which each kind has as many, whole patients `owner` (k,) left out, with offsets for all pixels.
+    """The same with offsets for all pixels, and shares as logits.
 
     Offsets are those with the best Dice of what is left out, each cell counting for as many pixels as it stands for.
     """
-    mean, spread = cells.z.mean(0, dtype=np.float64), cells.z.std(0, dtype=np.float64) + 1e-6
-    rows = ((cells.z - mean) / spread).astype(np.float32)
-    fit = ridge(rows, places.structure, owner, classes=kinds, penalties=FEWER)
+    fit = shares(cells, places.structure, owner, kinds)
     offsets = _offsets(fit.scores, places)
     scores = fit.scores + offsets
     scale = min(SCALES, key=lambda scale: _loss(scale * scores, places))
-    weights = scale * fit.weights / spread[:, None]
-    intercept = scale * (fit.intercept + offsets) - mean @ weights
-    return Linear(weights, intercept, scale * scores)
+    return Linear(scale * fit.weights, scale * (fit.intercept + offsets), scale * scores)
 
 
 def _offsets(scores: NDArray[np.floating], places: Places) -> NDArray[np.float64]:

@@ -35,8 +35,8 @@ class Decoding(Readout):
         conv, dims = CONV[self.dims], self.dims
         self.enter = conv(maps[-1], WIDTH, 1)
         self.lateral = nn.ModuleList([conv(c, WIDTH, 1) for c in reversed(maps[:-1])])
-        self.blocks = nn.ModuleList([_block(WIDTH, WIDTH, dims) for _ in maps])
-        self.stem = _block(channels, WIDTH, dims)
+        self.blocks = nn.ModuleList([block(WIDTH, WIDTH, dims) for _ in maps])
+        self.stem = block(channels, WIDTH, dims)
         self.leave = conv(WIDTH, out, 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(cast(Tensor, self.leave.bias))
@@ -53,7 +53,8 @@ class Decoding(Readout):
         return cast(Tensor, self.leave(self.blocks[-1](enlarged(x, space) + self.stem(seen.images))))
 
 
-def _block(wide: int, narrow: int, dims: int) -> nn.Sequential:
+def block(wide: int, narrow: int, dims: int) -> nn.Sequential:
+    """A convolution of 3 a side that learns a pattern, normalised by groups: without batch norms, see `Readout`."""
     conv = CONV[dims](wide, narrow, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.GroupNorm(GROUPS, narrow), nn.ReLU(inplace=True))
 

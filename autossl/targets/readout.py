@@ -26,8 +26,8 @@ class Readout(nn.Module, ABC):
 
     sees: ClassVar[Sight] = PLAIN  # what of an encoder it is given in training
     sight: Sight = PLAIN  # and afterwards
+    use: ClassVar[str] = ""  # how people call it, for a card, where that is not as others are called
     words: str = ""  # what it is, of a probe: "a ridge probe"
-    call: ClassVar[str] = ""  # what a model with it is asked by where its answers are images, and what that gives
 
     @property
     def made(self) -> dict[str, Any]:
@@ -59,6 +59,10 @@ class Readout(nn.Module, ABC):
     def learn(self, raw: Tensor, taught: Tensor) -> Tensor:
         """The loss of raw answers (b, ...) against those of a teacher, a scalar."""
         return F.mse_loss(raw, taught)
+
+    def views(self, views: Views) -> Views:
+        """Those of the views in which what is true can be followed."""
+        return views
 
     def moved(self, truth: Tensor, views: Views, u: Tensor) -> Tensor:
         """A batch of truth as it is of the views that the rows of `u` describe."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autossl.nn.sight import Sight
+from autossl.targets.detector import Detector
 from autossl.targets.readout import Readout
 from autossl.targets.restorer import Restorer
 from autossl.targets.segmenter import Segmenter
@@ -214,7 +215,7 @@ class Retriever(Readout):
 
 
 READOUTS: dict[str, type[Readout]] = {
-    row.__name__: row for row in (Classifier, Regressor, Labeller, Retriever, Segmenter, Restorer)
+    row.__name__: row for row in (Classifier, Regressor, Labeller, Retriever, Segmenter, Detector, Restorer)
 }
 
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from autossl.data.truth import SHARE, Pairs, Truth
-from autossl.data.truth.masks import Places
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import MAPS, PLAIN, Maps, Sight
 from autossl.proxies import Outcomes, collapse, participation_ratio, rankme, ridge, ssim, standard_error
@@ -30,11 +29,19 @@ MOST_BLOCKS = 64  # of a window
 DRAWS = 200
 
 
+class Corners(NamedTuple):
+    """Cells of some windows: in which (k,), where in units of cells (k, dims), and their middles in shares of sides."""
+
+    sample: Ints
+    at: Ints
+    where: NDArray[np.float64]
+
+
 class Blocks(NamedTuple):
     """Cells drawn of some windows, `side` pixels each, and what they are of."""
 
     windows: Ints  # (w,) which samples
-    places: Places  # of cells among these windows, in units of cells
+    places: Corners
     side: int
 
 
@@ -180,14 +187,13 @@ def _drawn(pairs: Pairs, side: int, most: int) -> Blocks:
     inside = np.array(list(product(range(block // side), repeat=dims)))
     at = (corners[:, :, None] + inside).reshape(-1, dims)
     sample = np.repeat(np.arange(len(windows)), count * len(inside))
-    none = np.zeros(len(at), np.int64)
-    return Blocks(windows, Places(sample, at, none, np.ones(len(at))), side)
+    return Blocks(windows, Corners(sample, at, (at + 0.5) * side / size), side)
 
 
 def _fitted(seen: Seen, pairs: Pairs, blocks: Blocks, groups: Ints | None) -> Fitted:
     """Ridge on these cells, each patient's told without its own."""
     places, side = blocks.places, blocks.side
-    cells = gathered(seen[blocks.windows], places, lambda maps, image, at: _looked(maps, image, at, side))
+    cells = gathered(seen[blocks.windows], places, lambda maps, image, where: _looked(maps, image, where, side))
     own = cells.z[:, sum(cells.widths) :]
     missing = (_targets(pairs, blocks) - _middle(own, side, pairs.space)).astype(np.float32)
     if not np.isfinite(cells.z).all():
@@ -200,15 +206,16 @@ def _fitted(seen: Seen, pairs: Pairs, blocks: Blocks, groups: Ints | None) -> Fi
     return Fitted(weights, fit.intercept - mean @ weights, missing, fit.scores, cells.widths)
 
 
-def _looked(maps: Maps, image: int, at: Ints, side: int) -> Floats:
-    """All maps of one image in the middle of its cells at `at` (k, dims), and the image in and around them."""
-    dims = at.shape[1]
+def _looked(maps: Maps, image: int, where: NDArray[np.float64], side: int) -> Floats:
+    """All maps of one image in the middles `where` (k, dims) of cells, and the image in and around them."""
+    dims = where.shape[1]
+    at = (where * maps.images.shape[2] / side).astype(np.int64)
     one = maps.images[image : image + 1].float()
     x = F.pad(one, [AROUND] * 2 * dims, mode="replicate")[0]
     for axis in range(1, dims + 1):
         x = x.unfold(axis, side + 2 * AROUND, side)
     around = x.movedim(0, dims)[tuple(torch.from_numpy(at).T)].flatten(1)
-    return np.hstack([sampled(maps, image, (at + 0.5) * side - 0.5), around.cpu().numpy()])
+    return np.hstack([sampled(maps, image, where), around.cpu().numpy()])
 
 
 def _middle(around: Floats, side: int, space: tuple[int, ...]) -> Floats:

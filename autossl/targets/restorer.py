@@ -29,7 +29,7 @@ class Restorer(Decoding):
     standardised, one per channel.
     """
 
-    call: ClassVar[str] = "`model.restored(DATA)` gives images of their own size, seen in windows that are not resized"
+    use: ClassVar[str] = "`model.restored(DATA)` gives images of their own size, seen in windows that are not resized"
     mean: Tensor
     sd: Tensor
 

@@ -11,9 +11,9 @@ from autossl.data.truth.masks import Places
 from autossl.data.truth.structures import IGNORED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import MAPS, PLAIN, Sight
-from autossl.proxies import Outcomes, knn_values, participation_ratio, rankme, standard_error, standardise
+from autossl.proxies import Outcomes, participation_ratio, rankme, standard_error
 from autossl.targets.base import Judged, Probed, Score
-from autossl.targets.cells import Cells, Linear, gathered, linear
+from autossl.targets.cells import Cells, Linear, linear, looked, votes
 from autossl.targets.readout import Readout
 from autossl.targets.seen import Seen
 from autossl.targets.segmenter import Segmenter
@@ -21,10 +21,7 @@ from autossl.targets.segmenter import Segmenter
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-CELLS, FEWER = 4000, 2000  # places at which the aligned score looks; fewer where maps are as wide as WIDE
-PROBED = 12_000  # and at which the probe at the end is fitted
-WIDE = 1500
-NEIGHBOURS = 2000  # cells of the k-NN that is shown beside it
+PROBED = 12_000  # places at which the probe at the end is fitted
 DRAWS = 200
 
 
@@ -56,7 +53,7 @@ class Segmentation(Judged):
         Cells are drawn from the masks alone, so that all candidates are judged at the same places.
         """
         masks = _masks(truth)
-        places, cells = self._looked(seen, masks, CELLS)
+        places, cells = looked(seen, masks.places)
         broken = cells.broken
         if not np.isfinite(cells.z).all():
             return Score(0.0, 0.0, {}, broken or "it is not finite", self._outcomes(None, places, len(masks)))
@@ -71,15 +68,6 @@ class Segmentation(Judged):
         }
         return Score(outcomes.value(self.metric), standard_error(drawn), shown, broken, outcomes)
 
-    def _looked(self, seen: Seen, masks: Masks, most: int) -> tuple[Places, Cells]:
-        """Places of these masks, and what an encoder shows there; fewer of them where its maps are wide."""
-        places = masks.places(most)
-        cells = gathered(seen, places)
-        if cells.z.shape[1] > WIDE and most == CELLS:
-            places = masks.places(FEWER)
-            cells = gathered(seen, places)
-        return places, cells
-
     def _outcomes(self, fit: Linear | None, places: Places, n: int) -> Outcomes:
         """Pixels of each structure by image as cells stand for them: in truth, and found and predicted."""
         guess = np.zeros(len(places.sample), np.int64) if fit is None else fit.scores.argmax(1)
@@ -87,17 +75,15 @@ class Segmentation(Judged):
 
     def _neighbours(self, cells: Cells, places: Places, owner: Ints) -> float:
         """Dice of cells by the vote of the most similar cells of other patients."""
-        some = np.sort(np.random.default_rng(0).permutation(len(cells.z))[:NEIGHBOURS])
-        kinds, structure = len(self.structures) + 1, places.structure[some]
-        rows, groups = standardise(cells.z[some]), owner[places.sample[some]]
-        votes = knn_values(rows, np.eye(kinds)[structure], ks=(30,), temperatures=(0.02,), groups=groups)[0, 0]
-        parts = (places.sample[some], structure, votes.argmax(1), places.weight[some])
+        kinds = len(self.structures) + 1
+        some, shares = votes(cells, places.structure, owner[places.sample], kinds)
+        parts = (places.sample[some], places.structure[some], shares.argmax(1), places.weight[some])
         return _counted(*parts, int(places.sample.max()) + 1, kinds - 1).value("pooled_dice")
 
     def probe(self, seen: Seen, truth: Truth, groups: Ints | None, sights: Sequence[Sight] = (PLAIN,)) -> Readout:
         """Ridge on cells of all maps, as a convolution."""
         masks = _masks(truth)
-        places, cells = self._looked(seen, masks, PROBED)
+        places, cells = looked(seen, masks.places, PROBED)
         fit = linear(cells, places, _owner(masks, groups)[places.sample], len(self.structures) + 1)
         edges = np.cumsum(cells.widths)[:-1]
         dims = places.at.shape[1]

@@ -28,7 +28,7 @@ class Segmenter(Decoding):
     cross-entropy and soft Dice, as nnU-Net is (Isensee et al. 2021); places that are not judged count in neither.
     """
 
-    call: ClassVar[str] = "`model.masks(DATA)` gives masks of the size of the images"
+    use: ClassVar[str] = "`model.masks(DATA)` gives masks of the size of the images"
 
     def __init__(
         self, maps: Sequence[int], channels: int, structures: int, dims: int = 2, decoder: bool = True

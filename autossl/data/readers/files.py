@@ -115,8 +115,8 @@ def _refuse_other_tasks(root: Path, classes: set[str]) -> None:
     inside = {folder.name.lower() for place in (root, *disk.folders(root)) for folder in disk.folders(place)}
     if len(names) == 1 and inside & set(OBJECTS):
         raise UserError(
-            f"class folders were wanted, found images with annotations of objects in {root}; detection is not served "
-            "yet: give a CSV with image and label"
+            f"class folders were wanted, found images with annotations of objects in {root}; for these give --task "
+            "detection, for classes a CSV with image and label"
         )
 
 

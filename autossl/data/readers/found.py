@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints
 from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
-from autossl.data.truth import Cells, Classes, Raw, Truth
+from autossl.data.truth import Cells, Classes, Objects, Raw, Truth
 from autossl.data.truth.spelling import Column, look_alikes
 from autossl.errors import UserError
 from autossl.errors.printable import shown
@@ -48,6 +48,7 @@ class Found:
     masks: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n masks ([d,] h, w) in memory, of whole numbers
     targets: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n images ([d,] h, w, c) that belong to those
     degraded: str = ""  # how images make pairs with what they were, where none are named: "noise:25"
+    boxes: list[Objects | None] | None = None  # of n images, None where nothing is known of one
     structures: Mapping[int, str] = field(default_factory=dict)  # what values of masks are called
     usual: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # form of label -> its columns, if none is named
     absent: int = 0  # files that a table names and that are not there
@@ -82,11 +83,13 @@ def truth_of(found: Found, told: Told, raw: Raw | None = None) -> tuple[Truth, t
     labels = found.labels
     if told.form.files and (drawn := found.drawn(told.form)) is not None:
         labels = {told.form.usual[0]: ["" if each is None else "given" for each in drawn]}
-    if labels is None:
+    boxes = found.boxes if told.form.boxed else None
+    if labels is None and boxes is None:
         return told.form.nothing(found.n), ()
     named = {str(value): name for value, name in found.structures.items()} if told.form.files else found.class_names
     folders = found.class_folders
-    return told.form.find(Cells(labels, found.place, named, folders, told.missing, told.order, told.study, raw))
+    read = (told.missing, told.order, told.study, raw, boxes)
+    return told.form.find(Cells(labels or {}, found.place, named, folders, *read))
 
 
 def encode_patients(values: Column) -> tuple[Ints, tuple[str, ...], int]:

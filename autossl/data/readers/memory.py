@@ -20,7 +20,7 @@ from autossl.data.readers.arrays import (
 )
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
-from autossl.data.truth import Classes, Truth
+from autossl.data.truth import NOTHING, Classes, Objects, Truth
 from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
@@ -33,12 +33,15 @@ def read_array(images: NDArray[Any], labels: Any, patients: Any, form: type[Trut
     """A NumPy array (n, h, w[, c]) or (n, d, h, w[, c]) with labels (n,) or (n, t) and patients (n,).
 
     Where labels are of a `form` that lies beside images they are (n, h, w) or (n, d, h, w), targets also with channels,
-    or n of these, None for an image without.
+    or n of these, None for an image without; those that are boxes are n of {"boxes": (k, 4) as x0, y0, x1, y1,
+    "labels": (k,)}, None for an image of which nothing is known.
     """
     place = "the given array"
     stacked = stack(np.asarray(images), place)
     n = len(stacked)
     own = _patients(patients, n)
+    if form.boxed and _are_boxes(labels):
+        return Found("array", place, stacked, boxes=_boxes(labels, n), patients=own)
     if form.files:
         return replace(Found("array", place, stacked, patients=own), **_drawn(labels, stacked.shape, form))
     return Found("array", place, stacked, labels=_labels(labels, n), patients=own)
@@ -62,6 +65,33 @@ def _drawn(values: Any, shape: tuple[int, ...], form: type[Truth]) -> dict[str, 
 def _channelled(target: NDArray[Any] | None, axes: int) -> NDArray[Any] | None:
     """A target ([d,] h, w[, c]) with an axis of channels."""
     return target[..., None] if target is not None and target.ndim < axes else target
+
+
+def _are_boxes(values: Any) -> bool:
+    """Whether these are boxes of images as torchvision has them, not masks."""
+    return isinstance(values, list | tuple) and any(isinstance(each, Mapping) for each in values)
+
+
+def _boxes(values: Any, n: int) -> list[Objects | None]:
+    if len(values) != n:
+        raise UserError(f"boxes of {n} images were wanted, found {len(values)} entries as labels=; align them")
+    return [None if each is None else _objects(each, f"entry {at} of the labels") for at, each in enumerate(values)]
+
+
+def _objects(value: Any, place: str) -> Objects:
+    """What torchvision's detectors are trained on: {"boxes": (k, 4), "labels": (k,)}."""
+    if not isinstance(value, Mapping) or not {"boxes", "labels"} <= value.keys():
+        found = f"{', '.join(shown(str(key)) for key in value)}" if isinstance(value, Mapping) else type(value).__name__
+        raise UserError(f"boxes and labels were wanted, found {found or 'nothing'} as {place}; give both")
+    boxes, kinds = (as_array(value[key], place) for key in ("boxes", "labels"))
+    if boxes.size == 0 and kinds.size == 0:
+        return NOTHING
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "iuf" or kinds.shape != boxes.shape[:1]:
+        raise UserError(
+            f"boxes (k, 4) of numbers and labels (k,) were wanted, found {boxes.shape} and {kinds.shape} as {place}; "
+            "reshape them"
+        )
+    return Objects(boxes.astype(np.float64), tuple(cells(kinds, place)))
 
 
 def _patients(values: Any, n: int) -> Column | None:
@@ -124,13 +154,14 @@ def _side_by_side(rows: list[list[Any]], n: int, place: str = "the given labels"
 def read_dataset(dataset: Any, labels: Any, patients: Any, form: type[Truth] = Classes) -> Found:
     """A map-style torch dataset of (image, label or vector of labels) or of images; it is decoded into memory, once.
 
-    Where labels are of a `form` that lies beside images its items are (image, mask) or (image, target).
+    Where labels are of a `form` that lies beside images its items are (image, mask) or (image, target), where they are
+    boxes (image, {"boxes": ..., "labels": ...}).
     """
     name = type(dataset).__name__
     place = f"the given {name}"
     arrays: list[NDArray[Any]] = []
     found: list[list[Any]] = []
-    drawn: list[NDArray[Any] | None] = []
+    marked: list[Any] = []
     for row in range(_length(dataset, place)):
         item, at = _get(dataset, row, place), f"item {row} of {place}"
         pair = isinstance(item, tuple | list)
@@ -138,21 +169,26 @@ def read_dataset(dataset: Any, labels: Any, patients: Any, form: type[Truth] = C
             raise UserError(f"(image, label) was wanted, found an empty {type(item).__name__} as {at}; leave it out")
         arrays.append(_item(item[0] if pair else item, at))
         told = item[1] if pair and len(item) > 1 and labels is None else None
-        drawn.append(_beside(told, form, at) if form.files and told is not None else None)
+        marked.append(_beside(told, form, at) if form.files else told)
         found.append([] if form.files or told is None else _row(told, at))
     if not arrays:
         raise UserError(f"at least two images were wanted, found an empty dataset, {place}; fill it")
     n = len(arrays)
+    marked = marked if labels is None else labels
+    if form.boxed and _are_boxes(marked):
+        return Found(name, place, arrays, boxes=_boxes(marked, n), patients=_patients(patients, n))
     if form.files:
-        own = {form.beside: drawn} if labels is None else _drawn(labels, (n, *arrays[0].shape), form)
+        own = _drawn(marked, (n, *arrays[0].shape), form)
         return replace(Found(name, place, arrays, patients=_patients(patients, n)), **own)
     given = _side_by_side(found, n, f"the labels of {place}") if labels is None else _labels(labels, n)
     some = given is not None and any(map(any, given.values()))
     return Found(name, place, arrays, labels=given if some else None, patients=_patients(patients, n))
 
 
-def _beside(told: Any, form: type[Truth], place: str) -> NDArray[Any]:
-    """A mask as it is, a target as images are."""
+def _beside(told: Any, form: type[Truth], place: str) -> Any:
+    """A mask as it is, a target as images are; boxes, or nothing, as they stand."""
+    if told is None or isinstance(told, Mapping):
+        return told
     return as_array(told, place) if form.beside == "masks" else _item(told, place)
 
 

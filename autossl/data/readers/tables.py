@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from autossl.data.readers.disk import open_file, refused
@@ -17,10 +17,21 @@ PATIENT_COLUMNS = ("patient", "patient_id")
 Table = dict[str, Column]  # column name -> cells
 
 
-def read_table(path: Path) -> Table:
-    """The columns of a CSV (comma, semicolon or tab) as text; it must have a column `image` and a row."""
+def head(path: Path) -> list[str]:
+    """The names of the columns of a CSV."""
+    lines = _lines(path)
+    return [name.strip() for name in lines[0][1]] if lines else []
+
+
+def read_table(path: Path, usual: Collection[str] = ()) -> Table:
+    """The columns of a CSV (comma, semicolon or tab) as text; it must have a column `image` and a row.
+
+    Where it has none, one that is called by a `usual` word is called so.
+    """
     lines = _lines(path)
     names = [name.strip() for name in lines[0][1]] if lines else []
+    if IMAGE not in names and (other := [name for name in names if name.lower() in usual]):
+        names[names.index(other[0])] = IMAGE
     if twice := next((name for name in names if name and names.count(name) > 1), ""):
         raise UserError(
             f"columns of different names were wanted, found {names.count(twice)} columns {shown(twice)} in {path}; "

@@ -102,7 +102,7 @@ def smear(
     for patient in range(patients):
         random = np.random.default_rng([seed, patient])
         kind = random.choice(len(KINDS), size=per_patient, p=random.dirichlet(np.array(MIX) * 12))
-        slide = _Slide(random)
+        slide = Slide(random)
         images.append(slide.photograph(kind))
         kinds.append(kind)
         drawn.append(slide.drawn)
@@ -120,7 +120,7 @@ class _Nuclei:
     lobes: Field
 
 
-class _Slide:
+class Slide:
     """One patient's smear: its stain, light and magnification, and what was drawn on it."""
 
     def __init__(self, random: np.random.Generator) -> None:
@@ -136,15 +136,19 @@ class _Slide:
 
     def photograph(self, kind: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(b,) kinds -> (b, 32, 32, 3)."""
-        absorbed = self._background(len(kind)) + self._cells(kind)
-        bright = self.light * self._shading(len(kind)) * np.exp(-absorbed)
-        focus = self.random.gamma(4, 0.12, len(kind))
+        return self.developed(self._background(len(kind)) + self.cells(kind))
+
+    def developed(self, absorbed: Field) -> NDArray[np.uint8]:
+        """What a camera makes of absorbance (b, side, side, 3)."""
+        bright = self.light * self._shading(*absorbed.shape[:2]) * np.exp(-absorbed)
+        focus = self.random.gamma(4, 0.12, len(absorbed))
         pairs = zip(bright, focus, strict=True)
         blurred = np.stack([gaussian_filter(image, (width, width, 0), truncate=3) for image, width in pairs])
         noisy = blurred + self.random.normal(0, 0.014, blurred.shape) * np.sqrt(blurred)
         return np.asarray(np.clip(np.rint(noisy * 255), 0, 255), dtype=np.uint8)
 
-    def _cells(self, kind: NDArray[np.int64]) -> Field:
+    def cells(self, kind: NDArray[np.int64]) -> Field:
+        """Absorbance (b, 32, 32, 3) of cells of these kinds alone, in the middle; `drawn` holds what they are."""
         masks = self._shapes(kind)
         plasm = masks.cell * (1 - masks.nucleus)
         coarse, fine = self._granules(len(kind), 0.75, 1.0), self._granules(len(kind), 0.45, 0.8)
@@ -215,24 +219,29 @@ class _Slide:
         for _ in range(5):
             there = self.random.random((b, 1, 1)) < self.crowding / 5
             far, angle = self.random.uniform(11, 19, b), self.random.uniform(0, 2 * np.pi, b)
-            x, y = self._grid(np.stack([far * np.sin(angle), far * np.cos(angle)]))
-            radius = 7.2 * self.zoom * self.random.lognormal(0, 0.07, (b, 1, 1))
-            flat = self.random.uniform(0.75, 1.0, (b, 1, 1))
-            distance = np.hypot(x, y / flat) * self._wobble(x, y, 0.03)
-            disc = _soft((radius - distance) / 0.6) * (1 - 0.55 * np.exp(-((distance / (0.5 * radius)) ** 2)))
-            absorbed += (there * disc)[..., None] * self.blood
+            at = np.stack([far * np.sin(angle), far * np.cos(angle)])
+            absorbed += (there * self.red(at))[..., None] * self.blood
         return absorbed
 
-    def _shading(self, b: int) -> Field:
-        """Uneven light: a slope in a random direction, (b, 32, 32, 1)."""
-        x, y = self._grid(np.zeros((2, b)))
-        slope = self.random.normal(0, 0.035 / SIZE, (2, b, 1, 1))
+    def red(self, centre: NDArray[np.float64], side: int = SIZE) -> Field:
+        """Thickness (b, side, side) of a red cell around each centre (2, b)."""
+        b = centre.shape[1]
+        x, y = self._grid(centre, side)
+        radius = 7.2 * self.zoom * self.random.lognormal(0, 0.07, (b, 1, 1))
+        flat = self.random.uniform(0.75, 1.0, (b, 1, 1))
+        distance = np.hypot(x, y / flat) * self._wobble(x, y, 0.03)
+        return _soft((radius - distance) / 0.6) * (1 - 0.55 * np.exp(-((distance / (0.5 * radius)) ** 2)))
+
+    def _shading(self, b: int, side: int) -> Field:
+        """Uneven light: a slope in a random direction, (b, side, side, 1)."""
+        x, y = self._grid(np.zeros((2, b)), side)
+        slope = self.random.normal(0, 0.035 / side, (2, b, 1, 1))
         return np.asarray(1 + slope[0] * x + slope[1] * y)[..., None]
 
-    def _grid(self, centre: NDArray[np.float64]) -> tuple[Field, Field]:
-        """Coordinates x and y (b, 32, 32) around centres (2, b) given from the middle of the image."""
-        axis = np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2
-        shape = (centre.shape[1], SIZE, SIZE)
+    def _grid(self, centre: NDArray[np.float64], side: int = SIZE) -> tuple[Field, Field]:
+        """Coordinates x and y (b, side, side) around centres (2, b) given from the middle of the image."""
+        axis = np.arange(side, dtype=np.float32) - (side - 1) / 2
+        shape = (centre.shape[1], side, side)
         x = np.broadcast_to(axis[None, :] - centre[1][:, None, None], shape)
         y = np.broadcast_to(axis[:, None] - centre[0][:, None, None], shape)
         return x.astype(np.float32), y.astype(np.float32)

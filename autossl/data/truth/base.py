@@ -9,6 +9,7 @@ from typing import IO, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from autossl.data.truth.objects import Objects
 from autossl.data.truth.spelling import Column
 
 Ints = NDArray[np.int64]
@@ -31,6 +32,7 @@ class Cells:
     order: str | Sequence[str] | None = None  # of grades that are words, ascending
     study: "Truth | None" = None  # in whose terms these labels of new images will be told
     raw: Raw | None = None  # reads the files that cells name, or arrays that were given
+    objects: Sequence[Objects | None] | None = None  # boxes of n images, None for one of which nothing is known
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Frame:
     failures: int  # of n samples that may be set aside
     naming: Callable[[int], str]
     check: Callable[[int, NDArray[Any]], None]  # ValueError where a mask has another shape than the image of that row
+    sides: Ints  # (n, dims) of the images as they are
+    carried: Callable[[int, NDArray[np.float64]], NDArray[np.float64]]  # points (k, 2) as x, y in pixels of that image
+    # -> in shares of the square that it is brought to
     fit: Callable[[int, NDArray[Any]], NDArray[Any]]  # the mask at the size of the store, OUTSIDE beyond the image
     write: Callable[[str, Callable[[IO[bytes]], object]], None]  # a file in the folder, whole or not at all
     shares: Callable[[int, NDArray[Any]], NDArray[np.uint16]]  # another image on the grid of the one of that row, as
@@ -76,9 +81,11 @@ class Truth(ABC):
     looked_at: ClassVar[bool] = True  # False: labels are not read, and nothing is tested
     numbers: ClassVar[bool] = False  # a column with a different number in every row may be meant
     usual: ClassVar[tuple[str, ...]] = ("label",)  # columns of a table, one of which is meant where none is named
+    apart: ClassVar[bool] = True  # each stratum is judged by itself; False: strata only keep proportions
     files: ClassVar[bool] = False  # its cells name files beside the images
     beside: ClassVar[str] = ""  # the array that holds such images in an archive
     cropped: ClassVar[bool] = False  # images are cut into windows of the size of the store, never resized
+    boxed: ClassVar[bool] = False  # it is made of boxes, or of masks where there are none
 
     @classmethod
     @abstractmethod

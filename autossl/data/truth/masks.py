@@ -24,12 +24,16 @@ ANY = Ranges((0.0,), (1.0,), ())
 
 
 class Places(NamedTuple):
-    """Pixels drawn of some samples: in which sample (k,), where (k, dims), of which structure (k,), for how many."""
+    """Pixels drawn of some samples: in which sample (k,), where (k, dims), of which structure (k,), for how many.
+
+    `where` (k, dims) are their centres in shares of the sides.
+    """
 
     sample: Ints
     at: Ints
     structure: Ints
     weight: Floats
+    where: Floats
 
 
 @final
@@ -249,7 +253,7 @@ class Masks(Truth):
         samples, flat, kinds_of, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
         assert self.stored is not None
         at = np.stack(np.unravel_index(flat, self.stored.shape[1:]), axis=1)
-        return Places(samples, at, kinds_of, weights)
+        return Places(samples, at, kinds_of, weights, (at + 0.5) / np.array(self.stored.shape[1:]))
 
 
 def _terms(about: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
