@@ -274,7 +274,7 @@ def test_pictures_show_boxes_from_a_score_on() -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    images, labels = arrays(30, side=24)
+    images, labels = arrays(30, side=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])

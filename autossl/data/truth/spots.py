@@ -24,6 +24,10 @@ class Spots(NamedTuple):
     box: Floats
     weight: Floats
 
+    def taken(self, some: Ints) -> "Spots":
+        """Those at these places."""
+        return Spots(self.sample[some], self.where[some], self.kind[some], self.box[some], self.weight[some])
+
 
 def drawn(boxes: Floats, inside: Floats, most: int, rim: float, seed: int) -> Spots:
     """About so many places: half of them centres of objects, of each class as many, half beside every object.
