@@ -102,8 +102,8 @@ def of_classes(y: ArrayLike, scores: ArrayLike, owner: NDArray[np.int64], patien
         images = np.isnan(own[:, 0]) & (own[:, 1] == 1)
         yield Found(
             own[rows, 0], own[rows, 1], own[rows, 2:] > 0, owner[rows],
-            np.bincount(owner, weights=objects[:, kind], minlength=patients),
-            np.bincount(owner, weights=images, minlength=patients),
+            np.bincount(owner, weights=objects[:, kind], minlength=patients).astype(np.float64),
+            np.bincount(owner, weights=images, minlength=patients).astype(np.float64),
         )  # fmt: skip
 
 

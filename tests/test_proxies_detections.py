@@ -107,9 +107,9 @@ def test_metrics_follow_their_definitions(seed: int, n: int) -> None:
     images = [i._replace(scores=i.scores + rng.random(len(i.scores)) * 1e-6) for i in images]  # no ties between images
     there = [kind for kind in (0, 1) if any((image.truth_kinds == kind).any() for image in images)]
     found = rows(images)
-    wanted = {
+    wanted: dict[str, list[float]] = {
         "ap50": [slow_average(images, kind, 0.5) for kind in there],
-        "mean_ap": [np.mean([slow_average(images, kind, least) for least in OVERLAPS]) for kind in there],
+        "mean_ap": [float(np.mean([slow_average(images, kind, least) for least in OVERLAPS])) for kind in there],
         "froc_score": [slow_froc(images, kind) for kind in there],
     }
     for metric, each in wanted.items():

@@ -111,7 +111,8 @@ def carried(points: NDArray[np.float64], sides: Ints, size: int, back: bool = Fa
     inside = inner(sides, size)
     start = np.array([where.start for where in box(size, inside)][::-1])
     scale = (np.array(inside) / sides)[::-1]
-    return (points * size - start) / scale if back else (points * scale + start) / size
+    found: NDArray[np.float64] = (points * size - start) / scale if back else (points * scale + start) / size
+    return found
 
 
 def fitted(mask: NDArray[Any], size: int, sides: tuple[int, ...]) -> NDArray[np.int32]:

@@ -120,7 +120,7 @@ def shares(cells: Cells, kind: Ints, owner: Ints, kinds: int) -> Linear:
     rows, mean, spread = scaled(cells)
     fit = ridge(rows, kind, owner, classes=kinds, penalties=FEWER)
     weights = fit.weights / spread[:, None]
-    return Linear(weights, fit.intercept - mean @ weights, fit.scores)
+    return Linear(weights, fit.intercept - mean @ weights, fit.scores.astype(np.float64))
 
 
 def votes(cells: Cells, kind: Ints, owner: Ints, kinds: int) -> tuple[Ints, NDArray[np.floating]]:

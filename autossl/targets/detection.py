@@ -72,7 +72,7 @@ class Detection(Judged):
         outcomes = self._outcomes(spots, fit.scores[:, 1:], len(boxes))
         drawn = outcomes.drawn((self.metric,), groups, draws=DRAWS)[self.metric]
         some, found = votes(cells, spots.kind, owner, len(self.classes) + 1)
-        near = self._outcomes(Spots(*(each[some] for each in spots)), found[:, 1:], len(boxes))
+        near = self._outcomes(spots.taken(some), found[:, 1:], len(boxes))
         shown = {
             "knn": near.value("ap50"),
             "rankme": rankme(cells.pooled),

@@ -119,7 +119,7 @@ class Detector(Readout):
             return raw.sum() * 0
         boxes = torch.gather(truth[..., :4], 1, own.flatten(1)[..., None].expand(-1, -1, 4)).view(*own.shape, 4)
         each = generalized_box_iou_loss(_boxes(raw[:, self.classes :]).movedim(1, -1)[at], boxes[at].float())
-        return (each * weight[at]).sum() / weight[at].sum()
+        return cast(Tensor, (each * weight[at]).sum() / weight[at].sum())
 
     def views(self, views: Views) -> Views:
         return views.upright()

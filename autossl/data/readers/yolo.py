@@ -68,8 +68,8 @@ def _objects(path: Path, names: dict[int, str]) -> Objects:
 def _box(values: list[float]) -> list[float]:
     """x0, y0, x1, y1 of a centre and two sides, or of an outline."""
     if len(values) > 4:
-        x, y = values[::2], values[1::2]
-        return [min(x), min(y), max(x), max(y)]
+        across, down = values[::2], values[1::2]
+        return [min(across), min(down), max(across), max(down)]
     x, y, wide, high = values
     return [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2]
 

@@ -93,7 +93,8 @@ class Boxes(Truth):
         return len(self.there)
 
     def __getitem__(self, rows: Any) -> Self:
-        return replace(self, given=None, **{name: each[rows] for name, each in self.columns().items()})
+        own: dict[str, Any] = {name: each[rows] for name, each in self.columns().items()}
+        return replace(self, given=None, **own)
 
     def only(self, known: Bools) -> Self:
         left = self.there & known
@@ -102,9 +103,8 @@ class Boxes(Truth):
 
     def extended(self, more: int) -> Self:
         none = type(self).nothing(more, self.about)
-        own = {
-            name: np.concatenate([getattr(self, name), getattr(none, name)]) for name in ("there", "boxes", "inside")
-        }
+        added = none.columns()
+        own: dict[str, Any] = {name: np.concatenate([each, added[name]]) for name, each in self.columns().items()}
         return replace(self, **own)
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -116,7 +116,7 @@ class Boxes(Truth):
 
     @classmethod
     def nothing(cls, n: int, about: Mapping[str, Any] | None = None) -> Self:
-        told = {"objects": (), "most": 0} if about is None else about
+        told: Mapping[str, Any] = {"objects": (), "most": 0} if about is None else about
         boxes = np.full((n, int(told["most"]), 5), np.nan)
         return cls(np.zeros(n, dtype=bool), tuple(told["objects"]), boxes, np.full((n, 4), np.nan))
 
@@ -223,7 +223,7 @@ class Boxes(Truth):
         notes = flaws.notes()
         rows += [None] * (len(self) - len(rows))
         corners = [_square(frame, row) if found is not None else np.full(4, np.nan) for row, found in enumerate(rows)]
-        own = {"boxes": packed(rows, self.boxes.shape[1]), "inside": np.array(corners).reshape(-1, 4)}
+        own: dict[str, Any] = {"boxes": packed(rows, self.boxes.shape[1]), "inside": np.array(corners).reshape(-1, 4)}
         there = np.array([row is not None for row in rows])
         return replace(self, there=there, given=None, called={}, said=notes, **own)
 

@@ -30,8 +30,8 @@ class Sound(NamedTuple):
 
 def sound(boxes: Floats, sides: tuple[int, ...]) -> Sound:
     """Which boxes (k, 4) of an image of these sides (h, w) are boxes in it."""
-    whole = np.isfinite(boxes).all(1)
-    upright = whole & (boxes[:, 2:] >= boxes[:, :2]).all(1)
+    whole = np.all(np.isfinite(boxes), axis=1)
+    upright = whole & np.all(boxes[:, 2:] >= boxes[:, :2], axis=1)
     most = np.array([sides[1], sides[0]] * 2, np.float64)
     inside = np.clip(np.where(whole[:, None], boxes, 0), 0, most)
     size, left = (np.prod(np.maximum(0, each[:, 2:] - each[:, :2]), axis=1) for each in (boxes, inside))
@@ -44,7 +44,7 @@ def sound(boxes: Floats, sides: tuple[int, ...]) -> Sound:
         "lies outside": area & ~there,
     }
     why = next((f"a box {words}: {_told(boxes[bad][0])}" for words, bad in reasons.items() if bad.any()), "")
-    cut = int((np.abs(inside - boxes)[there] > BEYOND).any(1).sum())
+    cut = int(np.any(np.abs(inside - boxes)[there] > BEYOND, axis=1).sum())
     return Sound(inside[there], there, why, cut)
 
 

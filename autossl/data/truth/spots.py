@@ -24,6 +24,10 @@ class Spots(NamedTuple):
     box: Floats
     weight: Floats
 
+    def taken(self, some: Ints) -> "Spots":
+        """Those at these places."""
+        return Spots(self.sample[some], self.where[some], self.kind[some], self.box[some], self.weight[some])
+
 
 def drawn(boxes: Floats, inside: Floats, most: int, rim: float, seed: int) -> Spots:
     """About so many places: half of them centres of objects, of each class as many, half beside every object.
@@ -69,7 +73,7 @@ def _beside(row: int, boxes: Floats, inside: Floats, count: int, typical: float,
     tried = random.uniform(low, high, (TRIES * count, 2))
     own = boxes[np.isfinite(boxes[:, 0])]
     covered = (tried[:, None] >= own[None][..., [1, 0]]) & (tried[:, None] <= own[None][..., [3, 2]])
-    beside = ~covered.all(2).any(1)
+    beside = ~np.any(np.all(covered, axis=2), axis=1)
     free = tried[beside][:count]
     objects = float(beside.mean() * np.prod(high - low)) / typical
     return _of_none(np.full(len(free), row), free, objects / max(1, len(free)))
