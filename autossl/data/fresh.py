@@ -70,11 +70,12 @@ def read_images(
         source = open_images(
             data, labels=labels, label_column=label_column, patient_column=patient_column,
             missing=_missing(missing, known), study=known, window=window, channels=channels,
+            dims=dims,
         )  # fmt: skip
     if source.dims != dims:
         wanted, found = ("images", "volumes") if dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")
-    names = tuple(source.naming(row) for row in range(source.n))
+    names = tuple(source.named(row) for row in range(source.n))
     images, digests, clipped = _decoded(source, image_size, channels, scale)
     truth = _matched(source, known)
     with TemporaryDirectory() as folder:  # what is mapped from there stays readable

@@ -9,8 +9,9 @@ from typing import Any
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import DecodeRunner
 from pydicom.uid import (
-    UID,
     JPEG2000,
+    UID,
+    AllTransferSyntaxes,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -23,7 +24,7 @@ from pydicom.uid import (
 
 from autossl.data.readers.forms import Unreadable
 
-# BSD; of two thousand damaged frames it refuses each, where GDCM ends the process on fifty (docs/decisions.md)
+# BSD, and of 3,000 damaged frames none ended the process, where GDCM did on 70 (docs/decisions.md)
 LIBRARY = "imagecodecs"
 REMEDY = "install autossl-imaging[dicom]"
 PILLOWS = frozenset({JPEGBaseline8Bit, JPEG2000Lossless, JPEG2000})
@@ -53,7 +54,7 @@ def plugin_of(syntax: UID, bits: int) -> str:
     if syntax in PILLOWS or (syntax == JPEGExtended12Bit and bits == 8):
         return "pillow"
     if syntax not in CODECS:
-        raise Unreadable(f"it is compressed as {syntax.name if syntax in known() else 'something unknown'}")
+        raise Unreadable(f"it is compressed as {syntax.name if syntax in AllTransferSyntaxes else 'something unknown'}")
     if lacking(syntax, bits):
         raise Unreadable(f"it is compressed as {syntax.name}: {REMEDY}")
     with _adding:
@@ -61,13 +62,6 @@ def plugin_of(syntax: UID, bits: int) -> str:
         if LIBRARY not in decoder.available_plugins:
             decoder.add_plugin(LIBRARY, (__name__, "decode_frame"))
     return LIBRARY
-
-
-def known() -> frozenset[UID]:
-    """Transfer syntaxes that have a name."""
-    from pydicom.uid import AllTransferSyntaxes
-
-    return frozenset(AllTransferSyntaxes)
 
 
 def lacking(syntax: UID, bits: int) -> bool:

@@ -107,7 +107,7 @@ def _dataset(file: IO[bytes], tags: list[str] | None = None, stop: bool = False)
     file.seek(0)
     inflated = _inflated(file)
     found = pydicom.dcmread(inflated or file, stop_before_pixels=stop, specific_tags=tags, force=True)  # type: ignore[arg-type]
-    if not found.get("SOPClassUID") and not found.get("Rows"):
+    if not kind_of(found) and not found.get("Rows"):
         raise Unreadable("it is no DICOM file")
     return found
 
@@ -152,6 +152,12 @@ def _stored(file: IO[bytes], about: Dataset, frame: int) -> NDArray[Any]:
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise Unreadable("it holds pixels that are NaN or infinite")
     return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+
+def kind_of(about: Dataset) -> str:
+    """The class of a file's object (SOP), "" where none is named; folders of media name theirs before the header."""
+    meta: Any = getattr(about, "file_meta", {})
+    return str(about.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
 
 
 def _with_syntax(file: IO[bytes]) -> Dataset:

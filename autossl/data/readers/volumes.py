@@ -54,11 +54,14 @@ def _thinned(volume: NDArray[Any]) -> NDArray[Any]:
     return volume[::step, ::step, ::step]
 
 
-def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False) -> tuple[Pixels, int]:
-    """Finite values (d, h, w, c) as uint8 or uint16, and the value that means 1.0 (0: unknown, 16 bit).
+def to_voxels(
+    volume: NDArray[Any], window: str, place: str, deep: bool = False, ends: tuple[float, float] | None = None
+) -> tuple[Pixels, int]:
+    """Finite values (d, h, w, c) or (h, w, c) as uint8 or uint16, and the value that means 1.0 (0: unknown, 16 bit).
 
-    KEPT: as `to_pixels` has it, without loss. CT: Hounsfield units in steps of 1. ROBUST: each channel between its
-    percentiles. UserError for what KEPT cannot hold, and for 8-bit values where CT is wanted.
+    KEPT: as `to_pixels` has it, without loss. CT: Hounsfield units in steps of 1. ROBUST: each channel between these
+    `ends` where they meet its values, else between its percentiles. UserError for what KEPT cannot hold, and for 8-bit
+    values where CT is wanted.
     """
     if window == KEPT:
         return to_pixels(volume, place, deep)
@@ -71,11 +74,15 @@ def to_voxels(volume: NDArray[Any], window: str, place: str, deep: bool = False)
         # as floats: unsigned types hold no -1024
         whole = np.rint(volume.astype(np.result_type(volume.dtype, np.float32), copy=False))
         return (np.clip(whole, *HOUNSFIELD) - HOUNSFIELD[0]).astype(np.uint16), CT_WHITE
-    some = _thinned(volume).reshape(-1, volume.shape[3]).astype(np.float64)
-    low, high = np.percentile(some, TAILS, axis=0)
+    space = tuple(range(volume.ndim - 1))
+    if ends is not None and ends[0] < volume.max() and ends[1] > volume.min():
+        low, high = (np.full(volume.shape[-1], end) for end in ends)
+    else:
+        some = _thinned(volume if volume.ndim == 4 else volume[None]).reshape(-1, volume.shape[-1])
+        low, high = np.percentile(some.astype(np.float64), TAILS, axis=0)
     narrow = high <= low  # nearly one value throughout: an outlier is all there is to see
-    low = np.where(narrow, volume.min((0, 1, 2)), low)
-    high = np.where(narrow, volume.max((0, 1, 2)), high)
+    low = np.where(narrow, volume.min(space), low)
+    high = np.where(narrow, volume.max(space), high)
     kind = np.result_type(volume.dtype, np.float32)  # double precision only where the values have it
     share = np.subtract(volume, low, dtype=kind) / np.where(high > low, high - low, 1).astype(kind)
     return np.rint(np.clip(share, 0, 1) * kind.type(ROBUST_WHITE)).astype(np.uint16), ROBUST_WHITE
