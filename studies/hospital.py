@@ -12,7 +12,13 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, XRayRadiationDoseSRStorage, generate_uid
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    XRayRadiationDoseSRStorage,
+    generate_uid,
+)
 
 PATIENTS, SLICES = 20, 10
 LOCALIZER = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
@@ -39,7 +45,7 @@ def _series(sample: Dataset, folder: Path, number: int, places: NDArray[np.int64
     uid = f"1.2.826.0.1.3680043.8.498.{number + 1}"
     for at, place in enumerate(places.tolist()):
         one = _copied(sample, number, uid)
-        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"{uid}.1.{at}"
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = UID(f"{uid}.1.{at}")
         one.SeriesInstanceUID = f"{uid}.1" if volumes else f"{uid}.1.{at}.0"
         one.InstanceNumber, one.ImagePositionPatient = at + 1, [0, 0, 2.5 * place]
         pixels = np.roll(sample.pixel_array, (3 * place, 5 * number), (0, 1))
@@ -69,7 +75,7 @@ def _beside(sample: Dataset, study: Path) -> None:
     (study / "broken2.dcm").write_bytes(whole[:132] + b"\xff" * 300)
 
 
-def _object(path: Path, kind: str) -> None:
+def _object(path: Path, kind: UID) -> None:
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, kind
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])

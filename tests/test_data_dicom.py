@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
 from autossl.data import open_data, read_images
 from autossl.data.readers import codecs, dicom, series
@@ -55,13 +56,13 @@ def test_values_are_those_of_the_manifest(samples: Path) -> None:
 def test_values_are_those_of_plain_pydicom(samples: Path) -> None:
     for name in ("CT_small", "explicit_VR-UN", "MR2_J2KR", "MR_small_RLE", "image_dfl"):
         plain = pydicom.dcmread(samples / f"{name}.dcm")
-        wanted = pydicom.pixels.apply_modality_lut(plain.pixel_array, plain)
+        wanted = apply_modality_lut(plain.pixel_array, plain)
         assert np.array_equal(dicom.raw(samples / f"{name}.dcm")[0][:, :, 0], wanted), name
     alike = [dicom.raw(path)[0] for path in sorted(samples.glob("MR_small*.dcm"))]
     assert len(alike) == 6
     assert all(np.array_equal(each, alike[0]) for each in alike)
     plain = pydicom.dcmread(samples / "OBXXXX1A_rle.dcm")
-    colours = pydicom.pixels.apply_color_lut(plain.pixel_array, plain)
+    colours = apply_color_lut(plain.pixel_array, plain)
     assert np.array_equal(dicom.raw(samples / "OBXXXX1A_rle.dcm")[0], colours >> 8)
 
 
@@ -168,7 +169,7 @@ def test_mutated_files_are_read_or_refused(samples: Path, tmp_path: Path) -> Non
         (samples / f"{name}.dcm").read_bytes() for name in ("MR_small", "MR_small_RLE", "MR_small_jpeg_ls_lossless")
     ]
     rng, read = random.Random(0), 0
-    for at in range(60):
+    for at in range(30):
         data = bytearray(seeds[at % len(seeds)])
         for _ in range(rng.choice((1, 3, 8))):
             place = rng.randrange(132, len(data))
@@ -181,4 +182,4 @@ def test_mutated_files_are_read_or_refused(samples: Path, tmp_path: Path) -> Non
             read += 1
         except Unreadable:
             continue
-    assert 0 < read < 60
+    assert 0 < read < 30

@@ -6,8 +6,7 @@ import sys
 from threading import Lock
 from typing import Any
 
-from pydicom.pixels import get_decoder
-from pydicom.pixels.decoders.base import DecodeRunner
+from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 from pydicom.uid import (
     JPEG2000,
     UID,

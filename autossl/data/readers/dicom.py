@@ -13,7 +13,8 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from autossl.data.readers import codecs
@@ -106,7 +107,7 @@ def _silence() -> None:
 def _dataset(file: IO[bytes], tags: list[str] | None = None, stop: bool = False) -> Dataset:
     file.seek(0)
     inflated = _inflated(file)
-    found = pydicom.dcmread(inflated or file, stop_before_pixels=stop, specific_tags=tags, force=True)  # type: ignore[arg-type]
+    found = pydicom.dcmread(inflated or file, stop_before_pixels=stop, specific_tags=tags, force=True)
     if not kind_of(found) and not found.get("Rows"):
         raise Unreadable("it is no DICOM file")
     return found
@@ -132,7 +133,7 @@ def _inflated(file: IO[bytes]) -> IO[bytes] | None:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     whole = BytesIO()
     whole.write(b"\0" * 128 + b"DICM")
-    pydicom.filewriter.write_file_meta_info(whole, meta, enforce_standard=False)
+    pydicom.filewriter.write_file_meta_info(whole, meta, enforce_standard=False)  # type: ignore[arg-type]
     whole.write(b"".join(parts))
     whole.seek(0)
     return whole
@@ -163,7 +164,7 @@ def kind_of(about: Dataset) -> str:
 def _with_syntax(file: IO[bytes]) -> Dataset:
     """The whole of a file, which may lack the part that says how it is written."""
     file.seek(0)
-    whole = pydicom.dcmread(file, force=True)  # type: ignore[arg-type]
+    whole = pydicom.dcmread(file, force=True)
     if syntax_of(whole) is None:
         whole.file_meta = FileMetaDataset()
         implicit = whole.original_encoding[0]
