@@ -187,7 +187,9 @@ def _is_table(data: Any, labels: Any) -> bool:
     path = Path(data)
     if path.suffix.lower() in TABLES:
         return True
-    return disk.is_folder(path) and (labels is not None or bool(tables_in(path)) or bool(dicom_tables(path)))
+    if not disk.is_folder(path):
+        return False
+    return labels is not None or bool(tables_in(path)) or (bool(dicom_tables(path)) and holds_dicom(path))
 
 
 def _refuse_beside(data: Any, beside: Beside) -> None:
