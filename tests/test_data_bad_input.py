@@ -98,7 +98,7 @@ def table_beside_folders(root: Path) -> Path:
     [
         (empty_folder, r"found no file in {root}; give the folder that holds the class folders"),
         (no_class_folders, r"found 1 image without class folders in {root}; make a folder per class, or give --labels"),
-        (dicom_files, r"found DICOM files in {root}; DICOM is not served yet: convert images to PNG"),
+        (dicom_files, r"readable DICOM was wanted, found 1 of 1 file that cannot be read in {root} .* copy them again"),
         (loose_images_in_splits, r"found images that lie there directly; make a folder per class"),
         (one_class, r"at least two classes were wanted, found only 'a' \(4 images\) in {root}; add"),
         (class_of_one, r"found 1 of class 'rare' \(1 image\) in {root}; add some or leave the class out"),

@@ -87,11 +87,13 @@ class Source:
     notes: tuple[str, ...] = ()
     spacing: NDArray[np.float64] | None = field(default=None, repr=False)  # (n, 3) of volumes: mm between voxels
     slices: NDArray[np.float64] | None = field(default=None, repr=False)  # (n,) along the patient's stack; NaN: none
-    window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes only
+    window: str = KEPT  # how values became whole numbers; CT and ROBUST are for volumes and DICOM
     floats: bool = False  # whether values were given as floats in [0, 1]
     values: Callable[[int], NDArray[Any]] | None = field(default=None, repr=False)  # as given, before a window
     like: Callable[[int, NDArray[Any]], Pixels] | None = field(default=None, repr=False)  # how values of another
     # image on the grid of that of a row become pixels; None: as `frame.alike` has it
+    modality: str = ""  # as DICOM has it, where it is one
+    numbered: bool = False  # errors name images by their number, for paths of DICOM hold names of patients
 
     @property
     def dims(self) -> int:
@@ -115,6 +117,14 @@ class Source:
 
     def naming(self, row: int) -> str:
         """How an error on the terminal names an image; never for anything that is stored."""
+        if self.files is None:
+            return f"row {row}"
+        if self.numbered:
+            return f"number {row} in the order of paths, from 0"
+        return self.named(row)
+
+    def named(self, row: int) -> str:
+        """What an image is called below the folder of its data: for what a user asks to be told of each file."""
         if self.files is None:
             return f"row {row}"
         path = self.files[row]

@@ -71,7 +71,7 @@ def read_images(
         patient_column=patient_column, missing=_missing(missing, known), study=known,
     )  # fmt: skip
     source = windowed(source, image_size) if known is not None else source
-    names = tuple(source.naming(row) for row in range(source.n))
+    names = tuple(source.named(row) for row in range(source.n))
     images, digests, clipped = _decoded(source, image_size, channels, scale)
     truth = _matched(source, known)
     with TemporaryDirectory() as folder:  # what is mapped from there stays readable
@@ -86,7 +86,7 @@ def opened(data: Any, channels: int, kind: Kind, **columns: Any) -> Source:
     """New images of this kind, not decoded; UserError for volumes where images are wanted, and the reverse."""
     source = open_given(data, kind, channels) if columns.get("labels") is None else None
     if source is None:
-        source = open_images(data, window=kind.window, channels=channels, **columns)
+        source = open_images(data, window=kind.window, channels=channels, dims=kind.dims, **columns)
     if source.dims != kind.dims:
         wanted, found = ("images", "volumes") if kind.dims == 2 else ("volumes", "images")
         raise UserError(f"{wanted}, as in the study, were wanted, found {found} in {source.place}; give {wanted}")

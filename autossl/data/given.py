@@ -15,6 +15,8 @@ from autossl.data.channels import of_channels
 from autossl.data.checks import check_sizes
 from autossl.data.dataset import KEPT, Pixels, Source
 from autossl.data.parts import NO_SPLIT
+from autossl.data.readers.columns import Wanted
+from autossl.data.readers.dicom_folder import is_dicom_file, read_dicom_files
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import finite, to_pixels, upright
 from autossl.data.readers.memory import as_array
@@ -48,7 +50,7 @@ def open_given(data: Any, kind: Kind, channels: int) -> Source | None:
         if not data:
             raise UserError("images were wanted, found an empty list; give one at least")
         if all(isinstance(item, str | os.PathLike) for item in data):
-            return _of_files([Path(item) for item in data], kind.window, channels)
+            return _of_files([Path(item) for item in data], kind.window, channels, kind.dims)
         return _of_items(data, "the given list", kind, channels)
     if isinstance(data, np.ndarray) and not _may_be(data.shape, kind.dims):
         return None  # of the other kind, which is said where it is opened
@@ -57,8 +59,11 @@ def open_given(data: Any, kind: Kind, channels: int) -> Source | None:
     return _of_items([data], "the given image", kind, channels) if isinstance(data, Image.Image) else None
 
 
-def _of_files(files: list[Path], window: str, channels: int) -> Source:
-    source = make_source(Found("list", "the given list", files=files), window, channels=channels)
+def _of_files(files: list[Path], window: str, channels: int, dims: int) -> Source:
+    found = Found("list", "the given list", files=files)
+    if files and all(map(is_dicom_file, files)):
+        found = read_dicom_files(files, Path(), "the given list", None, Wanted(needed=False, read=False), dims)
+    source = make_source(found, window, channels=channels)
     check_sizes(source)
     return source
 

@@ -16,7 +16,9 @@ from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
 from autossl.data.readers.boxes import read_boxed
 from autossl.data.readers.columns import Names, Wanted, chosen
-from autossl.data.readers.files import DICOM_REMEDY, is_image, read_flat, read_folder, read_manifest, tables_in
+from autossl.data.readers.dicom_folder import holds_dicom, is_dicom_file, read_dicom, read_dicom_files, read_dicom_table
+from autossl.data.readers.dicom_labels import tables as dicom_tables
+from autossl.data.readers.files import is_image, read_flat, read_folder, read_manifest, tables_in
 from autossl.data.readers.found import Found, Told
 from autossl.data.readers.masks import MASKED, folders_of, read_pairs
 from autossl.data.readers.medmnist import read_medmnist
@@ -50,6 +52,7 @@ class Beside(NamedTuple):
     order: str | Sequence[str] | None = None  # of grades
     study: Truth | None = None  # in whose terms labels of new images will be told
     degradation: str | None = None  # how images make pairs with what they were
+    dims: int | None = None  # what DICOM is to be: 2 images, 3 volumes; None: what it mostly is
 
     @property
     def wanted(self) -> Wanted:
@@ -123,6 +126,7 @@ def open_images(
     study: Truth | None = None,
     window: str | None = None,
     channels: int | None = None,
+    dims: int | None = None,
 ) -> Source:
     """Opens images with what labels they have: as for `open_data`, but labels and classes are not required.
 
@@ -133,7 +137,7 @@ def open_images(
     made = study.degradation if isinstance(study, Pairs) else ""
     beside = Beside(
         labels, patients, label_column, patient_column, missing, read=study is not None, form=form, study=study,
-        degradation=made or None,
+        degradation=made or None, dims=dims,
     )  # fmt: skip
     return _open(data, beside, window, channels)
 
@@ -151,7 +155,7 @@ def _open(data: Any, beside: Beside, window: str | None = None, channels: int | 
 
 def _picked(found: Found, data: Any, beside: Beside) -> Found:
     """The columns of labels that are meant, where a reader hands over more; those of tables are picked already."""
-    if _is_table(data, beside.labels):
+    if found.rows is not None or _is_table(data, beside.labels):
         return found
     if beside.label_column is not None and (found.labels is None or tuple(found.labels) == (LABEL,)):
         raise _no_table("--label-column", beside.label_column, found.place)
@@ -193,7 +197,9 @@ def _is_table(data: Any, labels: Any) -> bool:
     path = Path(data)
     if path.suffix.lower() in TABLES:
         return True
-    return disk.is_folder(path) and (labels is not None or bool(tables_in(path)))
+    if not disk.is_folder(path):
+        return False
+    return labels is not None or bool(tables_in(path)) or (bool(dicom_tables(path)) and holds_dicom(path))
 
 
 def _refuse_beside(data: Any, beside: Beside) -> None:
@@ -227,12 +233,7 @@ def _path(path: Path, beside: Beside) -> Found:
     if beside.form.boxed and (found := read_boxed(path, beside.wanted)) is not None:
         return found
     if disk.is_folder(path):
-        if beside.labels is not None:
-            return read_flat(path, _labels_table(beside.labels), beside.wanted)
-        named = PAIRED if beside.form is Pairs else MASKED
-        if beside.form.files and folders_of(path, named) and not tables_in(path):
-            return read_pairs(path, named)
-        return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
+        return _folder(path, beside)
     if what := disk.what_is(path):
         raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")
     if not disk.is_file(path):
@@ -243,23 +244,36 @@ def _path(path: Path, beside: Beside) -> Found:
     if suffix == ".npz":
         return read_npz(path)
     if suffix in TABLES:
-        return read_manifest(path, beside.wanted)
-    return _single(path, suffix, beside.needed)
+        return read_dicom_table(path, beside.wanted, beside.dims) or read_manifest(path, beside.wanted)
+    return _single(path, suffix, beside)
 
 
-def _single(path: Path, suffix: str, needed: bool) -> Found:
+def _folder(path: Path, beside: Beside) -> Found:
+    if holds_dicom(path):
+        table = None if beside.labels is None else _labels_table(beside.labels)
+        return read_dicom(path, table, beside.wanted, beside.dims)
+    if beside.labels is not None:
+        return read_flat(path, _labels_table(beside.labels), beside.wanted)
+    named = PAIRED if beside.form is Pairs else MASKED
+    if beside.form.files and folders_of(path, named) and not tables_in(path):
+        return read_pairs(path, named)
+    return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
+
+
+def _single(path: Path, suffix: str, beside: Beside) -> Found:
     """One image, where labels are not needed; UserError for any other file."""
-    if disk.is_dicom(path):
-        raise UserError(f"{FORMS} was wanted, found a DICOM file at {path}; {DICOM_REMEDY}")
-    if not is_image(path):
+    is_dicom = is_dicom_file(path)
+    if not is_dicom and not is_image(path):
         raise UserError(
             f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it to one of these"
         )
-    if needed:
+    if beside.needed:
         raise UserError(
             f"{FORMS} was wanted, found a single image at {path}; give the folder that holds the class folders, or a "
             "CSV with image and label"
         )
+    if is_dicom:
+        return read_dicom_files([path], path.parent, str(path), None, beside.wanted._replace(read=False), beside.dims)
     return Found(path.stem, str(path), files=[path], root=path.parent)
 
 

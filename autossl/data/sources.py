@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from autossl.data.channels import of_channels
 from autossl.data.dataset import CT, KEPT, ROBUST, Ints, Pixels, Source
+from autossl.data.frames import from_rows
 from autossl.data.parts import NO_SPLIT
 from autossl.data.readers import beside, nifti
 from autossl.data.readers.arrays import content_key
-from autossl.data.readers.disk import is_dicom
-from autossl.data.readers.files import DICOM_REMEDY, MOST_LOOKED_AT, is_image
 from autossl.data.readers.found import AS_CLASSES, Found, Told, alike_note, encode_patients, encode_slices, truth_of
 from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
 from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
@@ -53,11 +52,21 @@ def make_source(found: Found, window: str | None, channels: int | None = None, t
     columns: Columns = (*truth.content(), split, groups if patients else none, none if slices is None else slices)
     columns += beside.stamps(found, told.form) if told.form.files else ()
     if found.files is not None:
-        return _from_files(bare, tuple(found.files), columns, window, channels)
+        return _as_windowed(_from_files(bare, found, columns, window, channels), window)
     assert found.images is not None
     if isinstance(found.images, np.ndarray):
-        return _from_array(bare, found.images, columns, window, channels)
-    return _from_items(bare, found.images, columns, window, channels)
+        return _as_windowed(_from_array(bare, found.images, columns, window, channels), window)
+    return _as_windowed(_from_items(bare, found.images, columns, window, channels), window)
+
+
+def _as_windowed(source: Source, window: str | None) -> Source:
+    """The source; UserError for images that are not DICOM where a study of DICOM has changed its values."""
+    if source.dims == 2 and window not in (None, KEPT) and source.window != window:
+        raise UserError(
+            f"DICOM, as in the study, was wanted, found images of another form in {source.place}; their values mean "
+            "something else"
+        )
+    return source
 
 
 def _patients(found: Found) -> tuple[Ints, tuple[str, ...], list[str]]:
@@ -175,15 +184,16 @@ def _of_floats(source: Source, values: NDArray[Any], pixels: Pixels) -> Source:
     return replace(source, floats=True, notes=(*source.notes, said))
 
 
-def _from_files(
-    bare: Source, files: tuple[Path, ...], columns: Columns, window: str | None, channels: int | None
-) -> Source:
-    bare = replace(bare, files=files, key=content_key((_stamps(files, bare.root), *columns)))
+def _from_files(bare: Source, found: Found, columns: Columns, window: str | None, channels: int | None) -> Source:
+    files = tuple(found.files or ())
+    parts = files if found.rows is None else tuple(path for row in found.rows for path, _ in row.frames)
+    bare = replace(bare, files=files, key=content_key((_stamps(parts, bare.root), *columns)))
+    if found.rows is not None:
+        return from_rows(bare, found.rows, found.modality, window, channels)
     if _are_volumes(bare, files):
         return _from_volumes(bare, files, window)
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(_look, files))
-    _refuse_dicom(bare, [file for file, header in zip(files, headers, strict=True) if header is None])
+        headers = list(pool.map(look, files))
     counts = [header.channels if header else 0 for header in headers]
     source = replace(
         bare,
@@ -201,18 +211,6 @@ def _form_notes(headers: list[Header | None]) -> list[str]:
     inverted = sum(header.inverted for header in headers if header)
     notes = [f"{plural(turned, 'image')} turned as the orientation tag says"] if turned else []
     return [*notes, f"{plural(inverted, 'image')} inverted, for the file says that 0 is white"] if inverted else notes
-
-
-def _look(path: Path) -> Header | None:
-    """The header of a file that is called as an image is; of others it is asked first whether they are DICOM."""
-    return None if not is_image(path) and is_dicom(path) else look(path)
-
-
-def _refuse_dicom(source: Source, unreadable: list[Path]) -> None:
-    """UserError where an image cannot be read because it is DICOM, whatever it is called."""
-    for path in unreadable[:MOST_LOOKED_AT]:
-        if is_dicom(path):
-            raise UserError(f"images were wanted, found DICOM files in {source.place}; {DICOM_REMEDY}")
 
 
 def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:

@@ -31,7 +31,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dims: int = 2  # 3: volumes
-    window: str = KEPT  # how the values of volumes become whole numbers
+    window: str = KEPT  # how the values of volumes and of DICOM become whole numbers
     depth: str = ""  # of the study's pixels: uint8 or uint16
     floats: bool = False  # the study's pixels were given as floats in [0, 1]
 

@@ -32,9 +32,11 @@ def words(steps: Steps) -> list[str]:
         "Orientation: axes permuted and turned to the nearest ones of the body, d towards the head, h to the front, "
         "w to the right; nothing is interpolated."
         if volumes
-        else "Orientation: upright, as the file's EXIF says.",
+        else "Orientation: upright, as the file's EXIF says."
+        if steps.window == KEPT
+        else "Orientation: as the pixels are stored, the first row on top.",
         f"Channels: {colour}" + ("; a grey image becomes three equal channels." if steps.channels == 3 else "."),
-        *([f"Values: {_windowed(steps)}"] if volumes else []),
+        *([f"Values: {_windowed(steps)}"] if volumes or steps.window != KEPT else []),
         f"Size: the whole {'volume' if volumes else 'image'} into {side} {'voxels' if volumes else 'px'}, "
         + (
             "its proportions in mm kept: voxels become cubes, and the longest extent gets all of them"
@@ -57,7 +59,9 @@ def words(steps: Steps) -> list[str]:
 
 def _decoded(steps: Steps) -> str:
     if steps.dims == 3:
-        return "NIfTI, values after the header's slope and intercept."
+        return "NIfTI (or DICOM, slices sorted along their normal), values after the header's slope and intercept."
+    if steps.window != KEPT:
+        return "DICOM, values after the header's slope and intercept, MONOCHROME1 turned around within its range."
     if steps.scale == 255:
         return "8 bit, opaque alpha dropped."
     return f"16 bit without loss, of which {steps.scale:g} is white; 8-bit images are stretched so that 255 is."
@@ -69,9 +73,11 @@ def _windowed(steps: Steps) -> str:
     if steps.window == CT:
         low, high = HOUNSFIELD
         return f"Hounsfield units, clipped to {low} and {high}, minus {low}, in steps of 1."
+    kind = "volume" if steps.dims == 3 else "image"
     return (
-        f"each channel of each volume stretched linearly from its {TAILS[0]} and {TAILS[1]} percentiles to 0 and "
-        f"{steps.scale:g}, clipped and rounded (of large volumes the percentiles are those of every k-th voxel)."
+        f"each channel of each {kind} stretched linearly from its {TAILS[0]} and {TAILS[1]} percentiles to 0 and "
+        f"{steps.scale:g}, clipped and rounded (of large volumes the percentiles are those of every k-th voxel); of "
+        "DICOM with a window in the header from the ends of that window."
     )
 
 
@@ -87,6 +93,7 @@ def code(steps: Steps, model: Sequence[str], embedding: str) -> list[str]:
         "import numpy as np",
         "import torch",
         *([] if volumes else ["from PIL import Image, ImageOps"]),
+        *(["import pydicom"] if not volumes and steps.window != KEPT else []),
         *model,
         "",
         f"SIZE, SCALE = {steps.size}, {steps.scale:g}",
@@ -111,6 +118,8 @@ def code(steps: Steps, model: Sequence[str], embedding: str) -> list[str]:
 
 def _read(steps: Steps) -> str:
     """How Pillow reads a file at the depth of the study; 16-bit colour is beyond it."""
+    if steps.window != KEPT:
+        return _DICOM.strip("\n").replace("WINDOW", _WINDOWS[steps.window])
     if steps.scale == 255:
         mode = "L" if steps.channels == 1 else "RGB"
         return f'image = np.array(ImageOps.exif_transpose(Image.open("FILE")).convert("{mode}"))'
@@ -126,6 +135,12 @@ def _read(steps: Steps) -> str:
 def _short(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{v:.4f}" for v in values) + ")"
 
+
+_DICOM = """
+file = pydicom.dcmread("FILE")                                        # MONOCHROME2 without a window of its own
+volume = pydicom.pixels.apply_modality_lut(pydicom.pixels.pixel_array(file), file)[None, :, :, None]
+WINDOW
+image = volume[0]"""
 
 _IMAGE = """
 READ

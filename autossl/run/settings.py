@@ -30,6 +30,9 @@ ACCOMPANIED = 0.25  # share of the images that must share their patient (their s
 FREE = ("workers", "device", "left_out", "version", "given")  # may differ when a study goes on
 OF_WEIGHTS = ("weights", "weights_sha256", "given", "start", "lacks")  # what follows from given weights
 UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is planned
+# modalities as DICOM calls them, and their views; what is not here goes by its channels
+OF_DICOM = {"CT": "ct", "MR": "mr", "US": "ultrasound", "IVUS": "ultrasound", "OPT": "oct"}
+OF_DICOM |= dict.fromkeys(("CR", "DX", "MG", "RF", "XA", "IO", "PX"), "xray")
 MOST_LISTED = 6  # methods that a message names
 
 
@@ -134,12 +137,14 @@ def _backbone(asked: Asked, size: int, device: str, dims: int) -> str:
 
 
 def _modality(asked: Asked, source: Source) -> str:
-    """The preset of views: as asked; microscopy for the sample of cells, ct for volumes in Hounsfield units and the
-    sample of volumes, otherwise by the number of channels."""
+    """The preset of views: as asked; microscopy for the sample of cells, ct for values in Hounsfield units and the
+    sample of volumes, what the headers of DICOM say, otherwise by the number of channels."""
     if asked.modality != "auto":
         return asked.modality
     if source.window == CT or source.name == "sample:volumes":
         return "ct"
+    if source.modality in OF_DICOM:
+        return OF_DICOM[source.modality]
     return "microscopy" if source.name == "sample:cells" else "auto"
 
 

@@ -20,7 +20,17 @@ from studies.attack.acts import textures
 from studies.attack.case import Case, Faults, Outcome
 
 BATCH, SECONDS, MEMORY = 50, 10, 2 << 30
-COUNTS = {"png": 800, "jpeg": 800, "tiff": 1200, "others": 800, "nifti": 500, "niftigz": 300, "npz": 1000, "csv": 600}
+COUNTS = {
+    "png": 800,
+    "jpeg": 800,
+    "tiff": 1200,
+    "others": 800,
+    "nifti": 500,
+    "niftigz": 300,
+    "npz": 1000,
+    "csv": 600,
+    "dicom": 800,
+}
 WORDS = (
     b"\0",
     b"\xff",
@@ -168,7 +178,15 @@ def read_csv(_: str, data: bytes) -> None:
     source.read(0)
 
 
-READERS: dict[str, Callable[[str, bytes], None]] = {"npz": read_npz, "csv": read_csv}
+def read_dicom(name: str, data: bytes) -> None:
+    from autossl.data import read_images
+
+    Path(name).write_bytes(data)
+    found = read_images(name, 16, 1, 65535.0, window="robust")
+    assert np.isfinite(found.images).all()
+
+
+READERS: dict[str, Callable[[str, bytes], None]] = {"npz": read_npz, "csv": read_csv, "dicom": read_dicom}
 
 
 def _saved(suffix: str, mode: str, **options: Any) -> bytes:
@@ -250,6 +268,31 @@ def _volumes() -> Iterator[tuple[str, bytes]]:
             yield f"{make.__name__}-{kind[-2:]}{kind[0] == '>'}", make(cube.astype(kind), np.eye(4)).to_bytes()
 
 
+def _dicom() -> Seeds:
+    import pydicom
+    from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, RLELossless
+
+    found: Seeds = {}
+    for bits, photometric in ((8, "MONOCHROME2"), (16, "MONOCHROME1")):
+        one = pydicom.Dataset()
+        one.file_meta = pydicom.dataset.FileMetaDataset()
+        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        one.SOPClassUID, one.SOPInstanceUID, one.Modality = ComputedRadiographyImageStorage, "1.2.3", "CR"
+        one.StudyInstanceUID = one.SeriesInstanceUID = "1.2.4"
+        one.RescaleSlope, one.RescaleIntercept, one.WindowCenter, one.WindowWidth = 2, -10, 100, 200
+        one.ImagePositionPatient, one.ImageOrientationPatient = [0, 0, 1], [1, 0, 0, 0, 1, 0]
+        one.PixelSpacing, one.PatientID = [1, 1], "p"
+        kind = np.uint8 if bits == 8 else np.uint16
+        one.set_pixel_data(textures(1, 24)[0][0].astype(kind), photometric, bits)
+        for name, syntax in (("plain", ExplicitVRLittleEndian), ("rle", RLELossless)):
+            if syntax.is_encapsulated:
+                one.compress(syntax, generate_instance_uid=False)
+            buffer = io.BytesIO()
+            one.save_as(buffer, enforce_file_format=True)
+            found[f"{name}{bits}.dcm"] = buffer.getvalue()
+    return found
+
+
 def _npz() -> Seeds:
     images, labels = textures(24, 12)
     found: Seeds = {}
@@ -285,6 +328,7 @@ SEEDS: dict[str, Callable[[], Seeds]] = {
     "others": _others,
     "nifti": _nifti,
     "niftigz": _packed,
+    "dicom": _dicom,
     "npz": _npz,
     "csv": _csv,
 }

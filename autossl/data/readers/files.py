@@ -9,18 +9,17 @@ import numpy as np
 from autossl.data.parts import NO_SPLIT
 from autossl.data.readers import disk
 from autossl.data.readers.columns import Picked, Wanted, pick_columns
-from autossl.data.readers.disk import is_dicom, is_file
+from autossl.data.readers.disk import is_file
 from autossl.data.readers.found import SPLITS, Found, encode_split
 from autossl.data.readers.images import SUFFIXES
 from autossl.data.readers.nifti import is_volume
-from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, read_table
+from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, has_column, read_table
 from autossl.data.truth.naming import LABEL, folder_notes
 from autossl.data.truth.spelling import Column, cells, respelled
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown
 
-OTHER_FORMS = {".dcm": "DICOM", ".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
-DICOM_REMEDY = "DICOM is not served yet: convert images to PNG (16-bit for CT, MR and X-ray) and volumes to NIfTI"
+OTHER_FORMS = {".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
 OBJECTS = ("annotations", "imagesets")  # what lies beside the images where there are boxes for detection
 PICTURES = ("image", "img", "jpegimages")  # how folders of images for segmentation begin
 MASKS = ("mask", "label", "seg", "annotation", "ground", "gt", "manual")  # and folders of their masks
@@ -75,13 +74,7 @@ def _official(root: Path) -> list[tuple[int, Path]]:
 def tables_in(root: Path) -> list[Path]:
     """The CSVs in a folder that have a column image."""
     there = [path for path in sorted(root.glob("*.csv")) if not disk.hidden(path.name) and is_file(path)]
-    return [path for path in there if _has_images(path)]
-
-
-def _has_images(table: Path) -> bool:
-    with disk.open_file(table, "a CSV") as file:
-        head = file.readline(1 << 16).decode("utf-8-sig", "replace")
-    return IMAGE in [name.strip(' "\r\n') for name in head.replace(";", ",").replace("\t", ",").split(",")]
+    return [path for path in there if has_column(path, lambda name: name if name == IMAGE else "")]
 
 
 def _beside(root: Path, tables: list[Path], wanted: Wanted) -> Found:
@@ -243,8 +236,6 @@ def _no_class_folders(root: Path) -> UserError:
             "make a folder per class, or give --labels, a CSV with image and label"
         )
     forms = [OTHER_FORMS[path.suffix.lower()] for path in others if path.suffix.lower() in OTHER_FORMS]
-    if "DICOM" in forms[:1] or any(map(is_dicom, others[:MOST_LOOKED_AT])):
-        return UserError(f"{wanted}, found DICOM files in {root}; {DICOM_REMEDY}")
     if forms:
         remedy = "convert them to PNG or TIFF, volumes to NIfTI"
         return UserError(f"{wanted}, found {forms[0]} files in {root}, which are not read yet; {remedy}")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from autossl.data.readers.disk import open_file, refused
@@ -23,10 +23,11 @@ def head(path: Path) -> list[str]:
     return [name.strip() for name in lines[0][1]] if lines else []
 
 
-def read_table(path: Path, usual: Collection[str] = ()) -> Table:
-    """The columns of a CSV (comma, semicolon or tab) as text; it must have a column `image` and a row.
+def read_table(path: Path, usual: Collection[str] = (), key: Callable[[str], str] | None = None) -> Table:
+    """The columns of a CSV (comma, semicolon or tab) as text; it must have a row and a column `image`.
 
-    Where it has none, one that is called by a `usual` word is called so.
+    Where it has none, one that is called by a `usual` word is called so; or, with a `key`, one that it says something
+    of will do.
     """
     lines = _lines(path)
     names = [name.strip() for name in lines[0][1]] if lines else []
@@ -37,7 +38,7 @@ def read_table(path: Path, usual: Collection[str] = ()) -> Table:
             f"columns of different names were wanted, found {names.count(twice)} columns {shown(twice)} in {path}; "
             "rename one"
         )
-    if IMAGE not in names:
+    if not any(map(key, names)) if key else IMAGE not in names:
         raise UserError(
             f"a CSV with a column image was wanted, found the columns {named(names) or 'none'} in {path}; "
             "rename the column that holds the image paths to image"
@@ -54,6 +55,13 @@ def read_table(path: Path, usual: Collection[str] = ()) -> Table:
         if any("\n" in cell for cell in row):
             _refuse_breaks(dict(zip(names, row, strict=True)), line, path)
     return {name: [row[at].strip() for _, row in body] for at, name in enumerate(names)}
+
+
+def has_column(path: Path, key: Callable[[str], str]) -> bool:
+    """Whether the first line of a CSV names a column that `key` says something of."""
+    with open_file(path, "a CSV") as file:
+        head = file.readline(1 << 16).decode("utf-8-sig", "replace")
+    return any(key(name.strip(' "\r\n')) for name in head.replace(";", ",").replace("\t", ",").split(","))
 
 
 def named(columns: Iterable[str]) -> str:

@@ -55,12 +55,17 @@ def _thinned(volume: NDArray[Any]) -> NDArray[Any]:
 
 
 def to_voxels(
-    volume: NDArray[Any], window: str, place: str, deep: bool = False, like: NDArray[Any] | None = None
+    volume: NDArray[Any],
+    window: str,
+    place: str,
+    deep: bool = False,
+    like: NDArray[Any] | None = None,
+    between: tuple[float, float] | None = None,
 ) -> tuple[Pixels, int]:
-    """Finite values (d, h, w, c) as uint8 or uint16, and the value that means 1.0 (0: unknown, 16 bit).
+    """Finite values (d, h, w, c) or (h, w, c) as uint8 or uint16, and the value that means 1.0 (0: unknown, 16 bit).
 
-    KEPT: as `to_pixels` has it, without loss. CT: Hounsfield units in steps of 1. ROBUST: each channel between its
-    percentiles, or those of another volume that it is `like`. UserError for what KEPT cannot hold, and for 8-bit values
+    KEPT: as `to_pixels` has it, without loss. CT: Hounsfield units in steps of 1. ROBUST: each channel between the
+    `ends` of these values, or of others that they are `like`. UserError for what KEPT cannot hold, and for 8-bit values
     where CT is wanted.
     """
     if window == KEPT:
@@ -74,18 +79,26 @@ def to_voxels(
         # as floats: unsigned types hold no -1024
         whole = np.rint(volume.astype(np.result_type(volume.dtype, np.float32), copy=False))
         return (np.clip(whole, *HOUNSFIELD) - HOUNSFIELD[0]).astype(np.uint16), CT_WHITE
-    low, high = ends(volume if like is None else like)
+    low, high = ends(volume if like is None else like, between)
     kind = np.result_type(volume.dtype, np.float32)  # double precision only where the values have it
     share = np.subtract(volume, low, dtype=kind) / np.where(high > low, high - low, 1).astype(kind)
     return np.rint(np.clip(share, 0, 1) * kind.type(ROBUST_WHITE)).astype(np.uint16), ROBUST_WHITE
 
 
-def ends(volume: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What ROBUST makes black and white in each channel of (d, h, w, c)."""
-    some = _thinned(volume).reshape(-1, volume.shape[3]).astype(np.float64)
-    low, high = np.percentile(some, TAILS, axis=0)
+def ends(
+    volume: NDArray[Any], between: tuple[float, float] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What ROBUST makes black and white in each channel of ([d,] h, w, c): `between` where that meets its values, else
+    percentiles.
+    """
+    space = tuple(range(volume.ndim - 1))
+    if between is not None and between[0] < volume.max() and between[1] > volume.min():
+        low, high = (np.full(volume.shape[-1], end, np.float64) for end in between)
+    else:
+        some = _thinned(volume if volume.ndim == 4 else volume[None]).reshape(-1, volume.shape[-1])
+        low, high = np.percentile(some.astype(np.float64), TAILS, axis=0)
     narrow = high <= low  # nearly one value throughout: an outlier is all there is to see
-    return np.where(narrow, volume.min((0, 1, 2)), low), np.where(narrow, volume.max((0, 1, 2)), high)
+    return np.where(narrow, volume.min(space), low), np.where(narrow, volume.max(space), high)
 
 
 def fit(volume: Pixels, size: int, spacing: NDArray[np.float64]) -> Pixels:
