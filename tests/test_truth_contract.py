@@ -61,7 +61,8 @@ def frame(folder: Path) -> Frame:
         with open(folder / name, "wb") as file:
             write(file)
 
-    return Frame(folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write)
+    return Frame(folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, lambda row, mask: mask, write,
+                 lambda row: np.ones(3), "pixels")  # fmt: skip
 
 
 def test_every_form_is_here() -> None:

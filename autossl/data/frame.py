@@ -21,13 +21,15 @@ def frame_of(source: Source, folder: Path, size: int) -> Frame:
     return Frame(
         folder=folder,
         space=(size,) * source.dims,
-        key=f"1 {source.key} {size}",
+        key=f"2 {source.key} {size}",
         place=source.place,
         failures=allowed_failures(int(source.truth.known.sum())),
         naming=source.naming,
         check=partial(_check, source),
         fit=lambda row, mask: fitted(mask, size, inner(source.sizes[row], size, spacing_of(source, row))),
         write=lambda name, write: write_whole(folder / name, write),
+        grain=lambda row: grain(source.sizes[row], size, spacing_of(source, row)),
+        unit="pixels" if source.spacing is None or source.files is None else "mm",  # arrays do not say
     )
 
 
@@ -61,6 +63,12 @@ def inner(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) ->
     """The sides that an image or volume of these has in a square or cube of `size`, as readers bring it there."""
     extent = np.asarray(sides, np.float64) * (1.0 if spacing is None else spacing)
     return tuple(max(1, math.floor(side + 0.5)) for side in (size * (extent / extent.max())).tolist())
+
+
+def grain(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(3,) what a pixel there is of the image, or a voxel of the body in mm."""
+    extent = np.asarray(sides, np.float64) * (1.0 if spacing is None else spacing)
+    return np.full(3, extent.max() / size)
 
 
 def box(size: int, sides: tuple[int, ...]) -> tuple[slice, ...]:

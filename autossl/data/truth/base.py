@@ -45,6 +45,8 @@ class Frame:
     check: Callable[[int, NDArray[Any]], None]  # ValueError where a mask has another shape than the image of that row
     fit: Callable[[int, NDArray[Any]], NDArray[Any]]  # the mask at the size of the store, OUTSIDE beyond the image
     write: Callable[[str, Callable[[IO[bytes]], object]], None]  # a file in the folder, whole or not at all
+    grain: Callable[[int], NDArray[np.float64]]  # (3,) what a pixel of the store is of the image of that row
+    unit: str  # in which: "mm", or "pixels" of the image
 
 
 @dataclass(frozen=True)
