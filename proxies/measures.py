@@ -59,6 +59,8 @@ QUERIES: frozenset[Kind] = frozenset({"queries"})
 PIXELS: frozenset[Kind] = frozenset({"pixels"})
 IMAGES: frozenset[Kind] = frozenset({"images"})
 BOXES: frozenset[Kind] = frozenset({"boxes"})
+_DISTANCE = (partial(image_metrics.mean_of_cases, image_metrics.case_distance),
+             partial(resampled.cases, image_metrics.case_distance))  # fmt: skip
 _ROWS = (
     Metric("balanced_accuracy", "balanced accuracy", "higher", 0, 1, metrics.balanced_accuracy_of_scores,
            resampled.balanced_accuracy, CLASSES, within=True),
@@ -83,7 +85,17 @@ _ROWS = (
     Metric("pooled_dice", "pooled Dice", "higher", 0, 1, image_metrics.pooled_dice, partial(resampled.pooled, 0),
            PIXELS),
     Metric("pooled_iou", "pooled IoU", "higher", 0, 1, image_metrics.pooled_iou, partial(resampled.pooled, 1), PIXELS),
-    Metric("case_dice", "Dice per image", "higher", 0, 1, image_metrics.case_dice, resampled.case_dice, PIXELS),
+    Metric("case_dice", "Dice per image", "higher", 0, 1, partial(image_metrics.mean_of_cases, image_metrics.case_dice),
+           partial(resampled.cases, image_metrics.case_dice), PIXELS),
+    Metric("surface_dice", "surface Dice per image", "higher", 0, 1,
+           partial(image_metrics.mean_of_cases, image_metrics.case_surface),
+           partial(resampled.cases, image_metrics.case_surface), PIXELS),
+    Metric("hd95_mm", "HD95 in mm", "lower", 0, _INF, *_DISTANCE, PIXELS, digits=".4g"),
+    Metric("hd95_pixels", "HD95 in pixels of the image", "lower", 0, _INF, *_DISTANCE, PIXELS, digits=".4g"),
+    Metric("object_recall", "objects found", "higher", 0, 1, image_metrics.object_recall, resampled.objects, PIXELS),
+    Metric("false_objects", "false objects per image", "lower", 0, _INF,
+           partial(image_metrics.mean_of_cases, image_metrics.case_false),
+           partial(resampled.cases, image_metrics.case_false), PIXELS, digits=".4g"),
     Metric("psnr_gain", "dB gained", "higher", -_INF, 100, partial(image_metrics.mean_of_images, image_metrics.GAIN),
            partial(resampled.images, image_metrics.GAIN), IMAGES, digits=".2f"),
     Metric("psnr", "PSNR (dB)", "higher", -_INF, 100, partial(image_metrics.mean_of_images, image_metrics.PSNR),

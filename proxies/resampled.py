@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autossl.proxies.checks import class_index, score_matrix
 from autossl.proxies.folds import by_fold, within_folds
-from autossl.proxies.image_metrics import of_images, of_queries, overlap_counts
+from autossl.proxies.image_metrics import object_counts, of_images, of_queries, overlap_counts, shares_met
 from autossl.proxies.metrics import (
     Ranked,
     kappa,
@@ -104,8 +104,16 @@ def pooled(which: int, y: ArrayLike, scores: ArrayLike, owner: Owner, patients: 
     return lambda counts: mean_of_defined(overlaps(*(counts.T @ table for table in tables))[which])
 
 
-def case_dice(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
-    return _mean(overlaps(*overlap_counts(y, scores))[0], owner, patients)
+def objects(y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds) -> Of:
+    tables = [_sums(table, owner, patients) for table in object_counts(y, scores)]
+    return lambda counts: mean_of_defined(shares_met(*(counts.T @ table for table in tables)))
+
+
+def cases(
+    of_cases: Callable[[ArrayLike, ArrayLike], Array],
+    y: ArrayLike, scores: ArrayLike, owner: Owner, patients: int, _: Folds,
+) -> Of:  # fmt: skip
+    return _mean(of_cases(y, scores), owner, patients)
 
 
 def _mean(each: Array, owner: Owner, patients: int) -> Of:

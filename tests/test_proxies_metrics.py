@@ -132,9 +132,20 @@ def sample(metric: str, rng: np.random.Generator, n: int, t: int) -> tuple[NDArr
         found = rng.random((n, 2))
         found[rng.random((n, 2)) < 0.2] = np.nan
         return rng.integers(0, t, n), found
-    if metric in ("pooled_dice", "pooled_iou", "case_dice"):
+    if "pixels" in METRICS[metric].kinds:
         truth, said = rng.integers(0, 9, (n, t)), rng.integers(0, 9, (n, t))
-        return truth, np.stack([np.minimum(truth, said), said], axis=2)
+        near, far = np.where(truth, rng.random((2, n, t)), np.nan)
+        objects = rng.integers(0, 4, (2, n, t))
+        facts = (
+            np.minimum(truth, said),
+            said,
+            near,
+            9 * far,
+            objects.max(0),
+            objects.min(0),
+            rng.integers(0, 3, (n, t)),
+        )
+        return truth, np.stack(facts, axis=2)
     if metric in ("psnr_gain", "psnr", "ssim", "nmse"):
         found = rng.random((n, 2))
         found[rng.random(n) < 0.2, 1] = np.nan  # a likeness that nobody asked for

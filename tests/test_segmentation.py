@@ -298,6 +298,7 @@ def test_a_study_ends_with_a_model_that_segments(study: Study) -> None:
     assert test["metric"] == "pooled_dice"
     assert {"winner", "untrained", "supervised", "winner, fine-tuned"} <= set(test["entrants"])
     assert max(found["pooled_dice"] for found in test["entrants"].values()) > 0.5
+    assert {"surface_dice", "hd95_pixels", "object_recall", "false_objects"} <= test["entrants"]["winner"].keys()
     assert [column["name"] for column in test["columns"]] == ["structure 1", "structure 2"]
     images, _ = discs(3, seed=5, size=27)
     model = autossl.load(study.folder.model)

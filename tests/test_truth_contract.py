@@ -78,6 +78,7 @@ def frame(folder: Path) -> Frame:
         folder, (8, 8), "key", "x", 3, str, lambda row, mask: None, np.full((N, 2), 8), lambda row, at: at / 8,
         lambda row, mask: mask, write,
         lambda row, target: (target[..., None] * 100).astype(np.uint16), lambda row: np.full((8, 8, 1), row / N),
+        lambda row: np.ones(3), "pixels",
     )  # fmt: skip
 
 

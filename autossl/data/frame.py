@@ -25,7 +25,7 @@ def frame_of(source: Source, folder: Path, images: Pixels, scale: float) -> Fram
     return Frame(
         folder=folder,
         space=(size,) * source.dims,
-        key=f"1 {source.key} {size}",
+        key=f"2 {source.key} {size}",
         place=source.place,
         failures=allowed_failures(int(source.truth.known.sum())),
         naming=source.naming,
@@ -36,6 +36,8 @@ def frame_of(source: Source, folder: Path, images: Pixels, scale: float) -> Fram
         write=lambda name, write: write_whole(folder / name, write),
         shares=partial(shares, source, scale),
         image=lambda row: images[row] / scale,
+        grain=lambda row: grain(source.sizes[row], size, spacing_of(source, row)),
+        unit="pixels" if source.spacing is None or source.files is None else "mm",  # arrays do not say
     )
 
 
@@ -99,6 +101,12 @@ def inner(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) ->
     """The sides that an image or volume of these has in a square or cube of `size`, as readers bring it there."""
     extent = np.asarray(sides, np.float64) * (1.0 if spacing is None else spacing)
     return tuple(max(1, math.floor(side + 0.5)) for side in (size * (extent / extent.max())).tolist())
+
+
+def grain(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(3,) what a pixel there is of the image, or a voxel of the body in mm."""
+    extent = np.asarray(sides, np.float64) * (1.0 if spacing is None else spacing)
+    return np.full(3, extent.max() / size)
 
 
 def box(size: int, sides: tuple[int, ...]) -> tuple[slice, ...]:

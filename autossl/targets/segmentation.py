@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from autossl.data.truth import Masks, Truth
 from autossl.data.truth.masks import Places
-from autossl.data.truth.structures import IGNORED
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import MAPS, PLAIN, Sight
 from autossl.proxies import Outcomes, participation_ratio, rankme, standard_error
+from autossl.proxies.image_metrics import FACTS
+from autossl.targets.agreement import agreement
 from autossl.targets.base import Judged, Probed, Score
 from autossl.targets.cells import Cells, Linear, linear, looked, votes
 from autossl.targets.readout import Readout
@@ -23,6 +24,7 @@ Ints = NDArray[np.int64]
 
 PROBED = 12_000  # places at which the probe at the end is fitted
 DRAWS = 200
+DISTANCES = {"mm": "hd95_mm", "pixels": "hd95_pixels"}  # by the unit of masks
 
 
 @final
@@ -32,6 +34,7 @@ class Segmentation(Judged):
     task: ClassVar = "segmentation"
     form: ClassVar = Masks
     metrics: ClassVar = ("pooled_dice", "case_dice", "pooled_iou")
+    told: ClassVar = ("surface_dice", *DISTANCES.values(), "object_recall", "false_objects")
     shown: ClassVar = {"knn": "dense_knn", "rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"knn": "k-NN", "rankme": "RankMe"}
     figure: ClassVar = "masks"
@@ -108,16 +111,18 @@ class Segmentation(Judged):
         return Segmenter(encoder.pyramid_channels, encoder.channels, len(self.structures), encoder.dims)
 
     def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
-        """Pixels of each structure by image: in truth, and found and predicted."""
-        masks, n = _masks(truth).array, len(truth)
-        kinds = len(self.structures)
-        y, scores = np.zeros((n, kinds)), np.zeros((n, kinds, 2))
-        for row, (answer, mask) in enumerate(zip(raw, masks, strict=True)):
-            guess, judged = answer.argmax(0), mask != IGNORED
-            for kind in range(kinds):
-                there, said = mask == kind + 1, (guess == kind + 1) & judged
-                y[row, kind], scores[row, kind] = there.sum(), ((there & said).sum(), said.sum())
+        """What each structure of each image comes to, see `agreement`."""
+        masks, kinds = _masks(truth), len(self.structures)
+        y, scores = np.zeros((len(masks), kinds)), np.zeros((len(masks), kinds, FACTS))
+        for row, (answer, mask, grain) in enumerate(zip(raw, masks.array, masks.grains, strict=True)):
+            y[row], scores[row] = agreement(answer.argmax(0), mask, kinds, grain[: mask.ndim])
         return Outcomes.of(y, scores)
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Distances in the unit of the masks alone."""
+        other = {name for unit, name in DISTANCES.items() if unit != self.about.get("unit", "pixels")}
+        return tuple(name for name in super().reported if name not in other)
 
     @property
     def parts(self) -> tuple[str, ...]:

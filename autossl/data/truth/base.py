@@ -54,6 +54,8 @@ class Frame:
     shares: Callable[[int, NDArray[Any]], NDArray[np.uint16]]  # another image on the grid of the one of that row, as
     # SHARE times its values; ValueError where it is of another kind
     image: Callable[[int], NDArray[np.float64]]  # that of a row as it stands in the store, in [0, 1]
+    grain: Callable[[int], NDArray[np.float64]]  # (3,) what a pixel of the store is of the image of that row
+    unit: str  # in which: "mm", or "pixels" of the image
 
 
 @dataclass(frozen=True)

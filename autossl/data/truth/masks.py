@@ -19,7 +19,7 @@ from autossl.errors.printable import joined, plural, shown
 LISTED = 20  # places of masks that are set aside
 LEAST_GROUPS = 4  # two in the probe part, where one is judged by the other, one in each other part
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".nii", ".gz", ".pgm"})
-FORGOTTEN = {"shares": np.nan, "prints": 0, "at": 0}  # of a sample of which nothing is known
+FORGOTTEN = {"shares": np.nan, "prints": 0, "at": 0, "grains": 1.0}  # of a sample of which nothing is known
 ANY = Ranges((0.0,), (1.0,), ())
 
 
@@ -60,6 +60,8 @@ class Masks(Truth):
     ranges: Ranges = ANY
     prints: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) equal where masks are
     at: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) rows of the store
+    grains: Floats = field(default_factory=lambda: np.ones((0, 3)))  # (n, 3) what a pixel is of the image, in `unit`
+    unit: str = "pixels"
     stored: NDArray[np.uint8] | None = None
     raw: Raw | None = None
     misfits: tuple[int, ...] = ()  # samples whose masks are set aside
@@ -97,7 +99,12 @@ class Masks(Truth):
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"structures": list(self.structures), "values": list(self.values), "ranges": self.ranges.as_json()}
+        return {
+            "structures": list(self.structures),
+            "values": list(self.values),
+            "ranges": self.ranges.as_json(),
+            "unit": self.unit,
+        }
 
     def __len__(self) -> int:
         return len(self.there)
@@ -109,7 +116,7 @@ class Masks(Truth):
         """What is known of each mask, once they are decoded."""
         if not self.structures:
             return {}
-        return {"shares": self.shares, "prints": self.prints, "at": self.at}
+        return {"shares": self.shares, "prints": self.prints, "at": self.at, "grains": self.grains}
 
     def only(self, known: Bools) -> Self:
         left, own = self.there & known, self._own()
@@ -124,12 +131,14 @@ class Masks(Truth):
         return replace(self, there=np.concatenate([self.there, np.zeros(more, dtype=bool)]), **longer)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        return {"prints": self.prints, "there": self.there, "shares": self.shares, "masks_at": self.at}
+        own = {"prints": self.prints, "there": self.there, "shares": self.shares}
+        return {**own, "masks_at": self.at, "grains": self.grains}
 
     @classmethod
     def load(cls, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Self:
         own = (columns["there"], *_terms(about), columns["shares"], Ranges.from_json(about["ranges"]))
-        return cls(*own, columns["prints"], columns["masks_at"])
+        grains = columns.get("grains", np.ones((len(own[0]), 3)))  # of a study before they were kept
+        return cls(*own, columns["prints"], columns["masks_at"], grains, about.get("unit", "pixels"))
 
     @classmethod
     def nothing(cls, n: int, about: Mapping[str, Any] | None = None) -> Self:
@@ -141,7 +150,8 @@ class Masks(Truth):
         shares = np.full((n, len(structures)), np.nan)
         return replace(
             none, structures=structures, values=values, ranges=Ranges.from_json(about["ranges"]), shares=shares,
-            prints=zero, at=zero, stored=np.full((1, 1), IGNORED, np.uint8),
+            prints=zero, at=zero, grains=np.ones((n, 3)), unit=about.get("unit", "pixels"),
+            stored=np.full((1, 1), IGNORED, np.uint8),
         )  # fmt: skip
 
     @classmethod
@@ -222,11 +232,12 @@ class Masks(Truth):
         at = np.maximum(0, np.cumsum(self.there) - 1)  # those that have one stand in the store, in their order
         masks = np.load(frame.folder / STORE, mmap_mode="r")
         terms = tuple(map(str, known["structures"].tolist())), tuple(map(int, known["values"].tolist()))
-        shares, prints, fits = (known[name][at] for name in ("shares", "prints", "fits"))
+        shares, prints, fits, grains = (known[name][at] for name in ("shares", "prints", "fits", "grains"))
         shares = np.where(self.there[:, None], shares, np.nan)
         ranges = Ranges.cut(shares.sum(1, keepdims=True)) if self.study is None else self.study.ranges
         misfits = tuple(np.flatnonzero(self.there & ~fits).tolist())
-        return type(self)(self.there, *terms, shares, ranges, prints, at, masks, misfits=misfits).only(fits)
+        own = (shares, ranges, prints, at, grains, frame.unit, masks)
+        return type(self)(self.there, *terms, *own, misfits=misfits).only(fits)
 
     def opened(self, folder: Path) -> Self:
         return replace(self, stored=np.load(folder / STORE, mmap_mode="r"))

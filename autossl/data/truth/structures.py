@@ -52,9 +52,8 @@ def decode(
             f"masks of the size of their images were wanted, found {len(bad)} of {len(rows)} that are not in "
             f"{frame.place}, the first of {frame.naming(bad[0][0])} ({bad[0][1]}); mend them or leave them out"
         )
-    return _written(
-        fitted, _terms(values, titles, frame.place) if study is None else _told(values, study, frame), frame
-    )
+    terms = _terms(values, titles, frame.place) if study is None else _told(values, study, frame)
+    return _written(fitted, rows, terms, frame)
 
 
 def _told(values: Iterable[int], study: Terms, frame: Frame) -> Terms:
@@ -80,7 +79,7 @@ def _terms(values: Iterable[int], titles: Mapping[str, str], place: str) -> Term
     return tuple(titles.get(str(value), usual.format(value)) for value in inside), tuple(inside)
 
 
-def _written(fitted: NDArray[np.int32], terms: Terms, frame: Frame) -> dict[str, NDArray[Any]]:
+def _written(fitted: NDArray[np.int32], rows: Ints, terms: Terms, frame: Frame) -> dict[str, NDArray[Any]]:
     structures, values = terms
     found = np.full(fitted.shape, IGNORED, dtype=np.uint8)
     found[fitted == 0] = 0
@@ -97,6 +96,7 @@ def _written(fitted: NDArray[np.int32], terms: Terms, frame: Frame) -> dict[str,
         "shares": np.stack([(flat == number).sum(1) / inside for number in range(1, len(structures) + 1)], axis=1),
         "prints": np.array(prints, np.int64),
         "fits": (flat != IGNORED).any(1),
+        "grains": np.stack([frame.grain(row) for row in rows.tolist()]),
     }
     frame.write(STORE, lambda file: np.save(file, found, allow_pickle=False))
     frame.write(ABOUT, lambda file: np.savez(file, allow_pickle=False, key=np.array(frame.key), **about))
