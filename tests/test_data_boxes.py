@@ -320,7 +320,7 @@ def test_bccd(shared_data: Path, tmp_path: Path) -> None:
     """Real smears: the two boxes without an area are set aside, official parts are kept."""
     source = open_data(shared_data / "bccd" / "BCCD", form=Boxes)
     assert [int((source.split == code).sum()) for code in (0, 1, 2)] == [205, 87, 72]
-    truth = source.truth.decoded(frame_of(source, tmp_path, 32))
+    truth = source.truth.decoded(frame_of(source, tmp_path, np.zeros((source.n, 32, 32, 3), np.uint8), 255.0))
     assert isinstance(truth, Boxes)
     assert truth.objects == ("WBC", "RBC", "Platelets")
     assert np.isfinite(truth.boxes[..., 0]).sum() == 4155 + 372 + 361 - 2

@@ -168,7 +168,7 @@ def test_the_convolution_is_the_ridge_on_cells(dims: int) -> None:
     own, intercept = random.normal(size=((side + 4) ** dims, side**dims)), random.normal(size=side**dims)
     made = Restorer.of(weights, own, intercept, 1, dims)
     at = random.integers(0, grid, (30, dims))
-    z = reconstruction._looked(maps, 1, at, side)
+    z = reconstruction._looked(maps, 1, (at + 0.5) * side / size, side)
     wanted = z @ np.concatenate([*weights, own]) + intercept
     with torch.no_grad():
         missing = (made(maps) - maps.images)[1, 0].numpy()

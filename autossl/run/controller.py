@@ -196,8 +196,7 @@ def _plan(
     """Score the baselines that need no training, measure costs, and plan the time; each once per study."""
     if context.state("baselines") is None or (context.state("costs") is None and context.state("starts") is None):
         say("looking at the encoders to start from" if context.config.given else "scoring the untrained encoder")
-        timed = run.limit is not None and forecast is not None
-        found = look(context, run.limit, forecast.spare(run.limit, run.clock.now()) if timed else None)
+        found = look(context, run.limit, None if forecast is None else forecast.spare(run.limit, run.clock.now()))
         context.remember(**{**found, "starts": context.state("starts") or found["starts"]})  # of what is repeated
     if context.state("costs") is None:
         say("measuring what things cost here")

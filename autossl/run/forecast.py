@@ -55,8 +55,10 @@ class Forecast:
         """Whether a limit of which `used` are over may do."""
         return fits(limit, used + self.before, self.needs)
 
-    def spare(self, limit: float, now: float) -> float:
+    def spare(self, limit: float | None, now: float) -> float | None:
         """Seconds that may pass from `now`, when images are decoded, until a limit that fits would do no more."""
+        if limit is None:
+            return None
         low, high = 0.0, limit
         while high - low > CLOSE:
             middle = (low + high) / 2

@@ -41,9 +41,9 @@ def surfaces(found: Bools, there: Bools, grain: Floats) -> tuple[float, float]:
     if not found.any():
         return 0.0, float(np.linalg.norm(np.array(there.shape) * grain))
     own, true = (np.argwhere(mask & ~ndimage.binary_erosion(mask)) * grain for mask in (found, there))
-    far = [KDTree(other).query(points)[0] for points, other in ((own, true), (true, own))]
+    far = [np.asarray(KDTree(other).query(points)[0]) for points, other in ((own, true), (true, own))]
     near = sum(int((each <= grain.max()).sum()) for each in far)
-    return near / sum(map(len, far)), max(float(np.percentile(each, 95)) for each in far)
+    return near / sum(each.size for each in far), max(float(np.percentile(each, 95)) for each in far)
 
 
 def objects(found: Bools, there: Bools) -> tuple[int, int, int]:

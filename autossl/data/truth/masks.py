@@ -236,8 +236,8 @@ class Masks(Truth):
         shares = np.where(self.there[:, None], shares, np.nan)
         ranges = Ranges.cut(shares.sum(1, keepdims=True)) if self.study is None else self.study.ranges
         misfits = tuple(np.flatnonzero(self.there & ~fits).tolist())
-        own = (shares, ranges, prints, at, grains, frame.unit, masks)
-        return type(self)(self.there, *terms, *own, misfits=misfits).only(fits)
+        made = type(self)(self.there, *terms, shares, ranges, prints, at, grains, frame.unit, masks, misfits=misfits)
+        return made.only(fits)
 
     def opened(self, folder: Path) -> Self:
         return replace(self, stored=np.load(folder / STORE, mmap_mode="r"))
