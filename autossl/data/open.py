@@ -225,7 +225,7 @@ def _no_table(option: str, column: Names, place: str) -> UserError:
 def _sample(name: str, form: type[Truth]) -> Found:
     if name not in SAMPLES:
         known = ", ".join(f"sample:{known}" for known in SAMPLES)
-        raise UserError(f"a built-in sample ({known}) was wanted, found sample:{name} as data; use one of these")
+        raise UserError(f"a built-in sample ({known}) was wanted, found sample:{name} as data; use one")
     return (FIELDS.get(name, SAMPLES[name]) if form.boxed else SAMPLES[name])()
 
 
