@@ -18,7 +18,7 @@ from autossl.cli.commands import main
 from autossl.data import open_data, prepare
 from autossl.data.samples.fields import FIELD, fields
 from autossl.data.truth import Boxes
-from autossl.finish import baselines
+from autossl.finish import anneal, baselines
 from autossl.model import export
 from autossl.model.card import Preprocessing
 from autossl.model.model import Meaning, Model
@@ -277,6 +277,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     images, labels = arrays(30, side=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 1)
+        patch.setattr(anneal, "PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
             images, "detection", labels=labels, patients=np.repeat(np.arange(15), 2), time_limit=None,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import autossl
-from autossl.finish import baselines
+from autossl.finish import anneal, baselines
 from studies.hospital import SECRETS, make
 from tests.test_cli import run
 
@@ -34,6 +34,7 @@ def test_from_a_hospital_s_folder_to_a_report(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(baselines, "LABEL_PASSES", 1)
+    monkeypatch.setattr(anneal, "PASSES", 1)
     monkeypatch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
     export, out = tmp_path / "export", tmp_path / "out"
     make(shared_data / "dicom_samples", export, patients=18, slices=3)

@@ -17,7 +17,7 @@ import autossl
 from autossl.cli.commands import main
 from autossl.data import open_data, prepare
 from autossl.data.truth import SHARE, Pairs
-from autossl.finish import baselines
+from autossl.finish import anneal, baselines
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Maps, mapped
 from autossl.proxies import Outcomes
@@ -237,6 +237,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     images, targets = noisy(42, size=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 1)
+        patch.setattr(anneal, "PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
             images, "reconstruction", labels=targets, patients=np.repeat(np.arange(21), 2), time_limit=None,

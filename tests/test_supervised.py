@@ -120,5 +120,6 @@ def test_a_network_of_another_architecture_is_fitted_and_read_again(context: Con
 
 @pytest.mark.parametrize("name", READOUTS)
 def test_no_readout_has_batch_norms_for_nothing_settles_them(name: str) -> None:
-    made = READOUTS[name](*{"Segmenter": ([8, 4], 3, 1), "Retriever": (4, 3, 2)}.get(name, (4, 3)))
+    own = {"Segmenter": ([8, 4], 3, 1), "Detector": ([8, 4], 3, 2), "Restorer": ([8, 4], 3, 2), "Retriever": (4, 3, 2)}
+    made = READOUTS[name](*own.get(name, (4, 3)))
     assert not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in made.modules())

@@ -216,10 +216,8 @@ def _refuse_beside(data: Any, beside: Beside) -> None:
 
 
 def _no_table(option: str, column: Names, place: str) -> UserError:
-    return UserError(
-        f"a CSV was wanted, of which {option} names a column, found {option} {column} beside {place}; "
-        "leave it out, or give a CSV manifest"
-    )
+    wanted = f"a CSV was wanted, of which {option} names a column, found {option} {column} beside {place}"
+    return UserError(f"{wanted}; leave it out, or give a CSV manifest")
 
 
 def _sample(name: str, form: type[Truth]) -> Found:
