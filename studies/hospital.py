@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -76,7 +76,7 @@ def _beside(sample: Dataset, study: Path) -> None:
 
 
 def _object(path: Path, kind: UID) -> None:
-    meta = pydicom.dataset.FileMetaDataset()
+    meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, kind
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
     found = FileDataset(str(path), {}, preamble=b"\0" * 128, file_meta=meta)

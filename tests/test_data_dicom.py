@@ -85,7 +85,7 @@ def test_padding_has_the_lowest_of_the_other_values(samples: Path, tmp_path: Pat
 @given(st.permutations(range(9)), st.integers(0, 8), st.integers(0, 5))
 def test_slices_are_sorted_along_their_normal(order: list[int], twice: int, turn: int) -> None:
     along = np.roll(np.array(AXIAL).reshape(2, 3), turn, axis=1)
-    normal = np.cross(*along)
+    normal = np.cross(along[0], along[1])
     planes = [
         Plane(tuple((normal * 2.5 * at + along[0] * 7).tolist()), tuple(along.ravel().tolist()), (1.0, 1.0))
         for at in (*order, twice)

@@ -86,7 +86,7 @@ class Detection(Judged):
         hits = spots.kind[:, None] == kinds
         images = np.zeros((n, len(kinds)))
         np.add.at(images, spots.sample, hits)
-        rows = np.stack([guess, np.repeat(spots.weight[:, None], len(kinds), axis=1), hits], axis=2)
+        rows = np.stack([guess.astype(np.float64), np.repeat(spots.weight[:, None], len(kinds), axis=1), hits], axis=2)
         return _joined(images, rows, spots.sample, 1)
 
     def probe(self, seen: Seen, truth: Truth, groups: Ints | None, sights: Sequence[Sight] = (PLAIN,)) -> Readout:

@@ -15,7 +15,7 @@ PARTS = (ALL, LAST, LORA)
 BLOCKS = 2  # of a plain transformer that are its last layers; of other networks one stage
 # linear layers of the blocks of plain transformers, of timm and of MONAI
 ADAPTED = re.compile(r"blocks\.\d+\.(attn\.(qkv|proj|out_proj)|mlp\.(fc1|fc2|fc1_g|fc1_x|linear1|linear2))")
-RANK, SCALE = 8, 4.0  # of adapters; what they add is multiplied, for they begin at nothing and have a gentle rate
+RANK, SCALE = 8, 4  # of adapters; what they add is multiplied, for they begin at nothing and have a gentle rate
 
 
 def offered(encoder: Encoder) -> tuple[str, ...]:

@@ -270,12 +270,13 @@ def _volumes() -> Iterator[tuple[str, bytes]]:
 
 def _dicom() -> Seeds:
     import pydicom
+    from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, RLELossless
 
     found: Seeds = {}
     for bits, photometric in ((8, "MONOCHROME2"), (16, "MONOCHROME1")):
         one = pydicom.Dataset()
-        one.file_meta = pydicom.dataset.FileMetaDataset()
+        one.file_meta = FileMetaDataset()
         one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         one.SOPClassUID, one.SOPInstanceUID, one.Modality = ComputedRadiographyImageStorage, "1.2.3", "CR"
         one.StudyInstanceUID = one.SeriesInstanceUID = "1.2.4"

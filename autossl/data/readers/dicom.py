@@ -13,6 +13,9 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_file_meta_info
+from pydicom.filewriter import write_file_meta_info
+from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -116,7 +119,7 @@ def _dataset(file: IO[bytes], tags: list[str] | None = None, stop: bool = False)
 def _inflated(file: IO[bytes]) -> IO[bytes] | None:
     """A deflated file as if it were not, within bounds that pydicom does not set; None for other files."""
     try:
-        meta = pydicom.filereader.read_file_meta_info(file.name)
+        meta = read_file_meta_info(file.name)
     except Exception:  # without a preamble
         file.seek(0)
         return None
@@ -133,7 +136,7 @@ def _inflated(file: IO[bytes]) -> IO[bytes] | None:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     whole = BytesIO()
     whole.write(b"\0" * 128 + b"DICM")
-    pydicom.filewriter.write_file_meta_info(whole, meta, enforce_standard=False)  # type: ignore[arg-type]
+    write_file_meta_info(whole, meta, enforce_standard=False)  # type: ignore[arg-type]
     whole.write(b"".join(parts))
     whole.seek(0)
     return whole
@@ -232,7 +235,7 @@ def rescale(about: Dataset, frame: int) -> Ends:
 def _window(given: Dataset) -> Ends | None:
     """The ends of the first window of a header; None where there is none that shows anything."""
     both = [given.get(name) for name in ("WindowCenter", "WindowWidth")]
-    firsts = [each[0] if isinstance(each, list | pydicom.multival.MultiValue) and each else each for each in both]
+    firsts = [each[0] if isinstance(each, list | MultiValue) and each else each for each in both]
     try:
         centre, width = (float(each) for each in firsts if each not in (None, ""))
     except (TypeError, ValueError):
