@@ -234,8 +234,8 @@ def rescale(about: Dataset, frame: int) -> Ends:
 
 def _window(given: Dataset) -> Ends | None:
     """The ends of the first window of a header; None where there is none that shows anything."""
-    both = [given.get(name) for name in ("WindowCenter", "WindowWidth")]
-    firsts = [each[0] if isinstance(each, list | MultiValue) and each else each for each in both]
+    both: list[Any] = [given.get(name) for name in ("WindowCenter", "WindowWidth")]
+    firsts: list[Any] = [each[0] if isinstance(each, list | MultiValue) and each else each for each in both]
     try:
         centre, width = (float(each) for each in firsts if each not in (None, ""))
     except (TypeError, ValueError):
