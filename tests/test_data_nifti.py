@@ -13,7 +13,7 @@ from PIL import Image
 
 from autossl.data import CT, KEPT, ROBUST, open_data, prepare, read_images
 from autossl.data.readers.images import Header, Unreadable
-from autossl.data.readers.nifti import decode, look, raw
+from autossl.data.readers.nifti import decode, look, raw, write_like
 from autossl.errors import UserError
 
 nib: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")
@@ -288,3 +288,13 @@ def test_real_volumes_of_mixed_types(shared_data: Path, tmp_path: Path) -> None:
     assert data.record["flaws"]["unreadable"] == 0
     assert 0.3 < data.mean[0] < 0.7
     assert 0.1 < data.std[0] < 0.3
+
+
+def test_what_belongs_to_a_volume_that_is_no_nifti_lies_along_the_body(tmp_path: Path) -> None:
+    """Volumes of DICOM are folders and files that no reader of NIfTI opens; their spacing is known."""
+    values = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_like(values, tmp_path / "slice.dcm", (2.5, 1.0, 0.5), tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(raw(tmp_path / "mask.nii.gz")[..., 0], values)
+    header = look(tmp_path / "mask.nii.gz")
+    assert header is not None
+    np.testing.assert_allclose(header.spacing, (2.5, 1.0, 0.5))

@@ -1,9 +1,12 @@
 """What readouts that answer at every place of an image share: a narrow U-Net on an encoder's maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, cast
 
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autossl.nn.encoder import Encoder
@@ -51,6 +54,15 @@ class Decoding(Readout):
         for finer, lateral, block in zip(reversed(seen.pyramid[:-1]), self.lateral, self.blocks, strict=False):
             x = block(enlarged(x, tuple(finer.shape[2:])) + lateral(finer))
         return cast(Tensor, self.leave(self.blocks[-1](enlarged(x, space) + self.stem(seen.images))))
+
+
+def give(layers: Iterable[nn.Module], weights: Sequence[NDArray[Any]], bias: nn.Parameter, own: NDArray[Any]) -> None:
+    """Give convolutions these weights (inputs, out), each laid out as its own are, and a bias its own (out,)."""
+    with torch.no_grad():
+        for layer, each in zip(layers, weights, strict=True):
+            into = cast(nn.Conv2d, layer).weight
+            into.copy_(torch.from_numpy(np.ascontiguousarray(each.T, dtype=np.float32)).view_as(into))
+        bias.copy_(torch.from_numpy(own.astype(np.float32)))
 
 
 def block(wide: int, narrow: int, dims: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torchvision.ops import batched_nms, generalized_box_iou_loss
 
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import MAPS, Maps, Sight
-from autossl.targets.decoding import WIDTH, block, enlarged
+from autossl.targets.decoding import WIDTH, block, enlarged, give
 from autossl.targets.readout import Readout
 from autossl.views.images import Views
 from autossl.views.points import followed
@@ -67,11 +67,7 @@ class Detector(Readout):
         """The linear one with these weights (c, classes + 4) of each map and intercepts (classes + 4,)."""
         with torch.random.fork_rng(devices=[]):
             made = cls([len(each) for each in weights], len(intercept) - 4, decoder=False)
-        with torch.no_grad():
-            for layer, each in zip(made.linear, weights, strict=True):
-                own = cast(nn.Conv2d, layer).weight
-                own.copy_(torch.from_numpy(np.ascontiguousarray(each.T, dtype=np.float32)).view_as(own))
-            made.bias.copy_(torch.from_numpy(intercept.astype(np.float32)))
+        give(made.linear, weights, made.bias, intercept)
         return made
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autossl.data.truth import SHARE
 from autossl.nn.heads import CONV
 from autossl.nn.sight import Maps
-from autossl.targets.decoding import Decoding, enlarged
+from autossl.targets.decoding import Decoding, enlarged, give
 from autossl.targets.readout import Readout
 from autossl.views.images import Views
 
@@ -59,11 +59,7 @@ class Restorer(Decoding):
         cell = round((len(intercept) / channels) ** (1 / dims))
         with torch.random.fork_rng(devices=[]):
             made = cls([len(each) for each in weights], channels, cell, dims, decoder=False)
-        with torch.no_grad():
-            for layer, each in zip((*made.maps, made.own), (*weights, own), strict=True):
-                into = cast(nn.Conv2d, layer).weight
-                into.copy_(torch.from_numpy(np.ascontiguousarray(each.T, dtype=np.float32)).view_as(into))
-            cast(Tensor, made.own.bias).copy_(torch.from_numpy(intercept.astype(np.float32)))
+        give((*made.maps, made.own), (*weights, own), cast(nn.Parameter, made.own.bias), intercept)
         return made
 
     def standardised(self, mean: Sequence[float], sd: Sequence[float]) -> Self:

@@ -1,7 +1,7 @@
 """The readout that says of every pixel or voxel what it belongs to: linear on all maps, a decoder on top of that."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self, cast, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autossl.data.truth.structures import IGNORED
 from autossl.nn.heads import CONV
 from autossl.nn.sight import Maps
-from autossl.targets.decoding import Decoding, enlarged
+from autossl.targets.decoding import Decoding, enlarged, give
 from autossl.targets.readout import Readout
 from autossl.views.images import Views
 
@@ -46,11 +46,7 @@ class Segmenter(Decoding):
         """The linear one with these weights (c, structures + 1) of each map and intercepts (structures + 1,)."""
         with torch.random.fork_rng(devices=[]):
             made = cls([len(each) for each in weights], channels, len(intercept) - 1, dims, decoder=False)
-        with torch.no_grad():
-            for layer, each in zip(made.linear, weights, strict=True):
-                own = cast(nn.Conv2d, layer).weight
-                own.copy_(torch.from_numpy(np.ascontiguousarray(each.T, dtype=np.float32)).view_as(own))
-            made.bias.copy_(torch.from_numpy(intercept.astype(np.float32)))
+        give(made.linear, weights, made.bias, intercept)
         return made
 
     @property

@@ -58,11 +58,11 @@ def raw(path: Path) -> NDArray[Any]:
 def write_like(values: NDArray[Any], image: Path | None, spacing: tuple[float, ...], path: Path) -> None:
     """Write values (d, h, w[, c]), ordered as `raw` orders them, in the axes and the place of another file's volume.
 
-    Without a file the axes are those of the body, with this spacing (d, h, w) in mm.
+    Without one that is NIfTI the axes are those of the body, with this spacing (d, h, w) in mm.
     """
     nibabel = importlib.import_module("nibabel")
     values = np.moveaxis(values, (0, 1, 2), (2, 1, 0))
-    if image is None:
+    if image is None or not is_volume(image):
         nibabel.save(nibabel.Nifti1Image(values, np.diag([*(spacing or (1.0,) * 3)[::-1], 1.0])), path)
         return
     like = _open(image)

@@ -171,7 +171,7 @@ class Truth(ABC):
 
     def windowed(self, owner: Ints) -> Self:
         """The same of windows of the samples, each of `owner` (k,); before anything is decoded."""
-        raise NotImplementedError(f"{self.form} are not cut")
+        raise AssertionError(f"{self.form} are not cut")
 
     def opened(self, folder: Path) -> Self:
         """What `load` made of a study's columns, with what `decoded` kept in its folder."""
