@@ -14,8 +14,8 @@ FORKS.set_forkserver_preload([
     "autossl.cli.commands", "autossl.run.controller", "autossl.report.page", "autossl.trials.worker"
 ])  # fmt: skip
 LONGEST = 240.0  # seconds that a command of a test may take
-# what training on labels reaches is looked at in few tests; its 40 passes were most of the time of small studies
-SHORT = {"autossl.finish.baselines.LABEL_PASSES": 2}
+# what trainings reach is looked at in few tests; 40 passes over labels were most of the time of small studies
+SHORT = {"autossl.finish.baselines.LABEL_PASSES": 2, "autossl.finish.anneal.PASSES": 1}
 
 
 def patched(values: Mapping[str, Any], how: Callable[[Any, str, Any], None] = setattr) -> None:

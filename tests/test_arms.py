@@ -40,17 +40,17 @@ pytestmark = pytest.mark.usefixtures("short_runs_on_labels")
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """A study of 240 images of four textures, of 80 made-up patients."""
+    """A study of 144 images of four textures, of 48 made-up patients."""
     rng = np.random.default_rng(0)
-    y = np.arange(240) % 4
+    y = np.arange(144) % 4
     angle = y * np.pi / 4
     row, column = np.mgrid[:16, :16]
     along = row * np.cos(angle)[:, None, None] + column * np.sin(angle)[:, None, None]
-    x = 127 + 50 * np.sin(along + rng.uniform(0, 6, (240, 1, 1))) + rng.normal(0, 60, (240, 16, 16))
+    x = 127 + 50 * np.sin(along + rng.uniform(0, 6, (144, 1, 1))) + rng.normal(0, 60, (144, 16, 16))
     images = np.clip(x, 0, 255).astype(np.uint8)
     settings: dict[str, Any] = {"time_limit": None, "max_candidates": 1, "methods": "denoising", "seed": 1}
     study = autossl.search(
-        images, labels=y, patients=np.arange(240) // 3, out=tmp_path_factory.mktemp("arms") / "run",
+        images, labels=y, patients=np.arange(144) // 3, out=tmp_path_factory.mktemp("arms") / "run",
         backbone="test_resnet", modality="microscopy", **settings,
     )  # fmt: skip
     return open_context(study.folder)
@@ -112,7 +112,7 @@ def test_a_student_is_an_arm_like_others_also_after_a_kill(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distilled, "TIMES", 1)
-    monkeypatch.setattr(baselines, "LABEL_PASSES", 4)
+    monkeypatch.setattr(baselines, "LABEL_PASSES", 3)
     folder = Folder(Path(shutil.copytree(context.folder.root, tmp_path / "run")))
     undone = ("tested", "testing", "result", "arms", "granted")
     state = {key: value for key, value in read_json(folder.state).items() if key not in undone}
@@ -238,9 +238,9 @@ def test_of_many_labels_sights_are_compared_on_whole_patients_and_the_head_is_fi
     rows = folds_of(context).rows
     truth, groups = context.truth(rows), context.groups(rows)
     seen = context.see(untrained(context), rows)
-    monkeypatch.setattr(base, "COMPARED", 100)
+    monkeypatch.setattr(base, "COMPARED", 60)
     some = base.compared(len(rows), groups)
-    assert 100 <= len(some) < 100 + 3
+    assert 60 <= len(some) < 60 + 3
     assert not set(groups[some]) & set(np.delete(groups, some))
     head = context.judged.probe(seen, truth, groups, context.judged.sights(context.plan.turned))
     alone = context.judged.probe(seen, truth, groups, (head.sight,))

@@ -1,15 +1,21 @@
 """The built-in sample: repeatable, synthetic by its own word, and hard enough to need learning."""
 
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.data import Source, open_data
+from autossl.data.degradations import parsed
 from autossl.data.open import Beside, _picked
 from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.beside import raw
 from autossl.data.readers.found import Found, truth_of
+from autossl.data.samples import cells as samples
 from autossl.data.samples.cells import (
     FINDINGS,
     KINDS,
@@ -23,8 +29,23 @@ from autossl.data.samples.cells import (
     read_cells,
     smear,
 )
-from autossl.data.truth import FORMS, Labels, Truth, Values
+from autossl.data.samples.lesions import LOW_DOSE
+from autossl.data.truth import FORMS, Labels, Pairs, Truth, Values
 from autossl.errors import UserError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """The whole sample takes seconds to draw, and the same draws give the same cells."""
+    once = cache(smear)
+
+    def again(patients: int = PATIENTS, per_patient: int = PER_PATIENT, seed: int = 0) -> tuple[Any, ...]:
+        *arrays, drawn = once(patients, per_patient, seed)
+        return *arrays, dict(drawn)  # readers take columns out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "smear", again)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +144,13 @@ def test_each_form_finds_its_labels(found: Found, form: str) -> None:
         assert truth.called == {"values": NUMBERS, "labels": FINDINGS}[form]
     if form not in ("nothing", "masks", "boxes"):  # strata of masks are known when they are decoded, of parts all one
         assert min(truth.counts().values()) >= 30
+
+
+def test_its_pairs_are_of_lower_dose() -> None:
+    source = open_data("sample:cells", form=Pairs)
+    assert source.truth.known.all()
+    assert "with targets, made by" in source.truth.described()
+    parsed(LOW_DOSE)
 
 
 def test_columns_may_be_chosen(found: Found) -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 from autossl.data import Data, open_data, prepare
 from autossl.data.degradations import DEGRADATIONS, parsed, worse
 from autossl.data.fresh import read_images
-from autossl.data.samples.lesions import LOW_DOSE
 from autossl.data.truth import SHARE, Masks, Pairs
 from autossl.data.windows import corners, cut
 from autossl.errors import UserError
@@ -271,10 +270,3 @@ def test_degradations_are_for_reconstruction_without_targets() -> None:
         open_data(images, form=Masks, labels=targets > 100, degradation="noise:25")
     with pytest.raises(UserError, match="found both"):
         open_data(images, form=Pairs, labels=targets, degradation="noise:25")
-
-
-def test_a_sample_has_noisy_pairs() -> None:
-    source = open_data("sample:cells", form=Pairs)
-    assert source.truth.known.all()
-    assert "with targets, made by" in source.truth.described()
-    parsed(LOW_DOSE)

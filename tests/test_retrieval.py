@@ -12,7 +12,7 @@ from PIL import Image
 import autossl
 from autossl.cli.commands import main
 from autossl.data.truth import Classes
-from autossl.finish import baselines
+from autossl.finish import anneal, baselines
 from autossl.proxies import retrieval
 from autossl.study import Study
 from autossl.targets import Seen
@@ -81,6 +81,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     images, labels = textures()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 2)
+        patch.setattr(anneal, "PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
             images, "retrieval", labels=labels, time_limit=None, out=tmp_path_factory.mktemp("retrieval") / "run",

@@ -19,7 +19,7 @@ from autossl.data import open_data, prepare
 from autossl.data.frame import Given
 from autossl.data.truth import Masks
 from autossl.data.truth.structures import IGNORED
-from autossl.finish import baselines
+from autossl.finish import anneal, baselines
 from autossl.finish.pictures import picked
 from autossl.model import export
 from autossl.model.card import Preprocessing
@@ -284,9 +284,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     images, drawn = discs(42, size=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 1)
+        patch.setattr(anneal, "PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
-            images, "segmentation", labels=drawn, patients=np.repeat(np.arange(21), 2), time_limit=None,
+            images, "segmentation", labels=drawn, patients=np.repeat(np.arange(14), 3), time_limit=None,
             out=tmp_path_factory.mktemp("segmentation") / "run", max_candidates=1, methods="simclr",
             backbone="test_resnet", weights="none",
         )  # fmt: skip

@@ -43,7 +43,7 @@ def start(photographs: Path, tmp_path: Path) -> Start:
     """Begins a study of them in tmp_path/run."""
 
     def begin(time_limit: str, **more: object) -> Folder:
-        asked = Asked(out=str(tmp_path / "run"), time_limit=time_limit, device="cpu", backbone="resnet50", **more)  # type: ignore[arg-type]
+        asked = Asked(out=str(tmp_path / "run"), time_limit=time_limit, device="cpu", backbone="resnet34", **more)  # type: ignore[arg-type]
         return controller.start(str(photographs), asked, quiet=True)
 
     return begin
