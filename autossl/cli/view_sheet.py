@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.data import Source, default_image_size
+from autossl.data import Source, default_image_size, windowed
 from autossl.data.dataset import Pixels
 from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable
@@ -40,11 +40,14 @@ NOT_SHOWN = {
 def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> None:
     """Draw a few images, the classes in turn, at the size that a study would choose, and views of them, as a PNG.
 
+    Where a study cuts images into windows, some of these.
+
     Of volumes and of their views, the slice in the middle of the first axis is drawn.
     Images of an official test part are not looked at; nothing names a patient or a file. UserError if the modality is
     unknown, no image can be read or the file cannot be written.
     """
     allowed = preset(modality, source.channels)
+    source = windowed(source, default_image_size(source))
     rows, images = _images(source, np.random.default_rng(seed))
     mean, std = (tuple(found.tolist()) for found in torch.std_mean(images, (0, *range(2, images.ndim)))[::-1])
     made = [views_for(source.dims)(allowed, mean, std, jitter=strength) for strength in STRENGTHS]

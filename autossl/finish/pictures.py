@@ -21,13 +21,14 @@ def keep(context: Context, outcome: Outcome, chosen: str) -> None:
     if target.figure not in PICTURED or chosen not in names:
         return
     rows = context.rows(TEST, labelled=True)
-    value = outcome.outcomes[chosen].each(target.metric)
-    at = picked(value)
+    value, truth = outcome.outcomes[chosen].each(target.metric), context.truth(rows)
+    best = picked(value)
+    at = truth.shown(best)
     arrays: dict[str, NDArray[Any]] = {
         "images": np.take(context.data.images, rows[at], axis=0),
         "scale": np.array(context.data.scale),
-        "truth": context.truth(rows[at]).array,
-        "value": value[at],
+        "truth": truth[at].array,
+        "value": value[best],
         "names": np.array(names),
     }
     for name in names:

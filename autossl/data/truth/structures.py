@@ -56,6 +56,21 @@ def decode(
     return _written(fitted, rows, terms, frame)
 
 
+def width(mask: NDArray[Any]) -> float:
+    """Of what a mask (*space) shows, in pixels: twice its pixels to those of them at a border; NaN of an empty one.
+
+    Of something long that is its width, of a disc the radius.
+    """
+    inside, edge = mask > 0, np.zeros(mask.shape, dtype=bool)
+    for axis in range(mask.ndim):
+        along, borders = np.moveaxis(mask, axis, 0), np.moveaxis(edge, axis, 0)
+        differ = along[1:] != along[:-1]
+        borders[1:] |= differ
+        borders[:-1] |= differ
+    border = int((edge & inside).sum())
+    return 2 * int(inside.sum()) / border if border else float("nan")
+
+
 def _told(values: Iterable[int], study: Terms, frame: Frame) -> Terms:
     """The terms of the study; UserError for values that it does not know."""
     if study[1] and (strange := sorted(value for value in values if value > 0 and value not in study[1])):
