@@ -15,7 +15,7 @@ from PIL import Image
 
 import autossl
 from autossl.cli.commands import main
-from autossl.data import open_data, prepare
+from autossl.data import TEST, open_data, prepare
 from autossl.data.frame import Given
 from autossl.data.truth import Masks
 from autossl.data.truth.structures import IGNORED
@@ -23,7 +23,8 @@ from autossl.finish import baselines
 from autossl.finish.pictures import picked
 from autossl.model import export
 from autossl.model.card import Preprocessing
-from autossl.model.masks import restored
+from autossl.model.entrants import MEAN, TUNED
+from autossl.model.masks import Said, restored
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Maps, mapped
@@ -34,6 +35,7 @@ from autossl.targets import Seen
 from autossl.targets.cells import gathered, linear
 from autossl.targets.segmentation import Segmentation
 from autossl.targets.segmenter import Segmenter
+from autossl.trials.context import open_context
 from autossl.views.presets import preset
 from autossl.views.volumes import views_for
 from tests.mask_toys import SIZE, discs
@@ -235,7 +237,7 @@ _ANY = {"centre": [0.0], "spread": [1.0], "edges": []}
 def test_masks_go_back_to_where_their_image_was() -> None:
     raw = np.zeros((2, 16, 16), np.uint8)
     raw[0], raw[:, 4:8, 4:8] = 255, [[[0]], [[255]]]
-    whole = restored(raw, Given((32, 64), (), None), ())
+    whole = restored(Said("a", Given((32, 64), (), None), raw), ())
     assert whole.shape == (32, 64)
     assert set(np.unique(whole)) == {0, 255}
     rows, columns = np.nonzero(whole)
@@ -296,7 +298,7 @@ def test_a_study_ends_with_a_model_that_segments(study: Study) -> None:
     assert study.result is not None
     test = study.result["test"]
     assert test["metric"] == "pooled_dice"
-    assert {"winner", "untrained", "supervised", "winner, fine-tuned"} <= set(test["entrants"])
+    assert {"winner", "untrained", "supervised", TUNED, MEAN} <= set(test["entrants"])
     assert max(found["pooled_dice"] for found in test["entrants"].values()) > 0.5
     assert {"surface_dice", "hd95_pixels", "object_recall", "false_objects"} <= test["entrants"]["winner"].keys()
     assert [column["name"] for column in test["columns"]] == ["structure 1", "structure 2"]
@@ -310,6 +312,21 @@ def test_a_study_ends_with_a_model_that_segments(study: Study) -> None:
     assert "outlines of what is true" in page
     assert "data:image/png" in page
     assert "could not be drawn" not in page
+
+
+def test_the_answers_of_two_networks_are_averaged_pixel_by_pixel(study: Study) -> None:
+    assert study.result is not None
+    folder, context = study.folder, open_context(study.folder)
+    members = study.result["choice"]["arms"][MEAN]["members"]
+    assert members[0] == TUNED
+    at = {TUNED: folder.root / "arms" / "winner-tuned", "supervised": folder.root / "baselines" / "supervised"}
+    rows = context.rows(TEST, labelled=True)
+    own, images, truth = context.judged, np.asarray(context.data.images[rows]), context.truth(rows)
+    if members[1] == "winner":
+        pytest.skip("the frozen arm answers too, which is in no folder")
+    raws = [autossl.load(at[name]).answers_stored(images) for name in members]
+    found = own.judge((raws[0].astype(float) + raws[1]) / 2, truth).value("pooled_dice")
+    assert found == pytest.approx(study.result["test"]["entrants"][MEAN]["pooled_dice"], abs=2e-3)
 
 
 def test_a_study_is_evaluated_on_new_masks(study: Study, tmp_path: Path) -> None:

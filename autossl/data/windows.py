@@ -40,8 +40,8 @@ def cut_or_whole(source: Source, windows: str, image_size: int | str) -> Source:
     if not (finer >= FINER and wide < THIN):
         return source
     said = (
-        f"in whole images of {by([size] * source.dims)} what masks show would be {wide:.1f} pixels wide, so that images "
-        f"are cut into windows; --windows never keeps them whole"
+        f"in whole images of {by([size] * source.dims)} what masks show would be {wide:.1f} pixels wide, so that they "
+        "are cut into windows; --windows never keeps them whole"
     )
     return replace(source, truth=source.truth.cutting(True), notes=(*source.notes, said))
 

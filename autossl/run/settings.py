@@ -60,9 +60,10 @@ def _check_windows(asked: Asked) -> None:
     own = target_class(asked.task).form.windows
     if {own, asked.windows} != {ALWAYS, NEVER}:
         return
-    kept = "cuts every image into windows" if own == ALWAYS else "takes images whole"
+    kept = "cuts every image" if own == ALWAYS else "takes images whole"
     raise UserError(
-        f"--windows auto or {own} was wanted, found {asked.windows} with --task {asked.task}, which {kept}; leave it out"
+        f"--windows auto or {own} was wanted, found {asked.windows} with --task {asked.task}, which {kept}; leave it "
+        "out"
     )
 
 

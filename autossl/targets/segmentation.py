@@ -43,6 +43,7 @@ class Segmentation(Judged):
     scored: ClassVar = "cell Dice"
     trained: ClassVar = 2.5
     mixes: ClassVar = False
+    blends: ClassVar = True
     decodes: ClassVar = True
     least_passes: ClassVar = 10  # an image has thousands of labels
     curved: ClassVar = False

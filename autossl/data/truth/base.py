@@ -87,10 +87,8 @@ class Truth(ABC):
     apart: ClassVar[bool] = True  # each stratum is judged by itself; False: strata only keep proportions
     files: ClassVar[bool] = False  # its cells name files beside the images
     beside: ClassVar[str] = ""  # the array that holds such images in an archive
-    windows: ClassVar[str] = (
-        NEVER  # whether images are cut into windows of the size of the store, none resized: ALWAYS,
-    )
-    # NEVER, or AUTO where that is settled for a study, see `cutting`
+    windows: ClassVar[str] = NEVER  # whether images are cut into windows of the size of the store, none resized, or
+    # AUTO where that is settled for each study, see `cutting`
     covered: ClassVar[bool] = False  # windows cover images, for answers to them are put together before they are judged
     boxed: ClassVar[bool] = False  # it is made of boxes, or of masks where there are none
 

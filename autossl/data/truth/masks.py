@@ -150,9 +150,7 @@ class Masks(Truth):
         there = columns["there"]
         n, before = len(there), (about.get("unit", "pixels"), about.get("cut", False))
         own = (there, *_terms(about), columns["shares"], Ranges.from_json(about["ranges"]), columns["prints"])
-        grains = columns.get(
-            "grains", np.ones((n, 3))
-        )  # these and what follows may be of a study before they were kept
+        grains = columns.get("grains", np.ones((n, 3)))  # of studies before these and more were kept
         windows = columns.get("image", np.arange(n)), columns.get("corner", np.zeros((n, 3), np.int64))
         return cls(*own, columns["masks_at"], grains, *before, *windows)
 
