@@ -13,7 +13,7 @@ from autossl.data.truth.base import AUTO, Bools, Cells, Frame, Ints, Raw, Sample
 from autossl.data.truth.places import Places, drawn
 from autossl.data.truth.ranges import Floats, Ranges
 from autossl.data.truth.spelling import Column
-from autossl.data.truth.structures import IGNORED, STORE, decode, kept, width
+from autossl.data.truth.structures import IGNORED, STORE, decode, kept, retold, width
 from autossl.errors import UserError
 from autossl.errors.printable import joined, plural, shown
 
@@ -179,8 +179,10 @@ class Masks(Truth):
                 ".npz with images and masks"
             )
         study = cells.study if isinstance(cells.study, cls) else None
-        there, cut = np.array([bool(name) for name in names]), study is not None and study.cut
-        return cls(there, raw=cells.raw, titles=cells.names, study=study, cut=cut), ()
+        there, raw, cut = np.array([bool(name) for name in names]), cells.raw, False
+        if study is not None:
+            raw, cut = retold(raw, cells.names, (study.structures, study.values)), study.cut
+        return cls(there, raw=raw, titles=cells.names, study=study, cut=cut), ()
 
     def matched(self, other: Truth, place: str) -> Self:
         assert isinstance(other, type(self)), "another form"
