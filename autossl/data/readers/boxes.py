@@ -1,4 +1,4 @@
-"""Folders with boxes around objects, Pascal VOC, COCO and YOLO, told apart by what lies in them, and outlines of COCO."""
+"""Folders with boxes around objects, Pascal VOC, COCO and YOLO, told apart by what lies in them; outlines of COCO."""
 
 from collections.abc import Mapping
 from pathlib import Path
