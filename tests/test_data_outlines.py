@@ -108,7 +108,7 @@ def written(folder: Path, names: tuple[str, str], seed: int = 0) -> NDArray[np.u
             marked.append({"image_id": row, "category_id": kind, "segmentation": shape, "iscrowd": row % 2})
     listed = [{"id": row, "file_name": f"{row:02d}.png", "height": 32, "width": 32} for row in range(N)]
     kinds = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
-    whole = {"images": listed, "annotations": marked, "categories": kinds if names[0] < names[1] else kinds[::-1]}
+    whole = {"images": listed, "annotations": marked, "categories": kinds}
     (folder / "instances.json").write_text(json.dumps(whole))
     return drawn
 
