@@ -3,6 +3,7 @@
 import csv
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from PIL import Image
 
 import autossl
 from autossl.cli.commands import main
-from autossl.data import TEST, open_data, prepare
+from autossl.data import open_data, prepare
 from autossl.data.frame import Given
 from autossl.data.truth import Masks
 from autossl.data.truth.structures import IGNORED
 from autossl.finish import baselines
+from autossl.finish.arms import frozen, together
+from autossl.finish.folds import folds_of
 from autossl.finish.pictures import picked
 from autossl.model import export
 from autossl.model.card import Preprocessing
@@ -283,14 +286,14 @@ def test_large_pyramids_are_looked_at_within_little_memory() -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    images, drawn = discs(42, size=16)
+    images, drawn = discs(24, size=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
-            images, "segmentation", labels=drawn, patients=np.repeat(np.arange(21), 2), time_limit=None,
-            out=tmp_path_factory.mktemp("segmentation") / "run", max_candidates=1, methods="simclr",
-            backbone="test_resnet", weights="none",
+            images, "segmentation", labels=drawn, patients=np.repeat(np.arange(12), 2), time_limit=None,
+            image_size=16, windows="always", out=tmp_path_factory.mktemp("segmentation") / "run", max_candidates=1,
+            methods="simclr", backbone="test_resnet", weights="none",
         )  # fmt: skip
 
 
@@ -315,22 +318,35 @@ def test_a_study_ends_with_a_model_that_segments(study: Study) -> None:
 
 
 def test_the_answers_of_two_networks_are_averaged_pixel_by_pixel(study: Study) -> None:
-    assert study.result is not None
-    folder, context = study.folder, open_context(study.folder)
-    members = study.result["choice"]["arms"][MEAN]["members"]
-    assert members[0] == TUNED
-    at = {TUNED: folder.root / "arms" / "winner-tuned", "supervised": folder.root / "baselines" / "supervised"}
-    rows = context.rows(TEST, labelled=True)
-    own, images, truth = context.judged, np.asarray(context.data.images[rows]), context.truth(rows)
-    if members[1] == "winner":
-        pytest.skip("the frozen arm answers too, which is in no folder")
-    raws = [autossl.load(at[name]).answers_stored(images) for name in members]
-    found = own.judge((raws[0].astype(float) + raws[1]) / 2, truth).value("pooled_dice")
-    assert found == pytest.approx(study.result["test"]["entrants"][MEAN]["pooled_dice"], abs=2e-3)
+    context = open_context(study.folder)
+    folds = folds_of(context)
+    still, other = (frozen(context, "winner", context.new_encoder(seed), folds) for seed in (0, 1))
+    (mean,) = together(context, [still, replace(other, name=TUNED)], folds)
+    assert mean.name == MEAN
+    assert mean.outcomes is not None
+    raws = [(first.astype(float) + second) / 2 for first, second in zip(still.raws, other.raws, strict=True)]
+    wanted = folds.outcomes(iter(raws))
+    assert wanted is not None
+    assert mean.outcomes.value("pooled_dice") == pytest.approx(wanted.value("pooled_dice"), abs=1e-6)
+    assert together(context, [still, replace(other, name=TUNED, raws=())], folds) == []
+
+
+def test_windows_are_put_together_for_masks_of_whole_images(study: Study, tmp_path: Path) -> None:
+    assert "24 images were cut into 96 windows of 16 a side, none resized" in study.folder.data.read_text()
+    model, (images, _) = autossl.load(study.folder.model), discs(6, seed=5, size=40)
+    assert len(model.predict(images)["share structure 1"]) == 6
+    with pytest.raises(autossl.UserError, match="found one that sees windows of them; call masks"):
+        model.answers(images)
+    assert "windows of 16 x 16 at the resolution of the image" in (study.folder.model / "config.json").read_text()
+    (tmp_path / "new").mkdir()
+    Image.fromarray(np.tile(images[0], (2, 3))[:70, :101]).save(tmp_path / "new" / "a.png")
+    asked = ["predict", str(study.folder.root), str(tmp_path / "new"), "-o", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    assert np.asarray(Image.open(tmp_path / "out" / "a.png")).shape == (70, 101)
 
 
 def test_a_study_is_evaluated_on_new_masks(study: Study, tmp_path: Path) -> None:
-    images, drawn = discs(12, seed=9, size=16)
+    images, drawn = discs(12, seed=9, size=20)
     np.savez(tmp_path / "new.npz", images=images, masks=drawn)
     done = CliRunner().invoke(main, ["evaluate", str(study.folder.root), "--data", str(tmp_path / "new.npz")])
     assert done.exit_code == 0, done.output

@@ -1,27 +1,21 @@
-"""Large images in windows: every pixel in one of them, put together as it was, and a study that sees only these."""
+"""Large images in windows: every pixel in one of them, put together as it was, judged as the image that they are of."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
-import autossl
-from autossl.cli.commands import main
 from autossl.data import cut_or_whole, open_data, prepare, windowed
 from autossl.data.truth import Masks
 from autossl.data.truth.structures import IGNORED, width
 from autossl.data.windows import MOST, corners, laid, whole
 from autossl.errors import UserError
-from autossl.finish import baselines
 from autossl.run.asked import Asked
 from autossl.run.settings import check
-from autossl.study import Study
 from autossl.targets.segmentation import Segmentation
 from tests.mask_toys import discs
 
@@ -133,38 +127,3 @@ def test_of_very_large_images_some_windows_are_drawn(monkeypatch: pytest.MonkeyP
 def test_tasks_whose_images_cannot_be_cut_say_so(task: str, windows: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         check(Asked(task=task, windows=windows, time_limit="5m"))
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    images, drawn = discs(24, size=40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "LABEL_PASSES", 1)
-        patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
-        return autossl.search(
-            images, "segmentation", labels=drawn, time_limit=None, image_size=24, windows="always", adaptation="frozen",
-            out=tmp_path_factory.mktemp("windows") / "run", max_candidates=1, methods="simclr",
-            backbone="test_resnet", weights="none",
-        )  # fmt: skip
-
-
-def test_a_study_of_windows_gives_masks_of_whole_images(study: Study, tmp_path: Path) -> None:
-    assert study.result is not None
-    assert "24 images were cut into 96 windows of 24 a side, none resized" in study.folder.data.read_text()
-    images, drawn = discs(6, seed=5, size=40)
-    model = autossl.load(study.folder.model)
-    assert [mask.shape for mask in model.masks(images)] == [(40, 40)] * 6
-    assert len(model.predict(images)["share structure 1"]) == 6
-    with pytest.raises(UserError, match="found one that sees windows of them; call masks"):
-        model.answers(images)
-    (tmp_path / "new").mkdir()
-    Image.fromarray(np.tile(images[0], (2, 3))[:70, :101]).save(tmp_path / "new" / "a.png")
-    asked = ["predict", str(study.folder.root), str(tmp_path / "new"), "-o", str(tmp_path / "out")]
-    done = CliRunner().invoke(main, asked)
-    assert done.exit_code == 0, done.output
-    assert np.asarray(Image.open(tmp_path / "out" / "a.png")).shape == (70, 101)
-    np.savez(tmp_path / "new.npz", images=images, masks=drawn)
-    done = CliRunner().invoke(main, ["evaluate", str(study.folder.root), "--data", str(tmp_path / "new.npz")])
-    assert done.exit_code == 0, done.output
-    assert "hd95_pixels" in done.output
-    assert "could not be drawn" not in study.folder.report.read_text()
