@@ -37,6 +37,7 @@ def search(
     methods: str | Sequence[str] = "all",
     backbone: str = "auto",
     image_size: int | str = "auto",
+    windows: str = "auto",
     modality: str = "auto",
     out: str | Path | None = None,
     storage: str | None = None,
@@ -56,6 +57,8 @@ def search(
     classification, regression (numbers), ordinal (grades) or multilabel (several findings, 0 or 1, or a|b); labels of
     several columns are (n, t), or `label_column="a,b,c"`. Segmentation takes masks (n, h, w) as labels, reconstruction
     target images, or `degradation` ("noise:25", "downsample:2"), which makes images worse and them their own targets.
+    `windows` ("always", "never") says whether images to be segmented are cut into windows of `image_size` at their own
+    resolution; "auto" does so where whole images of that size would lose what masks show.
     `time_limit` ("45m", "8h", seconds, or None with `max_candidates`) is hard and counts from this call.
     `weights` (one or a list: safetensors or a torch state dict, an exported encoder, packaged:NAME, or hub:NAME, which
     is downloaded unless it is cached; see `autossl list weights`) are looked at first, in several input sizes, by the
@@ -75,7 +78,7 @@ def search(
         degradation=degradation, max_labels=max_labels,
         metric=metric, adaptation=adaptation, weights=weights, start=start, time_limit=time_limit,
         max_candidates=max_candidates, space=space, methods=methods, backbone=backbone, image_size=image_size,
-        modality=modality, out=out, storage=storage, workers=workers, executor=executor, device=device,
+        windows=windows, modality=modality, out=out, storage=storage, workers=workers, executor=executor, device=device,
         precision=precision, plan=plan, seed=seed,
     )  # fmt: skip
     folder = controller.start(data, Asked(**given), unlabeled=unlabeled, labels=labels, patients=patients)

@@ -152,18 +152,22 @@ def test_a_student_is_an_arm_like_others_also_after_a_kill(
 def test_the_mean_is_of_what_was_fine_tuned_and_what_was_not_begun_from_it_and_of_nothing_unjudged(
     context: Context,
 ) -> None:
-    n, few = 40, np.arange(40) % 10 < 4
+    n, few, folds = 40, np.arange(40) % 10 < 4, cast(Folds, SimpleNamespace(groups=None))
     worse, better = judged_as(few, TUNED), judged_as(~few, SOUPS[TUNED])
-    (mean,) = together(context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")])
+    (mean,) = together(
+        context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")], cast(Folds, folds)
+    )
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "supervised"]
-    (mean,) = together(context, [judged_as(~few, "winner"), worse, better, judged_as(few, "supervised")])
+    (mean,) = together(
+        context, [judged_as(~few, "winner"), worse, better, judged_as(few, "supervised")], cast(Folds, folds)
+    )
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "winner"]
-    (mean,) = together(context, [judged_as(few, "winner"), worse, better])
+    (mean,) = together(context, [judged_as(few, "winner"), worse, better], folds)
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "winner"]
     assert mean.outcomes is not None
     assert mean.outcomes.n == n
-    assert together(context, [judged_as(few, "winner"), replace(worse, outcomes=None)]) == []
-    (own,) = together(context, [judged_as(few, "weights"), judged_as(few, WEIGHTS_TUNED)])
+    assert together(context, [judged_as(few, "winner"), replace(worse, outcomes=None)], folds) == []
+    (own,) = together(context, [judged_as(few, "weights"), judged_as(few, WEIGHTS_TUNED)], folds)
     assert own.name == WEIGHTS_MEAN
 
 

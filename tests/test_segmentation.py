@@ -3,6 +3,7 @@
 import csv
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from autossl.data.frame import Given
 from autossl.data.truth import Masks
 from autossl.data.truth.structures import IGNORED
 from autossl.finish import anneal, baselines
+from autossl.finish.arms import frozen, together
+from autossl.finish.folds import folds_of
 from autossl.finish.pictures import picked
 from autossl.model import export
 from autossl.model.card import Preprocessing
-from autossl.model.masks import restored
+from autossl.model.entrants import MEAN, TUNED
+from autossl.model.masks import Said, restored
 from autossl.model.model import Meaning, Model
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import Maps, mapped
@@ -34,6 +38,7 @@ from autossl.targets import Seen
 from autossl.targets.cells import gathered, linear
 from autossl.targets.segmentation import Segmentation
 from autossl.targets.segmenter import Segmenter
+from autossl.trials.context import open_context
 from autossl.views.presets import preset
 from autossl.views.volumes import views_for
 from tests.mask_toys import SIZE, discs
@@ -235,7 +240,7 @@ _ANY = {"centre": [0.0], "spread": [1.0], "edges": []}
 def test_masks_go_back_to_where_their_image_was() -> None:
     raw = np.zeros((2, 16, 16), np.uint8)
     raw[0], raw[:, 4:8, 4:8] = 255, [[[0]], [[255]]]
-    whole = restored(raw, Given((32, 64), (), None), ())
+    whole = restored(Said("a", Given((32, 64), (), None), raw), ())
     assert whole.shape == (32, 64)
     assert set(np.unique(whole)) == {0, 255}
     rows, columns = np.nonzero(whole)
@@ -281,15 +286,15 @@ def test_large_pyramids_are_looked_at_within_little_memory() -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    images, drawn = discs(42, size=16)
+    images, drawn = discs(24, size=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "LABEL_PASSES", 1)
         patch.setattr(anneal, "PASSES", 1)
         patch.setattr(baselines, "SEARCHED", baselines.SEARCHED[:1])
         return autossl.search(
-            images, "segmentation", labels=drawn, patients=np.repeat(np.arange(14), 3), time_limit=None,
-            out=tmp_path_factory.mktemp("segmentation") / "run", max_candidates=1, methods="simclr",
-            backbone="test_resnet", weights="none",
+            images, "segmentation", labels=drawn, patients=np.repeat(np.arange(12), 2), time_limit=None,
+            image_size=16, windows="always", out=tmp_path_factory.mktemp("segmentation") / "run", max_candidates=1,
+            methods="simclr", backbone="test_resnet", weights="none",
         )  # fmt: skip
 
 
@@ -297,7 +302,7 @@ def test_a_study_ends_with_a_model_that_segments(study: Study) -> None:
     assert study.result is not None
     test = study.result["test"]
     assert test["metric"] == "pooled_dice"
-    assert {"winner", "untrained", "supervised", "winner, fine-tuned"} <= set(test["entrants"])
+    assert {"winner", "untrained", "supervised", TUNED, MEAN} <= set(test["entrants"])
     assert max(found["pooled_dice"] for found in test["entrants"].values()) > 0.5
     assert {"surface_dice", "hd95_pixels", "object_recall", "false_objects"} <= test["entrants"]["winner"].keys()
     assert [column["name"] for column in test["columns"]] == ["structure 1", "structure 2"]
@@ -313,8 +318,36 @@ def test_a_study_ends_with_a_model_that_segments(study: Study) -> None:
     assert "could not be drawn" not in page
 
 
+def test_the_answers_of_two_networks_are_averaged_pixel_by_pixel(study: Study) -> None:
+    context = open_context(study.folder)
+    folds = folds_of(context)
+    still, other = (frozen(context, "winner", context.new_encoder(seed), folds) for seed in (0, 1))
+    (mean,) = together(context, [still, replace(other, name=TUNED)], folds)
+    assert mean.name == MEAN
+    assert mean.outcomes is not None
+    raws = [(first.astype(float) + second) / 2 for first, second in zip(still.raws, other.raws, strict=True)]
+    wanted = folds.outcomes(iter(raws))
+    assert wanted is not None
+    assert mean.outcomes.value("pooled_dice") == pytest.approx(wanted.value("pooled_dice"), abs=1e-6)
+    assert together(context, [still, replace(other, name=TUNED, raws=())], folds) == []
+
+
+def test_windows_are_put_together_for_masks_of_whole_images(study: Study, tmp_path: Path) -> None:
+    assert "24 images were cut into 96 windows of 16 a side, none resized" in study.folder.data.read_text()
+    model, (images, _) = autossl.load(study.folder.model), discs(6, seed=5, size=40)
+    assert len(model.predict(images)["share structure 1"]) == 6
+    with pytest.raises(autossl.UserError, match="found one that sees windows of them; call masks"):
+        model.answers(images)
+    assert "windows of 16 x 16 at the resolution of the image" in (study.folder.model / "config.json").read_text()
+    (tmp_path / "new").mkdir()
+    Image.fromarray(np.tile(images[0], (2, 3))[:70, :101]).save(tmp_path / "new" / "a.png")
+    asked = ["predict", str(study.folder.root), str(tmp_path / "new"), "-o", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    assert np.asarray(Image.open(tmp_path / "out" / "a.png")).shape == (70, 101)
+
+
 def test_a_study_is_evaluated_on_new_masks(study: Study, tmp_path: Path) -> None:
-    images, drawn = discs(12, seed=9, size=16)
+    images, drawn = discs(12, seed=9, size=20)
     np.savez(tmp_path / "new.npz", images=images, masks=drawn)
     done = CliRunner().invoke(main, ["evaluate", str(study.folder.root), "--data", str(tmp_path / "new.npz")])
     assert done.exit_code == 0, done.output

@@ -17,8 +17,9 @@ from autossl.data import Source, open_data
 from autossl.data.dataset import Pixels
 from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable
-from autossl.data.truth import Classes
+from autossl.data.truth import Classes, Masks
 from autossl.errors import UserError
+from tests.mask_toys import discs
 
 SECRET = "Doe1949"
 
@@ -149,3 +150,17 @@ def test_what_cannot_be_done_is_said_in_a_sentence(manifest: Path, tmp_path: Pat
         result = CliRunner().invoke(main, ["inspect", str(manifest), "--views", *options])
         assert result.exit_code == 2, result.output
         assert word in result.output.strip().splitlines()[-1]
+
+
+def test_masks_are_outlined_and_what_does_not_fit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, drawn = discs(SHOWN)
+    labels = [mask[:20] if row == 2 else mask for row, mask in enumerate(drawn)]
+    figure = figure_of(open_data(images, form=Masks, labels=labels), "microscopy", monkeypatch)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[-1] == "masks"
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert sum("does not fit" in name for name in names) == 1
+    plain, marked = ([np.asarray(image.get_array()) for image in figure.axes[at].images] for at in (0, len(titles) - 1))
+    grey = [bool(np.ptp(each, axis=2).max() < 0.01) for each in marked]  # outlines have colours
+    assert all(np.ptp(each, axis=2).max() < 0.01 for each in plain)
+    assert grey == ["does not fit" in name for name in names]

@@ -34,6 +34,7 @@ HELP = {  # in the order of --help
     "methods": "Methods by name, comma between them.",
     "backbone": "Any timm model.",
     "image_size": "Pixels a side.",
+    "windows": "Cut images into windows of that size, never resized (segmentation): always, never or auto.",
     "modality": "Preset of views: microscopy, xray, ...",
     "out": "The study folder.  [default: runs/DATA-TASK]",
     "storage": "Database URL for workers on several machines; not served yet.",

@@ -2,7 +2,10 @@
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +15,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autossl.data import Source, default_image_size
+from autossl.data import Source, default_image_size, windowed
 from autossl.data.dataset import Pixels
+from autossl.data.frame import frame_of
 from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable
 from autossl.data.store import brought_to
 from autossl.errors import UserError
+from autossl.report.overlays import boxed, outlined
 from autossl.views.images import Views
 from autossl.views.intensity import along
 from autossl.views.presets import Preset, preset
@@ -40,19 +45,58 @@ NOT_SHOWN = {
 def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> None:
     """Draw a few images, the classes in turn, at the size that a study would choose, and views of them, as a PNG.
 
+    Masks are outlined and boxes drawn, and it is said where they do not fit. Where a study cuts images into windows,
+    some of these are drawn.
     Of volumes and of their views, the slice in the middle of the first axis is drawn.
     Images of an official test part are not looked at; nothing names a patient or a file. UserError if the modality is
     unknown, no image can be read or the file cannot be written.
     """
     allowed = preset(modality, source.channels)
+    source = windowed(source, default_image_size(source))
     rows, images = _images(source, np.random.default_rng(seed))
     mean, std = (tuple(found.tolist()) for found in torch.std_mean(images, (0, *range(2, images.ndim)))[::-1])
     made = [views_for(source.dims)(allowed, mean, std, jitter=strength) for strength in STRENGTHS]
     blocks = {"images": [_flat(images)]} | {f"jitter {views.jitter:g}": _seen(views, images, seed) for views in made}
+    marked = _marked(source, rows, _flat(images))
+    blocks |= {source.truth.form: marked.drawn} if marked.drawn else {}
     names = [source.truth.names[label] if label >= 0 else "" for label in source.truth.strata[rows]]
+    names = [name if fits else f"{name} does not fit" for name, fits in zip(names, marked.fits, strict=True)]
     size, crop = f"{images.shape[-1]} {'px' if source.dims == 2 else 'voxels'}", made[0].crop_min
     title = f"{source.name}: views of modality {modality}, {size}, crops of {crop:.0%} or more"
     _write(_drawn(blocks, names, title, _in_words(allowed)), path)
+
+
+class Marked(NamedTuple):
+    """Images with what is marked on them, one list of one column, and for each whether that fits it."""
+
+    drawn: list[Tensor]
+    fits: list[bool]
+
+
+def _marked(source: Source, rows: list[int], images: Tensor) -> Marked:
+    """Images (n, c, h, w) of these rows with outlines of their masks, or boxes; none where labels are neither."""
+    draw, nothing = {"masks": outlined, "boxes": boxed}.get(source.truth.form), Marked([], [True] * len(rows))
+    if draw is None:
+        return nothing
+    some = source.truth.only(np.isin(np.arange(source.n), rows))
+    with TemporaryDirectory() as folder:
+        frame = frame_of(source, Path(folder), np.zeros((1, images.shape[-1]), np.uint8), 1.0)
+        try:
+            found = some.decoded(replace(frame, failures=len(rows)))[rows]
+        except UserError:  # none of them fits: the checks say so
+            return nothing
+        marks = found.array
+    flat = marks[:, marks.shape[1] // 2] if source.dims == 3 else marks
+    white = _brightest(images)
+    pixels = ((images / white).clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).numpy()
+    panels = np.stack([draw(image, 255.0, mark) for image, mark in zip(pixels, flat, strict=True)])
+    fits = (found.known | ~source.truth.known[rows]).tolist()
+    return Marked([torch.from_numpy(panels).movedim(-1, 1).float() / 255 * white], fits)
+
+
+def _brightest(images: Tensor) -> float:
+    """What is drawn as white."""
+    return max(float(images.max()), 1e-6)
 
 
 def _seen(views: Views, images: Tensor, seed: int) -> list[Tensor]:
@@ -117,7 +161,7 @@ def _fixed(name: str, value: object) -> bool:
 
 def _drawn(blocks: dict[str, list[Tensor]], names: list[str], title: str, words: str) -> Figure:
     """One block of columns for each strength, one row for each image."""
-    brightest = max(float(blocks["images"][0].max()), 1e-6)
+    brightest = _brightest(blocks["images"][0])
     columns, high = [len(views) * (1 + GAP) - GAP for views in blocks.values()], CELL * len(names) * (1 + GAP)
     figure = Figure(figsize=(CELL * sum(columns) + 2.3, high + 1.1), dpi=150, facecolor="white")
     axes = figure.subplots(1, len(blocks), gridspec_kw={"width_ratios": columns, "wspace": 0.06})

@@ -7,7 +7,7 @@ from autossl.data.open import open_data
 from autossl.data.parts import DROPPED, PROBE, SELECTION, TEST
 from autossl.data.prepare import load, positions, prepare
 from autossl.data.store import default_image_size, is_stored, known_digests
-from autossl.data.windows import windowed
+from autossl.data.windows import cut_or_whole, windowed
 
 __all__ = [
     "CT",
@@ -21,6 +21,7 @@ __all__ = [
     "Fresh",
     "Source",
     "check_enough",
+    "cut_or_whole",
     "default_image_size",
     "is_stored",
     "known_digests",

@@ -92,6 +92,8 @@ class Source:
     values: Callable[[int], NDArray[Any]] | None = field(default=None, repr=False)  # as given, before a window
     like: Callable[[int, NDArray[Any]], Pixels] | None = field(default=None, repr=False)  # how values of another
     # image on the grid of that of a row become pixels; None: as `frame.alike` has it
+    image: Ints | None = field(default=None, repr=False)  # (n,) of which image each is a window, where they are cut
+    grains: NDArray[np.float64] | None = field(default=None, repr=False)  # (n, 3) mm between voxels of these windows
     modality: str = ""  # as DICOM has it, where it is one
     numbered: bool = False  # errors name images by their number, for paths of DICOM hold names of patients
 
@@ -118,7 +120,7 @@ class Source:
     def naming(self, row: int) -> str:
         """How an error on the terminal names an image; never for anything that is stored."""
         if self.files is None:
-            return f"row {row}"
+            return self.named(row)
         if self.numbered:
             return f"number {row} in the order of paths, from 0"
         return self.named(row)
@@ -126,7 +128,7 @@ class Source:
     def named(self, row: int) -> str:
         """What an image is called below the folder of its data: for what a user asks to be told of each file."""
         if self.files is None:
-            return f"row {row}"
+            return f"row {row if self.image is None else self.image[row]}"
         path = self.files[row]
         inside = self.root is not None and path.is_relative_to(self.root)
         return str(path.relative_to(self.root)) if inside and self.root is not None else str(path)

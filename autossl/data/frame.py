@@ -36,7 +36,7 @@ def frame_of(source: Source, folder: Path, images: Pixels, scale: float) -> Fram
         write=lambda name, write: write_whole(folder / name, write),
         shares=partial(shares, source, scale),
         image=lambda row: images[row] / scale,
-        grain=lambda row: grain(source.sizes[row], size, spacing_of(source, row)),
+        grain=partial(_grain, source, size),
         unit="pixels" if source.spacing is None or source.files is None else "mm",  # arrays do not say
     )
 
@@ -107,6 +107,11 @@ def grain(sides: Ints, size: int, spacing: NDArray[np.float64] | None = None) ->
     """(3,) what a pixel there is of the image, or a voxel of the body in mm."""
     extent = np.asarray(sides, np.float64) * (1.0 if spacing is None else spacing)
     return np.full(3, extent.max() / size)
+
+
+def _grain(source: Source, size: int, row: int) -> NDArray[np.float64]:
+    """That of an image as it is in the store; windows are as they were."""
+    return grain(source.sizes[row], size, spacing_of(source, row)) if source.grains is None else source.grains[row]
 
 
 def box(size: int, sides: tuple[int, ...]) -> tuple[slice, ...]:

@@ -14,7 +14,7 @@ from autossl.data.degradations import check, degraded, paired
 from autossl.data.join import join
 from autossl.data.readers import disk
 from autossl.data.readers.arrays import read_npz
-from autossl.data.readers.boxes import read_boxed
+from autossl.data.readers.boxes import read_marked
 from autossl.data.readers.columns import Names, Wanted, chosen
 from autossl.data.readers.dicom_folder import holds_dicom, is_dicom_file, read_dicom, read_dicom_files, read_dicom_table
 from autossl.data.readers.dicom_labels import tables as dicom_tables
@@ -228,7 +228,7 @@ def _sample(name: str, form: type[Truth]) -> Found:
 
 
 def _path(path: Path, beside: Beside) -> Found:
-    if beside.form.boxed and (found := read_boxed(path, beside.wanted)) is not None:
+    if (found := read_marked(path, beside.wanted)) is not None:
         return found
     if disk.is_folder(path):
         return _folder(path, beside)

@@ -13,7 +13,7 @@ from autossl.finish.folds import Folds
 from autossl.model.entrants import DISTILLED, ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
 from autossl.nn.encoder import Encoder
 from autossl.proxies import Outcomes
-from autossl.targets import Readout, Seen
+from autossl.targets import Judged, Readout, Seen
 from autossl.trials.context import Context
 
 log = logging.getLogger("autossl")
@@ -29,6 +29,7 @@ class Arm:
     """One way to a model: a network with its readout, fitted to all labels outside the test part.
 
     `outcomes` are those of the judged images, each predicted by a fit without its fold; None where there are none.
+    `raws` are the answers to each judged fold, where outcomes do not hold them and they can be averaged.
     Where there are `members`, their answers are averaged, and network and readout are those of the first. `soft` are
     raw answers to every image outside the test part by fits without each judged fold, and at last by one to all labels.
     """
@@ -41,6 +42,7 @@ class Arm:
     seen: Seen | None = None  # of one that was not: what its head was fitted on
     members: "tuple[Arm, ...]" = ()
     soft: tuple[NDArray[Any], ...] = ()
+    raws: tuple[NDArray[Any], ...] = ()
 
 
 def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
@@ -57,17 +59,17 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
             head = target.probe(seen[others], truth[others], groups[others], tried)
             yield seen[held].answers(head)
 
-    outcomes, head = folds.outcomes(answers()), target.probe(seen, truth, groups, tried)
+    raws = tuple(answers())
+    outcomes, head = folds.outcomes(iter(raws)), target.probe(seen, truth, groups, tried)
     log.info("%s: %s", ENTRANTS[name].words, head.told(encoder.dims))
-    return Arm(name, encoder, head, outcomes, seen=seen)
+    return Arm(name, encoder, head, outcomes, seen=seen, raws=raws if target.blends else ())
 
 
-def together(context: Context, arms: Sequence[Arm], groups: Ints | None = None) -> list[Arm]:
+def together(context: Context, arms: Sequence[Arm], folds: Folds) -> list[Arm]:
     """The mean of the answers of the best fine-tuned network and of the one that was trained on the labels alone.
 
     They began apart and err apart. Where that one was not judged, or is worse than the best frozen arm by more than a
-    standard error in pairs over patients `groups` of the judged images, that arm takes its place; none where there are
-    no two.
+    standard error in pairs over patients, that arm takes its place; none where there are no two.
     """
     measure, metric = context.target.measure, context.target.metric
     judged = [arm for arm in arms if arm.outcomes is not None]
@@ -76,15 +78,26 @@ def together(context: Context, arms: Sequence[Arm], groups: Ints | None = None) 
         for names in ({TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}, {"supervised"}, {"winner", "weights"})
     )
     if apart is not None and still is not None:
-        gap = _of(still).minus(_of(apart), metric, groups, draws=DRAWS)
+        gap = _of(still).minus(_of(apart), metric, folds.groups, draws=DRAWS)
         apart = still if measure.worth(gap.value) > gap.se else apart
     other = apart or still
-    if tuned is None or other is None or not context.judged.mixes:
+    if tuned is None or other is None:
         return []
     members = (tuned, other)
     own = all(arm.name.startswith("weights") for arm in members)
-    outcomes = context.judged.together([_of(arm) for arm in members])
+    outcomes = _joint(context.judged, members, folds)
+    if outcomes is None:
+        return []
     return [Arm(WEIGHTS_MEAN if own else MEAN, tuned.encoder, tuned.head, outcomes, members=members)]
+
+
+def _joint(target: Judged, members: Sequence[Arm], folds: Folds) -> Outcomes | None:
+    """What the mean of their answers comes to; None where these are not at hand, or have no mean."""
+    if target.mixes:
+        return target.together([_of(arm) for arm in members])
+    if not target.blends or not all(arm.raws for arm in members):
+        return None
+    return folds.outcomes(target.mean(each) for each in zip(*(arm.raws for arm in members), strict=True))
 
 
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:

@@ -152,7 +152,7 @@ class Finish:
         """Choose, test everything once, export."""
         context = self.context
         if self.context.config.adaptation == "auto":
-            arms += together(context, arms, self.folds.groups if self.folds.judged else None)
+            arms += together(context, arms, self.folds)
         eligible = [arm for name in self._eligible() for arm in arms if arm.name == name]
         winner_alone = [arm for arm in arms if arm.name == "winner"]
         chosen, why = choose(context, eligible or winner_alone, self.folds)
@@ -222,7 +222,8 @@ class Finish:
             entrants.append(Entrant("supervised, frozen", own["supervised"].encoder))
         several = (arm for arm in arms if arm.members)
         return entrants + [
-            Entrant(a.name, a.encoder, a.head, members=tuple(m.name for m in a.members)) for a in several
+            Entrant(a.name, a.encoder, a.head, members=tuple(Entrant(m.name, m.encoder, m.head) for m in a.members))
+            for a in several
         ]
 
 

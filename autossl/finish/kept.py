@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autossl.finish.arms import Arm
 from autossl.finish.baselines import Effort
@@ -17,6 +18,8 @@ from autossl.record.folder import Folder, replace_file
 from autossl.train.resumable import Terms
 from autossl.trials.context import Context
 from autossl.trials.plan import Step
+
+RAWS = " raw"  # after the name of an arm's file, of its raw answers
 
 DOING = {
     "supervised": "training on the labels alone, the baseline",
@@ -55,9 +58,11 @@ def _written(context: Context, arm: Arm) -> dict[str, Any]:
     write(context, arm.encoder, folder_of(context.folder, name), words, arm.head, begun(context, name))
     found = {} if arm.outcomes is None else arm.outcomes.arrays()
     replace_file(outcomes_of(context.folder, name), lambda file: np.savez(file, allow_pickle=False, **found))
-    if arm.soft:
-        soft = {str(number): raw.astype(np.float32) for number, raw in enumerate(arm.soft)}
-        replace_file(_soft_of(context.folder, name), lambda file: np.savez(file, allow_pickle=False, **soft))
+    for word, raws in (("", [raw.astype(np.float32) for raw in arm.soft]), (RAWS, arm.raws)):
+        if raws:
+            held = {str(number): raw for number, raw in enumerate(raws)}
+            path = _beside(context.folder, name, word)
+            replace_file(path, lambda file, held=held: np.savez(file, allow_pickle=False, **held))
     return facts
 
 
@@ -71,9 +76,17 @@ def outcomes_of(folder: Folder, name: str) -> Path:
     return folder.artifacts / f"{_stem(name)}.npz"
 
 
-def _soft_of(folder: Folder, name: str) -> Path:
-    """Where its soft answers are until the study ends."""
-    return folder.checkpoints / f"{_stem(name)}.npz"
+def _beside(folder: Folder, name: str, word: str = "") -> Path:
+    """Where its soft answers, or its raw ones, are until the study ends."""
+    return folder.checkpoints / f"{_stem(name)}{word}.npz"
+
+
+def _answers(path: Path) -> tuple[NDArray[Any], ...]:
+    """Those in this file, if there is one."""
+    if not path.is_file():
+        return ()
+    with np.load(path, allow_pickle=False) as stored:
+        return tuple(stored[str(number)] for number in range(len(stored.files)))
 
 
 def _stem(name: str) -> str:
@@ -87,8 +100,5 @@ def _read(steps: Steps, name: str, facts: dict[str, Any]) -> Arm:
     assert model.readout is not None
     with np.load(outcomes_of(context.folder, name), allow_pickle=False) as stored:
         outcomes = Outcomes.loaded(dict(stored)) if stored.files else None
-    soft = tuple[Any, ...]()
-    if _soft_of(context.folder, name).is_file():
-        with np.load(_soft_of(context.folder, name), allow_pickle=False) as stored:
-            soft = tuple(stored[str(number)] for number in range(len(stored.files)))
-    return Arm(name, encoder, model.readout, outcomes, Effort(**facts), soft=soft)
+    soft, raws = (_answers(_beside(context.folder, name, word)) for word in ("", RAWS))
+    return Arm(name, encoder, model.readout, outcomes, Effort(**facts), soft=soft, raws=raws)

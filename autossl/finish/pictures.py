@@ -16,22 +16,23 @@ WORST = 2  # so many of the worst
 
 def keep(context: Context, outcome: Outcome, chosen: str) -> None:
     """Keep them where answers show in images, and the networks are at hand: after a kill in the test they are not."""
-    names = [name for name in dict.fromkeys((chosen, "supervised")) if name in outcome.seen and name in outcome.heads]
+    names = [name for name in dict.fromkeys((chosen, "supervised")) if name in outcome.told]
     target = context.judged
     if target.figure not in PICTURED or chosen not in names:
         return
     rows = context.rows(TEST, labelled=True)
-    value = outcome.outcomes[chosen].each(target.metric)
-    at = picked(value)
+    value, truth = outcome.outcomes[chosen].each(target.metric), context.truth(rows)
+    best = picked(value)
+    at = truth.shown(best)
     arrays: dict[str, NDArray[Any]] = {
         "images": np.take(context.data.images, rows[at], axis=0),
         "scale": np.array(context.data.scale),
-        "truth": context.truth(rows[at]).array,
-        "value": value[at],
+        "truth": truth[at].array,
+        "value": value[best],
         "names": np.array(names),
     }
     for name in names:
-        arrays[f"of {name}"] = target.pictured(outcome.seen[name][at].answers(outcome.heads[name]))
+        arrays[f"of {name}"] = target.pictured(outcome.told[name](at))
     path = context.folder.artifacts / "pictures.npz"
     replace_file(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 

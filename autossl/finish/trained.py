@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -47,11 +48,11 @@ def trained(
         first = fold == folds.judged[0]
         answers.add({n: tried[n] if first else fits.judged(n, fold) for n in numbers}, fold)
     last = [fits.last(number) for number in numbers]
-    made = _made(name, _longer(last[0], tried[best].fitted), fits, best, answers.outcomes, len(tried))
+    made = _made(name, _longer(last[0], tried[best].fitted), fits, best, answers, len(tried))
     whole = [found for found in last if found is not None]
     mixed = soup(context, whole) if len(whole) == len(numbers) > 1 else None
     if mixed is not None and answers.mixed:
-        made += _made(SOUPS[name], mixed, fits, MIXED, answers.outcomes, len(whole))
+        made += _made(SOUPS[name], mixed, fits, MIXED, answers, len(whole))
     return _teaching(made, answers, mixed or last[0])
 
 
@@ -92,12 +93,17 @@ class Answers:
         seen = context.see(teacher.encoder, context.final_pool.rows)
         return teacher.head.answers(seen.pooled)
 
-    @property
+    @cached_property
     def outcomes(self) -> dict[tuple[Way, str], Outcomes]:
-        """What each way and readout comes to that answered all judged folds."""
+        """What each way and readout comes to that answered all judged folds; once all are added."""
         folds = self.fits.folds
         found = {key: folds.outcomes(iter(each)) for key, each in self.raws.items() if len(each) == len(folds.judged)}
         return {key: outcomes for key, outcomes in found.items() if outcomes is not None}
+
+    def kept(self, key: tuple[Way, str]) -> tuple[NDArray[Any], ...]:
+        """The raw answers of a way and readout to all judged folds, where a mean with others' takes them."""
+        found = tuple(self.raws.get(key, ()))
+        return found if self.fits.context.judged.blends and len(found) == len(self.fits.folds.judged) else ()
 
     @property
     def mixed(self) -> bool:
@@ -110,13 +116,13 @@ def _made(
     final: Fitted | None,
     fits: Fits,
     way: Way,
-    answers: dict[tuple[Way, str], Outcomes] | None = None,
+    answers: "Answers | None" = None,
     tried: int = 0,
 ) -> list[Arm]:
     """The arm of a way with the better of its readouts; none where its last fit was none."""
     if final is None:
         return []
-    own = {readout: found for (of, readout), found in (answers or {}).items() if of == way}
+    own = {readout: found for (of, readout), found in (answers.outcomes if answers else {}).items() if of == way}
     metric = fits.context.target.metric
     readout = max(own, key=lambda key: (own[key].worth(metric), key == OWN), default=OWN)
     head = fits.probe(final, fits.folds.everything) if readout == PROBE else final.head
@@ -125,4 +131,5 @@ def _made(
         settings |= fits.settings[way].numbers
     part = fits.settings[way].trained if isinstance(way, int) else ALL
     effort = Effort(settings, round(fits.spent, 2), final.passes, fits.images, readout, part)
-    return [Arm(name, final.encoder, head, own.get(readout), effort)]
+    raws = answers.kept((way, readout)) if answers else ()
+    return [Arm(name, final.encoder, head, own.get(readout), effort, raws=raws)]

@@ -34,6 +34,7 @@ class Preprocessing:
     window: str = KEPT  # how the values of volumes and of DICOM become whole numbers
     depth: str = ""  # of the study's pixels: uint8 or uint16
     floats: bool = False  # the study's pixels were given as floats in [0, 1]
+    cut: bool = False  # answers are told of windows of this size, at the resolution that images have
 
 
 def card(
@@ -89,7 +90,7 @@ def _alone(encoder: Encoder, steps: recipe.Steps, readout: Readout | None) -> li
 def steps_of(encoder: Encoder, p: Preprocessing) -> recipe.Steps:
     """What the recipe of preprocessing depends on."""
     return recipe.Steps(
-        p.image_size, encoder.channels, p.scale, p.mean, p.std, encoder.dims, p.window, encoder.upsample
+        p.image_size, encoder.channels, p.scale, p.mean, p.std, encoder.dims, p.window, encoder.upsample, p.cut
     )
 
 

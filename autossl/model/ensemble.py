@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from autossl.data import Source
 from autossl.model.model import Floats, Model, Stored
 
 
@@ -18,6 +19,10 @@ class Ensemble(Model):
     def answers_stored(self, images: Stored, batch: int = 512) -> Floats:
         """Raw answers (n, ...) for images that have the study's size and scale already: the mean over the models."""
         return self.target.mean([member.answers_stored(images, batch) for member in self.models])
+
+    def slid(self, source: Source, row: int) -> Floats:
+        """The answer to an image of a source, at its own size, window by window: the mean over the models."""
+        return self.target.mean([member.slid(source, row) for member in self.models])
 
     @property
     def models(self) -> list[Model]:

@@ -123,6 +123,7 @@ def _preprocessing(own: dict[str, Any]) -> Preprocessing:
     return Preprocessing(
         own["image_size"], own["scale"], tuple(own["mean"]), tuple(own["std"]), own.get("dims", 2),
         own.get("window", KEPT), own.get("depth", ""), own.get("floats", False),
+        own.get("cut", False),
     )  # fmt: skip
 
 

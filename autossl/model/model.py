@@ -1,7 +1,7 @@
 """An exported encoder, with the readout that labels gave it where they did: from pixels to embeddings and answers."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,8 @@ from autossl.errors import UserError
 from autossl.errors.keywords import path_in
 from autossl.model import coco, masks, restored
 from autossl.model.card import Preprocessing
+from autossl.model.masks import Said
+from autossl.model.sliding import slid
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import taken
 from autossl.targets import Judged, target_class
@@ -107,12 +109,14 @@ class Model(nn.Module):
         as the study did; what is changed for the encoder's sake is logged. UserError for other values, channels or
         shapes than the study's images had.
         """
-        return self.embed_stored(self._told(data), batch)
+        return self.embed_stored(self._read(data).images, batch)
 
     def answers(self, data: Any, batch: int = 512) -> Floats:
         """Raw answers (n, ...) of the readout for what `embed` takes; UserError without one."""
         self._check_readout()
-        return self.answers_stored(self._told(data), batch)
+        if self.cut:
+            raise UserError("a model of whole images was wanted, found one that sees windows of them; call masks")
+        return self.answers_stored(self._read(data).images, batch)
 
     def predict(self, data: Any, batch: int = 512) -> dict[str, list[Any]]:
         """A table of answers for what `embed` takes: the column image, then those of the target, n cells each.
@@ -120,6 +124,8 @@ class Model(nn.Module):
         UserError without a readout.
         """
         self._check_readout()
+        if self.cut:
+            return masks.table([(said.name, self._shares(said)) for said in self._segmented(data, batch)])
         found = self._read(data)
         return self.target.table(self.answers_stored(found.images, batch), found)
 
@@ -139,13 +145,16 @@ class Model(nn.Module):
 
         UserError for a model that does not segment.
         """
-        found, raw, values = self._segmented(data, batch)
-        return [masks.restored(answer, given, values) for answer, given in zip(raw, found.given, strict=True)]
+        return [masks.restored(said, self._values) for said in self._segmented(data, batch)]
 
     def write_masks(self, data: Any, folder: Path, batch: int = 512) -> dict[str, list[Any]]:
         """Write these masks into a folder, PNG or NIfTI; a table of their names and of the shares of structures."""
-        found, raw, values = self._segmented(data, batch)
-        return {"image": list(found.names), "mask": masks.write(raw, found, values, folder), **self.target.answer(raw)}
+        said = enumerate(self._segmented(data, batch))
+        written = [(each, masks.write(each, self._values, folder, row)) for row, each in said]
+        return masks.table([(each.name, {"mask": [name]} | self._shares(each)) for each, name in written])
+
+    def _shares(self, said: Said) -> dict[str, list[Any]]:
+        return self.target.answer(said.shares[None])
 
     def restored(self, data: Any) -> list[NDArray[Any]]:
         """Each image of what `embed` takes, restored: of its own size ([d,] h, w, c), in its own values.
@@ -153,7 +162,7 @@ class Model(nn.Module):
         UserError for a model that does not restore.
         """
         source, p = self._restoring(data), self.preprocessing
-        found = [restored.restored(self.answer, p, source, row) for row in range(source.n)]
+        found = [restored.restored(self.slid, p, source, row) for row in range(source.n)]
         return [(each / source.white[row]).astype(np.float32) if p.floats else each for row, each in enumerate(found)]
 
     def answer(self, images: Tensor) -> Tensor:
@@ -161,23 +170,50 @@ class Model(nn.Module):
         assert self.readout is not None
         return cast(Tensor, self.readout(taken(self.encoder, images, self.readout.sight)))
 
+    def slid(self, source: Source, row: int) -> Floats:
+        """The answer to an image of a source, at its own size, window by window."""
+        return slid(self._told, self.preprocessing, source, row)
+
+    def _told(self, images: Tensor) -> NDArray[Any]:
+        assert self.readout is not None
+        return self.readout.kept(self.answer(images))
+
     def _restoring(self, data: Any) -> Source:
         if self.meaning is None or self.target.figure != "pairs":
             raise self._other("that restores images")
+        return self._opened(data)
+
+    def _opened(self, data: Any) -> Source:
         p = self.preprocessing
         return opened(path_in(data, "the data"), self.encoder.channels, Kind(self.dims, p.window, p.depth, p.floats))
 
     def write_answers(self, data: Any, folder: Path) -> dict[str, list[Any]]:
         """Write what a model says that draws, masks or restored images, into a folder; a table of their names."""
         if self.meaning is not None and self.target.figure == "pairs":
-            return restored.write(self.answer, self.preprocessing, self._restoring(data), folder)
+            return restored.write(self.slid, self.preprocessing, self._restoring(data), folder)
         return self.write_masks(data, folder)
 
-    def _segmented(self, data: Any, batch: int) -> tuple[Fresh, NDArray[Any], tuple[int, ...]]:
+    def _segmented(self, data: Any, batch: int) -> Iterator[Said]:
+        """What is said of each image; one after the other where it is seen in windows."""
         if self.meaning is None or self.target.figure != "masks":
             raise self._other("that segments")
+        if self.cut:
+            yield from masks.of_windows(self.slid, self._opened(data))
+            return
         fresh = self._read(data)
-        return fresh, self.answers_stored(fresh.images, batch), tuple(self.meaning.about["values"])
+        raw = self.answers_stored(fresh.images, batch)
+        yield from (Said(*each) for each in zip(fresh.names, fresh.given, raw, strict=True))
+
+    @property
+    def _values(self) -> tuple[int, ...]:
+        """Of the masks of the study, by structure."""
+        assert self.meaning is not None
+        return tuple(self.meaning.about["values"])
+
+    @property
+    def cut(self) -> bool:
+        """Whether masks are told window by window, at the resolution that images have."""
+        return self.meaning is not None and bool(self.meaning.about.get("cut"))
 
     def _other(self, wanted: str) -> UserError:
         found = "an encoder" if self.meaning is None else f"one of {self.meaning.task}"
@@ -227,9 +263,7 @@ class Model(nn.Module):
     def answers_stored(self, images: Stored, batch: int = 512) -> Floats:
         """Raw answers (n, ...) for images that have the study's size and scale already."""
         self._check_readout()
-        readout = self.readout
-        assert readout is not None
-        return self._batched(lambda x: readout.kept(self.answer(x)), images, batch)
+        return self._batched(self._told, images, batch)
 
     def standardise(self, images: Stored) -> Tensor:
         """Images (b, *space, c) as stored to tensors (b, c, *space)."""
@@ -238,9 +272,6 @@ class Model(nn.Module):
         x = torch.from_numpy(images.astype(np.float32) / np.float32(p.scale)).movedim(-1, 1)
         device = next(self.parameters()).device
         return ((x - mean) / std).to(device)
-
-    def _told(self, data: Any) -> Stored:
-        return self._read(data).images
 
     def _read(self, data: Any) -> Fresh:
         found = self.read(data)

@@ -19,6 +19,7 @@ class Steps:
     dims: int = 2
     window: str = KEPT
     upsample: int = 1
+    cut: bool = False
 
 
 def words(steps: Steps) -> list[str]:
@@ -49,6 +50,13 @@ def words(steps: Steps) -> list[str]:
         f"Standardised: minus mean {_short(steps.mean)}, divided by standard deviation {_short(steps.std)}, for each "
         "channel (in full in `config.json`).",
     ]
+    if steps.cut:
+        told.insert(
+            -2,
+            f"That size is for embeddings. Answers are told of windows of {side} at the resolution of the "
+            f"{'volume' if volumes else 'image'}, each of which shares half of its side with the next: their means, "
+            "in which the middle of a window counts most.",
+        )
     if steps.upsample > 1:
         told.append(
             f"Last, the standardised input is enlarged {steps.upsample} x (linearly); a plain library must be given "

@@ -35,6 +35,7 @@ class StudyConfig:
     space: str
     backbone: str
     image_size: int  # pixels or voxels a side
+    windows: str | None = None  # "always" where images are cut into windows of that size, none resized
     modality: str
     workers: int
     executor: str = "local"

@@ -38,6 +38,7 @@ KINDS = {  # what each keyword of a search takes, in Python and on the command l
     "methods": NAMES,
     "backbone": TEXT,
     "image_size": whole(8, 1024, "auto", wanted="an image size between 8 and 1024 px", remedy="give 64, say, or auto"),
+    "windows": one_of("auto", "always", "never"),
     "modality": TEXT,
     "out": optional(PATH),
     "storage": optional(TEXT),
@@ -71,6 +72,7 @@ class Asked:
     methods: str | tuple[str, ...] = "all"
     backbone: str = "auto"
     image_size: int | str = "auto"
+    windows: str = "auto"
     modality: str = "auto"
     out: str | None = None
     storage: str | None = None

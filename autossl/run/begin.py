@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autossl.data import CT, Source, check_enough, is_stored, open_data, prepare, windowed
+from autossl.data import CT, Source, check_enough, cut_or_whole, is_stored, open_data, prepare, windowed
+from autossl.data.truth import NEVER
 from autossl.errors import MachineStopped, UserError
 from autossl.errors.keywords import TEXT, path_in
 from autossl.errors.machine import absent_folders, remove_empty, writable
@@ -37,7 +38,7 @@ def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any =
         ct=asked.modality == CT, degradation=asked.degradation,
     )  # fmt: skip
     _check_names(source)
-    return source
+    return cut_or_whole(source, asked.windows, asked.image_size)
 
 
 def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> StudyConfig:
@@ -67,12 +68,13 @@ def look_again(folder: Folder, config: StudyConfig) -> Source:
                 f"decoded images were wanted, found none in {folder.root}, and a download ({value}) is made only where "
                 f"it is asked for; run autossl search {value} --out {folder.root} again"
             )
-    return open_data(
+    source = open_data(
         config.data, form=target_class(config.task).form, unlabeled=config.unlabeled, labels=config.labels,
         label_column=config.label_column, patient_column=config.patient_column,
         missing=config.missing, order=config.order,
         ct=config.modality == CT, degradation=config.degradation,
     )  # fmt: skip
+    return cut_or_whole(source, config.windows or NEVER, config.image_size)
 
 
 def _describe(data: Any) -> str | None:

@@ -93,7 +93,12 @@ def foresee(source: Source, config: StudyConfig, limit: float, used: float, resi
 
 
 def smaller(config: StudyConfig) -> int | None:
-    """The side of images that a limit which is too short may suffice for; None where they are small already."""
+    """The side of images that a limit which is too short may suffice for; None where they are small already.
+
+    Of smaller windows there would be more.
+    """
+    if config.windows is not None:
+        return None
     return next((side for side in SMALLER[dims_of(config.backbone)] if side < config.image_size), None)
 
 
@@ -155,4 +160,5 @@ def _decoding(source: Source, side: int) -> float:
         if time.perf_counter() - began > LOOK_SECONDS:
             break
     cores = 1 if source.files is None else len(os.sched_getaffinity(0))
-    return (time.process_time() - worked) / seen * source.n / cores
+    images = source.n if source.image is None else int(source.image[-1]) + 1  # each is decoded once for its windows
+    return (time.process_time() - worked) / seen * images / cores

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from autossl.data import CT, Source, default_image_size, positions
+from autossl.data.truth import ALWAYS, NEVER
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.nn.weights import AUTO, NONE
@@ -39,6 +40,7 @@ MOST_LISTED = 6  # methods that a message names
 def check(asked: Asked) -> None:
     """Refuse what can be refused before any file is opened; UserError."""
     target_class(asked.task)({}, asked.metric).tunes(asked.adaptation)
+    _check_windows(asked)
     limit = asked.limit
     check_limit(limit)
     if limit is None and asked.max_candidates is None and asked.plan is None:
@@ -51,6 +53,18 @@ def check(asked: Asked) -> None:
     if asked.modality != "auto":
         preset(asked.modality, channels=1)
     check_device(asked.device)
+
+
+def _check_windows(asked: Asked) -> None:
+    """UserError where a task whose images are always whole, or always cut, is asked for the other."""
+    own = target_class(asked.task).form.windows
+    if {own, asked.windows} != {ALWAYS, NEVER}:
+        return
+    kept = "cuts every image" if own == ALWAYS else "takes images whole"
+    raise UserError(
+        f"--windows auto or {own} was wanted, found {asked.windows} with --task {asked.task}, which {kept}; leave it "
+        "out"
+    )
 
 
 def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
@@ -93,6 +107,7 @@ def resolve(
         model_args=encoder.model_args,
         upsample=encoder.upsample,
         image_size=encoder.image_size,
+        windows=ALWAYS if source.truth.cropped else None,
         device=device,
         precision=default_precision(device, source.dims) if asked.precision == "auto" else asked.precision,
         workers=workers(asked, device),

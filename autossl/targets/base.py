@@ -119,6 +119,7 @@ class Judged(Target):
 
     apart: ClassVar[bool] = True  # whether each image is judged by itself, not among the others
     mixes: ClassVar[bool] = True  # whether outcomes hold the answers, so that several networks' can be averaged
+    blends: ClassVar[bool] = False  # whether these can be averaged as they are, and then judged, where they do not
     exact: ClassVar[bool] = False  # whether labels are of single pixels: views flip and turn only, values stay as given
     bare: ClassVar[str] = "constant"  # what in ENTRANTS `constant` is
 
@@ -165,7 +166,8 @@ class Judged(Target):
 
     def mean(self, raws: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Raw answers (n, ...) from those of several networks: their mean, in the terms in which people are told."""
-        return np.asarray(np.mean(raws, axis=0, dtype=np.float64), dtype=np.float32)
+        exact = np.float64 if raws[0].dtype.kind == "f" else np.float32  # what is large is of small numbers
+        return np.asarray(np.mean(raws, axis=0, dtype=exact), dtype=np.float32)
 
     def together(self, found: Sequence[Outcomes]) -> Outcomes:
         """What the mean of the answers comes to that several networks gave for the same images."""

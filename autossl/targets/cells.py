@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from autossl.data.truth.masks import Places
+from autossl.data.truth.places import Places
 from autossl.nn.sight import Maps
 from autossl.proxies import PENALTIES, collapse, knn_values, ridge, standardise
 from autossl.targets.seen import Seen

@@ -70,6 +70,7 @@ class Reconstruction(Judged):
     scored: ClassVar = "dB gained on cells"
     trained: ClassVar = 2.5
     mixes: ClassVar = False
+    blends: ClassVar = True
     decodes: ClassVar = True
     least_passes: ClassVar = 10  # an image has thousands of labels
     curved: ClassVar = False

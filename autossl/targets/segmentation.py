@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.truth import Masks, Truth
-from autossl.data.truth.masks import Places
+from autossl.data.truth.places import Places
+from autossl.data.truth.structures import IGNORED
+from autossl.data.windows import laid, whole
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import MAPS, PLAIN, Sight
 from autossl.proxies import Outcomes, participation_ratio, rankme, standard_error
@@ -41,6 +43,7 @@ class Segmentation(Judged):
     scored: ClassVar = "cell Dice"
     trained: ClassVar = 2.5
     mixes: ClassVar = False
+    blends: ClassVar = True
     decodes: ClassVar = True
     least_passes: ClassVar = 10  # an image has thousands of labels
     curved: ClassVar = False
@@ -59,29 +62,29 @@ class Segmentation(Judged):
         places, cells = looked(seen, masks.places)
         broken = cells.broken
         if not np.isfinite(cells.z).all():
-            return Score(0.0, 0.0, {}, broken or "it is not finite", self._outcomes(None, places, len(masks)))
+            return Score(0.0, 0.0, {}, broken or "it is not finite", self._outcomes(None, places, masks))
         owner = _owner(masks, groups)
         fit = linear(cells, places, owner[places.sample], len(self.structures) + 1)
-        outcomes = self._outcomes(fit, places, len(masks))
+        outcomes = self._outcomes(fit, places, masks)
         drawn = outcomes.drawn((self.metric,), groups, draws=DRAWS)[self.metric]
         shown = {
-            "knn": self._neighbours(cells, places, owner),
+            "knn": self._neighbours(cells, places, owner, masks),
             "rankme": rankme(cells.pooled),
             "participation": participation_ratio(cells.pooled),
         }
         return Score(outcomes.value(self.metric), standard_error(drawn), shown, broken, outcomes)
 
-    def _outcomes(self, fit: Linear | None, places: Places, n: int) -> Outcomes:
+    def _outcomes(self, fit: Linear | None, places: Places, masks: Masks) -> Outcomes:
         """Pixels of each structure by image as cells stand for them: in truth, and found and predicted."""
         guess = np.zeros(len(places.sample), np.int64) if fit is None else fit.scores.argmax(1)
-        return _counted(places.sample, places.structure, guess, places.weight, n, len(self.structures))
+        return _counted(masks.image, places.sample, places.structure, guess, places.weight, len(self.structures))
 
-    def _neighbours(self, cells: Cells, places: Places, owner: Ints) -> float:
+    def _neighbours(self, cells: Cells, places: Places, owner: Ints, masks: Masks) -> float:
         """Dice of cells by the vote of the most similar cells of other patients."""
         kinds = len(self.structures) + 1
         some, shares = votes(cells, places.structure, owner[places.sample], kinds)
         parts = (places.sample[some], places.structure[some], shares.argmax(1), places.weight[some])
-        return _counted(*parts, int(places.sample.max()) + 1, kinds - 1).value("pooled_dice")
+        return _counted(masks.image, *parts, kinds - 1).value("pooled_dice")
 
     def probe(self, seen: Seen, truth: Truth, groups: Ints | None, sights: Sequence[Sight] = (PLAIN,)) -> Readout:
         """Ridge on cells of all maps, as a convolution."""
@@ -111,12 +114,19 @@ class Segmentation(Judged):
         return Segmenter(encoder.pyramid_channels, encoder.channels, len(self.structures), encoder.dims)
 
     def judge(self, raw: NDArray[Any], truth: Truth, groups: Ints | None = None) -> Outcomes:
-        """What each structure of each image comes to, see `agreement`."""
+        """What each structure of each image comes to, see `agreement`; its windows are put together, the first owns it.
+
+        Where windows overlap, answers are averaged.
+        """
         masks, kinds = _masks(truth), len(self.structures)
-        y, scores = np.zeros((len(masks), kinds)), np.zeros((len(masks), kinds, FACTS))
-        for row, (answer, mask, grain) in enumerate(zip(raw, masks.array, masks.grains, strict=True)):
-            y[row], scores[row] = agreement(answer.argmax(0), mask, kinds, grain[: mask.ndim])
-        return Outcomes.of(y, scores)
+        array, (first, owner) = masks.array, _images(masks.image)
+        y, scores = np.zeros((len(first), kinds)), np.zeros((len(first), kinds, FACTS))
+        for row, sample in enumerate(first):
+            own = np.flatnonzero(owner == row)
+            corner = masks.corner[own, : array.ndim - 1]
+            said, mask = laid(raw[own], corner), whole(array[own], corner, IGNORED)
+            y[row], scores[row] = agreement(said.argmax(0), mask, kinds, masks.grains[sample, : mask.ndim])
+        return Outcomes({"y": y, "scores": scores}, first, len(masks))
 
     @property
     def reported(self) -> tuple[str, ...]:
@@ -155,11 +165,21 @@ def _owner(masks: Masks, groups: Ints | None) -> Ints:
     return np.arange(len(masks)) if groups is None else groups
 
 
-def _counted(sample: Ints, structure: Ints, guess: Ints, weight: NDArray[np.float64], n: int, kinds: int) -> Outcomes:
-    """Places, each standing for so many pixels, as pixels of each structure by image."""
+def _images(image: Ints) -> tuple[Ints, Ints]:
+    """The first window of each image, and for each window (n,) of which of these it is one."""
+    _, first, owner = np.unique(image, return_index=True, return_inverse=True)
+    return first.astype(np.int64), owner
+
+
+def _counted(
+    image: Ints, sample: Ints, structure: Ints, guess: Ints, weight: NDArray[np.float64], kinds: int
+) -> Outcomes:
+    """Places in samples of images (n,), each standing for so many pixels, as pixels of each structure by image."""
+    first, owner = _images(image)
+    n, sample = len(first), owner[sample]
     y, scores = np.zeros((n, kinds)), np.zeros((n, kinds, 2))
     for kind in range(kinds):
         there, said = structure == kind + 1, guess == kind + 1
         for values, into in ((there, y[:, kind]), (there & said, scores[:, kind, 0]), (said, scores[:, kind, 1])):
             into += np.bincount(sample, weights=weight * values, minlength=n)
-    return Outcomes.of(y, scores)
+    return Outcomes({"y": y, "scores": scores}, first, len(image))

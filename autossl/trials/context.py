@@ -158,7 +158,7 @@ class Context:
         data, size = self.data, self.config.image_size
         window, floats, depth = data.record["window"], data.record["floats"], data.images.dtype.name
         mean, std = rescaled(data.mean, data.std, encoder.rescaled)
-        return Preprocessing(size, data.scale, mean, std, data.dims, window, depth, floats)
+        return Preprocessing(size, data.scale, mean, std, data.dims, window, depth, floats, data.truth.cropped)
 
     def card_facts(self, result: Mapping[str, Any], start: Start | None = None) -> dict[str, Any]:
         """What a model card and metrics.json say of a result; `start`: what its network began with.

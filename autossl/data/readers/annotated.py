@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autossl.data.parts import NO_SPLIT
 from autossl.data.readers.found import SPLITS, Found
-from autossl.data.truth import Objects
 from autossl.data.truth.spelling import Column
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown
@@ -24,7 +24,7 @@ class Annotated:
 
     root: Path
     files: list[Path]
-    known: Mapping[Path, Objects]
+    known: Mapping[Path, Any]  # Objects, or what else is marked
     parts: Sequence[int]
     lost: Sequence[str] = ()  # annotations whose image is not there
     damaged: Mapping[str, str] | None = None  # annotations that cannot be read, and why

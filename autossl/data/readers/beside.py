@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from autossl.data.readers import masks, targets
 from autossl.data.readers.found import Found
+from autossl.data.readers.outlines import Outlines
 from autossl.data.truth import Pairs, Raw, Truth
 
 
@@ -24,5 +25,10 @@ def raw(found: Found, form: type[Truth]) -> Raw | None:
 def stamps(found: Found, form: type[Truth]) -> tuple[NDArray[Any], ...]:
     """What tells that masks or targets are still the same."""
     if (drawn := found.drawn(form)) is not None:
-        return tuple(np.zeros(0) if each is None else np.asarray(each) for each in drawn)
+        return tuple(np.zeros(0) if each is None else _stamp(each) for each in drawn)
     return () if not found.labels else (masks.stamps(next(iter(found.labels.values())), found.root),)
+
+
+def _stamp(drawn: Any) -> NDArray[Any]:
+    """What was drawn in memory itself; outlines are not drawn for that."""
+    return drawn.stamp if isinstance(drawn, Outlines) else np.asarray(drawn)

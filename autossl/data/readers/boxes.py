@@ -1,4 +1,4 @@
-"""Folders with boxes around objects: Pascal VOC, COCO and YOLO, told apart by what lies in them."""
+"""Folders with boxes around objects, Pascal VOC, COCO and YOLO, told apart by what lies in them; outlines of COCO."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +12,16 @@ from autossl.data.readers.columns import Wanted
 from autossl.data.readers.files import image_files
 from autossl.data.readers.found import SPLITS, Found
 from autossl.data.readers.markup import Element, read_markup
-from autossl.data.truth import Objects
+from autossl.data.truth import Masks, Objects
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_marked(path: Path, wanted: Wanted) -> Found | None:
+    """Images with boxes or outlines where these are asked for; None where nothing there speaks of them."""
+    if wanted.form.boxed:
+        return read_boxed(path, wanted)
+    return coco.read_outlined(path) if wanted.form is Masks else None
 
 
 def read_boxed(path: Path, wanted: Wanted) -> Found | None:

@@ -48,7 +48,7 @@ class Found:
     root: Path | None = None
     rows: tuple[Row, ...] | None = None  # DICOM: the frames that each of the n images or volumes is made of
     modality: str = ""  # as DICOM has it, where it is one
-    masks: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n masks ([d,] h, w) in memory, of whole numbers
+    masks: NDArray[Any] | list[Any] | None = None  # n masks ([d,] h, w) in memory, of whole numbers, or their outlines
     targets: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n images ([d,] h, w, c) that belong to those
     degraded: str = ""  # how images make pairs with what they were, where none are named: "noise:25"
     boxes: list[Objects | None] | None = None  # of n images, None where nothing is known of one
@@ -57,7 +57,7 @@ class Found:
     absent: int = 0  # files that a table names and that are not there
     notes: tuple[str, ...] = ()
 
-    def drawn(self, form: type[Truth]) -> NDArray[Any] | list[NDArray[Any] | None] | None:
+    def drawn(self, form: type[Truth]) -> NDArray[Any] | list[Any] | None:
         """What of this form is in memory beside the images."""
         return {"masks": self.masks, "targets": self.targets}.get(form.beside)
 

@@ -1,6 +1,6 @@
 """What is known of samples: one file per form of label, shared by tasks."""
 
-from autossl.data.truth.base import OUTSIDE, SHARE, Cells, Frame, Raw, Samples, Truth
+from autossl.data.truth.base import ALWAYS, AUTO, NEVER, OUTSIDE, SHARE, Cells, Frame, Raw, Samples, Truth
 from autossl.data.truth.boxes import Boxes
 from autossl.data.truth.classes import Classes
 from autossl.data.truth.grades import Grades
@@ -16,6 +16,6 @@ FORMS: dict[str, type[Truth]] = {
 }
 
 __all__ = [
-    "FORMS", "NOTHING", "OUTSIDE", "SHARE", "Boxes", "Cells", "Classes", "Frame", "Grades", "Labels", "Masks",
-    "Nothing", "Objects", "Pairs", "Raw", "Samples", "Truth", "Values",
+    "ALWAYS", "AUTO", "FORMS", "NEVER", "NOTHING", "OUTSIDE", "SHARE", "Boxes", "Cells", "Classes", "Frame", "Grades",
+    "Labels", "Masks", "Nothing", "Objects", "Pairs", "Raw", "Samples", "Truth", "Values",
 ]  # fmt: skip

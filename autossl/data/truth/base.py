@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Raw = Callable[[int], NDArray[Any]]  # row -> its mask or target as it was given; ValueError where it is damaged
 
+ALWAYS, NEVER, AUTO = "always", "never", "auto"
 OUTSIDE = -1  # what `Frame.fit` puts where a mask ends
 SHARE = 65535  # what means 1.0 in `Frame.shares`
 
@@ -86,7 +87,9 @@ class Truth(ABC):
     apart: ClassVar[bool] = True  # each stratum is judged by itself; False: strata only keep proportions
     files: ClassVar[bool] = False  # its cells name files beside the images
     beside: ClassVar[str] = ""  # the array that holds such images in an archive
-    cropped: ClassVar[bool] = False  # images are cut into windows of the size of the store, never resized
+    windows: ClassVar[str] = NEVER  # whether images are cut into windows of the size of the store, none resized, or
+    # AUTO where that is settled for each study, see `cutting`
+    covered: ClassVar[bool] = False  # windows cover images, for answers to them are put together before they are judged
     boxed: ClassVar[bool] = False  # it is made of boxes, or of masks where there are none
 
     @classmethod
@@ -169,9 +172,29 @@ class Truth(ABC):
         """The same where images have been brought into the store, and labels that are images follow them."""
         return self
 
-    def windowed(self, owner: Ints) -> Self:
-        """The same of windows of the samples, each of `owner` (k,); before anything is decoded."""
+    @property
+    def cropped(self) -> bool:
+        """Whether images are cut into windows of the size of the store, and never resized."""
+        return self.windows == ALWAYS
+
+    def cutting(self, cut: bool) -> Self:
+        """The same where it is settled whether images are cut, if that may be chosen."""
+        return self
+
+    def width(self, row: int) -> float:
+        """Of what is marked in a sample, before it is decoded, in pixels of its image; NaN where that is not known."""
+        return float("nan")
+
+    def windowed(self, owner: Ints, corners: Ints, window: Callable[[Raw], Raw]) -> Self:
+        """The same of windows of the samples, each of `owner` (k,) from a corner (k, dims) on; before decoding.
+
+        `window` makes what reads the masks of windows of what reads those of samples.
+        """
         raise AssertionError(f"{self.form} are not cut")
+
+    def shown(self, at: Ints) -> Ints:
+        """Samples (k,) that show these; of an image that was cut a window with much of what is marked."""
+        return at
 
     def opened(self, folder: Path) -> Self:
         """What `load` made of a study's columns, with what `decoded` kept in its folder."""

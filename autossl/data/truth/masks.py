@@ -1,39 +1,27 @@
 """One mask per sample: which structure, if any, each of its pixels or voxels belongs to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.parts import PROBE, SELECTION, TEST
-from autossl.data.truth.base import Bools, Cells, Frame, Ints, Raw, Samples, Truth
+from autossl.data.truth.base import AUTO, Bools, Cells, Frame, Ints, Raw, Samples, Truth
+from autossl.data.truth.places import Places, drawn
 from autossl.data.truth.ranges import Floats, Ranges
 from autossl.data.truth.spelling import Column
-from autossl.data.truth.structures import IGNORED, STORE, decode, kept
+from autossl.data.truth.structures import IGNORED, STORE, decode, kept, retold, width
 from autossl.errors import UserError
 from autossl.errors.printable import joined, plural, shown
 
 LISTED = 20  # places of masks that are set aside
 LEAST_GROUPS = 4  # two in the probe part, where one is judged by the other, one in each other part
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".nii", ".gz", ".pgm"})
-FORGOTTEN = {"shares": np.nan, "prints": 0, "at": 0, "grains": 1.0}  # of a sample of which nothing is known
+FORGOTTEN = {"shares": np.nan, "prints": 0, "at": 0, "grains": 1.0, "image": -1, "corner": 0}  # where nothing is known
 ANY = Ranges((0.0,), (1.0,), ())
-
-
-class Places(NamedTuple):
-    """Pixels drawn of some samples: in which sample (k,), where (k, dims), of which structure (k,), for how many.
-
-    `where` (k, dims) are their centres in shares of the sides.
-    """
-
-    sample: Ints
-    at: Ints
-    structure: Ints
-    weight: Floats
-    where: Floats
 
 
 @final
@@ -42,7 +30,8 @@ class Masks(Truth):
     """Masks (n, *space) at the size of the store: 0 is background, others are structures, IGNORED is not judged.
 
     Before images are decoded there is only what reads the masks as they are; a sample is known if it has one. Strata
-    are ranges of the share of its pixels that is no background.
+    are ranges of the share of its pixels that is no background. Where images are `cut`, a sample is a window of one:
+    of `image` (n,), from `corner` (n, 3) on there, of which images have two.
     """
 
     form: ClassVar[str] = "masks"
@@ -53,6 +42,8 @@ class Masks(Truth):
     soft: ClassVar[bool] = True
     files: ClassVar[bool] = True
     beside: ClassVar[str] = "masks"
+    windows: ClassVar[str] = AUTO
+    covered: ClassVar[bool] = True
     there: Bools
     structures: tuple[str, ...] = ()  # but for the background
     values: tuple[int, ...] = ()  # of the masks as they were given, by structure; empty: all but 0 is one
@@ -62,6 +53,9 @@ class Masks(Truth):
     at: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) rows of the store
     grains: Floats = field(default_factory=lambda: np.ones((0, 3)))  # (n, 3) what a pixel is of the image, in `unit`
     unit: str = "pixels"
+    cut: bool = False
+    image: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    corner: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     stored: NDArray[np.uint8] | None = None
     raw: Raw | None = None
     misfits: tuple[int, ...] = ()  # samples whose masks are set aside
@@ -104,7 +98,23 @@ class Masks(Truth):
             "values": list(self.values),
             "ranges": self.ranges.as_json(),
             "unit": self.unit,
+            "cut": self.cut,
         }
+
+    @property
+    def cropped(self) -> bool:
+        return self.cut
+
+    def cutting(self, cut: bool) -> Self:
+        return replace(self, cut=cut)
+
+    def width(self, row: int) -> float:
+        if self.raw is None or not self.there[row]:
+            return float("nan")
+        try:
+            return width(self.raw(row))
+        except ValueError:  # said when all are decoded
+            return float("nan")
 
     def __len__(self) -> int:
         return len(self.there)
@@ -113,10 +123,11 @@ class Masks(Truth):
         return replace(self, raw=None, there=self.there[rows], **{name: own[rows] for name, own in self._own().items()})
 
     def _own(self) -> dict[str, Any]:
-        """What is known of each mask, once they are decoded."""
-        if not self.structures:
-            return {}
-        return {"shares": self.shares, "prints": self.prints, "at": self.at, "grains": self.grains}
+        """What is known of each mask: of which image it is where these are cut, all else once they are decoded."""
+        own: dict[str, Any] = {"image": self.image, "corner": self.corner} if len(self.image) == len(self) else {}
+        if self.structures:
+            own |= {"shares": self.shares, "prints": self.prints, "at": self.at, "grains": self.grains}
+        return own
 
     def only(self, known: Bools) -> Self:
         left, own = self.there & known, self._own()
@@ -132,13 +143,16 @@ class Masks(Truth):
 
     def columns(self) -> dict[str, NDArray[Any]]:
         own = {"prints": self.prints, "there": self.there, "shares": self.shares}
-        return {**own, "masks_at": self.at, "grains": self.grains}
+        return {**own, "masks_at": self.at, "grains": self.grains, "image": self.image, "corner": self.corner}
 
     @classmethod
     def load(cls, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Self:
-        own = (columns["there"], *_terms(about), columns["shares"], Ranges.from_json(about["ranges"]))
-        grains = columns.get("grains", np.ones((len(own[0]), 3)))  # of a study before they were kept
-        return cls(*own, columns["prints"], columns["masks_at"], grains, about.get("unit", "pixels"))
+        there = columns["there"]
+        n, before = len(there), (about.get("unit", "pixels"), about.get("cut", False))
+        own = (there, *_terms(about), columns["shares"], Ranges.from_json(about["ranges"]), columns["prints"])
+        grains = columns.get("grains", np.ones((n, 3)))  # of studies before these and more were kept
+        windows = columns.get("image", np.arange(n)), columns.get("corner", np.zeros((n, 3), np.int64))
+        return cls(*own, columns["masks_at"], grains, *before, *windows)
 
     @classmethod
     def nothing(cls, n: int, about: Mapping[str, Any] | None = None) -> Self:
@@ -151,6 +165,7 @@ class Masks(Truth):
         return replace(
             none, structures=structures, values=values, ranges=Ranges.from_json(about["ranges"]), shares=shares,
             prints=zero, at=zero, grains=np.ones((n, 3)), unit=about.get("unit", "pixels"),
+            cut=about.get("cut", False), image=zero - 1, corner=np.zeros((n, 3), np.int64),
             stored=np.full((1, 1), IGNORED, np.uint8),
         )  # fmt: skip
 
@@ -164,11 +179,14 @@ class Masks(Truth):
                 ".npz with images and masks"
             )
         study = cells.study if isinstance(cells.study, cls) else None
-        return cls(np.array([bool(name) for name in names]), raw=cells.raw, titles=cells.names, study=study), ()
+        there, raw, cut = np.array([bool(name) for name in names]), cells.raw, False
+        if study is not None:
+            raw, cut = retold(raw, cells.names, (study.structures, study.values)), study.cut
+        return cls(there, raw=raw, titles=cells.names, study=study, cut=cut), ()
 
     def matched(self, other: Truth, place: str) -> Self:
         assert isinstance(other, type(self)), "another form"
-        return replace(other, study=self)
+        return replace(other, study=self, cut=self.cut)
 
     def check(self, samples: Samples) -> None:
         if not self.there.any():
@@ -219,6 +237,12 @@ class Masks(Truth):
         names = "\n".join(self.structures).encode("utf-8", "surrogatepass")
         return np.concatenate([self.there.astype(np.int64), self.prints]), np.frombuffer(names, dtype=np.uint8)
 
+    def windowed(self, owner: Ints, corners: Ints, window: Callable[[Raw], Raw]) -> Self:
+        corner = np.zeros((len(owner), 3), np.int64)
+        corner[:, : corners.shape[1]] = corners
+        raw = None if self.raw is None else window(self.raw)
+        return replace(self, there=self.there[owner], raw=raw, image=owner, corner=corner)
+
     def decoded(self, frame: Frame) -> Self:
         """Every mask, brought to the size of the store as its image is, and kept in `frame.folder`.
 
@@ -236,35 +260,30 @@ class Masks(Truth):
         shares = np.where(self.there[:, None], shares, np.nan)
         ranges = Ranges.cut(shares.sum(1, keepdims=True)) if self.study is None else self.study.ranges
         misfits = tuple(np.flatnonzero(self.there & ~fits).tolist())
-        made = type(self)(self.there, *terms, shares, ranges, prints, at, grains, frame.unit, masks, misfits=misfits)
+        cut = len(self.image) == len(self)
+        made = replace(
+            self, structures=terms[0], values=terms[1], shares=shares, ranges=ranges, prints=prints, at=at,
+            grains=grains, unit=frame.unit, image=self.image if cut else np.arange(len(self)),
+            corner=self.corner if cut else np.zeros((len(self), 3), np.int64), stored=masks, raw=None,
+            misfits=misfits, titles={}, study=None,
+        )  # fmt: skip
         return made.only(fits)
 
     def opened(self, folder: Path) -> Self:
         return replace(self, stored=np.load(folder / STORE, mmap_mode="r"))
+
+    def shown(self, at: Ints) -> Ints:
+        marked = np.nan_to_num(self.shares.sum(1))
+        own = [np.flatnonzero(self.image == image) for image in self.image[at]]
+        return np.array([windows[marked[windows].argmax()] for windows in own], dtype=np.int64)
 
     def places(self, most: int, seed: int = 0) -> Places:
         """About so many pixels, as many of each structure and the background as of the others, alike in every sample.
 
         `weight`: how many pixels of that kind in its sample each stands for.
         """
-        random, found = np.random.default_rng(seed), list[tuple[NDArray[Any], ...]]()
-        kinds = len(self.structures) + 1
-        masks = self.array.reshape(len(self), -1)
-        counts = np.stack([(masks == kind).sum(1) for kind in range(kinds)], axis=1)
-        each = np.maximum(1, most // kinds // np.maximum(1, (counts > 0).sum(0)))
-        for sample, mask in enumerate(masks):
-            for kind in np.flatnonzero(counts[sample]):
-                inside = np.flatnonzero(mask == kind)
-                taken = random.choice(len(inside), min(len(inside), each[kind]), replace=False, shuffle=False)
-                drawn = np.sort(inside[taken])
-                weight = len(inside) / len(drawn)
-                found.append(
-                    (np.full(len(drawn), sample), drawn, np.full(len(drawn), kind), np.full(len(drawn), weight))
-                )
-        samples, flat, kinds_of, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        assert self.stored is not None
-        at = np.stack(np.unravel_index(flat, self.stored.shape[1:]), axis=1)
-        return Places(samples, at, kinds_of, weights, (at + 0.5) / np.array(self.stored.shape[1:]))
+        assert self.stored is not None, "masks that are not decoded"
+        return drawn(self.array, len(self.structures) + 1, most, seed)
 
 
 def _terms(about: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """One target image per sample: what its image should have been."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.parts import PROBE, SELECTION, TEST
-from autossl.data.truth.base import SHARE, Bools, Cells, Frame, Ints, Raw, Samples, Truth
+from autossl.data.truth.base import ALWAYS, SHARE, Bools, Cells, Frame, Ints, Raw, Samples, Truth
 from autossl.data.truth.masks import LISTED, SUFFIXES
 from autossl.data.truth.ranges import Floats, Ranges
 from autossl.data.truth.spelling import Column
@@ -44,7 +44,7 @@ class Pairs(Truth):
     numbers: ClassVar[bool] = True
     files: ClassVar[bool] = True
     beside: ClassVar[str] = "targets"
-    cropped: ClassVar[bool] = True
+    windows: ClassVar[str] = ALWAYS
     there: Bools
     error: Floats = field(default_factory=lambda: np.zeros(0))  # (n,) mean square, of the image as it is; once decoded
     ranges: Ranges = ANY
@@ -206,7 +206,7 @@ class Pairs(Truth):
         made = np.frombuffer(self.degradation.encode(), dtype=np.uint8)
         return np.concatenate([self.there.astype(np.int64), self.prints]), made
 
-    def windowed(self, owner: Ints) -> Self:
+    def windowed(self, owner: Ints, corners: Ints, window: Callable[[Raw], Raw]) -> Self:
         raw = self.raw
         cut: Raw | None = None if raw is None else lambda row: raw(int(owner[row]))
         return replace(self, there=self.there[owner], raw=cut, image=owner)

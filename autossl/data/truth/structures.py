@@ -56,6 +56,43 @@ def decode(
     return _written(fitted, rows, terms, frame)
 
 
+def width(mask: NDArray[Any]) -> float:
+    """Of what a mask (*space) shows, in pixels: twice its pixels to those of them at a border; NaN of an empty one.
+
+    Of something long that is its width, of a disc the radius.
+    """
+    inside, edge = mask > 0, np.zeros(mask.shape, dtype=bool)
+    for axis in range(mask.ndim):
+        along, borders = np.moveaxis(mask, axis, 0), np.moveaxis(edge, axis, 0)
+        differ = along[1:] != along[:-1]
+        borders[1:] |= differ
+        borders[:-1] |= differ
+    border = int((edge & inside).sum())
+    return 2 * int(inside.sum()) / border if border else float("nan")
+
+
+def retold(raw: Raw, titles: Mapping[str, str], study: Terms) -> Raw:
+    """What reads masks in the values of a study, where both have names for these and share one.
+
+    A name that the study has not keeps a value that it does not know.
+    """
+    structures, values = study
+    strange = max(values, default=0) + 1
+    moved = {
+        int(value): values[structures.index(name)] if name in structures else strange + place
+        for place, (value, name) in enumerate(titles.items())
+    } if values and set(titles.values()) & set(structures) else {}  # fmt: skip
+
+    def read(row: int) -> NDArray[Any]:
+        mask = raw(row)
+        found = np.array(mask)
+        for value, own in moved.items():
+            found[mask == value] = own
+        return found
+
+    return read if any(value != own for value, own in moved.items()) else raw
+
+
 def _told(values: Iterable[int], study: Terms, frame: Frame) -> Terms:
     """The terms of the study; UserError for values that it does not know."""
     if study[1] and (strange := sorted(value for value in values if value > 0 and value not in study[1])):
