@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from autossl.model.load import load
+from autossl.model.model import Model
 
 
-class Embedder(TransformerMixin, BaseEstimator):
-    """Turns images into embeddings, as a step of a pipeline: `make_pipeline(Embedder("encoder/"), LogisticRegression())`.
+class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Turns images into embeddings: `make_pipeline(Embedder("encoder/"), LogisticRegression())`.
 
     `path` is a study folder, an exported encoder or an exported model; `batch` images are embedded at a time. There is
     nothing to fit: `transform` works at once, and `set_output` as for any transformer (columns `embedding0`, ...).
@@ -20,13 +21,13 @@ class Embedder(TransformerMixin, BaseEstimator):
     def __init__(self, path: str | Path, batch: int = 512) -> None:
         self.path, self.batch = path, batch
 
-    def fit(self, X: Any = None, y: Any = None) -> Self:
+    def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: N803 (the name is scikit-learn's)
         """Read the encoder. UserError if there is none at `path`."""
         self.model_ = load(self.path)
         self.n_features_out_ = self.model_.dim
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
+    def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Embeddings (n, d) of images in any form that `Model.embed` takes."""
         return self._read().embed(X, self.batch)
 
@@ -34,7 +35,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         """A name for each column (d,)."""
         return np.array([f"embedding{column}" for column in range(self._read().dim)], dtype=object)
 
-    def _read(self) -> Any:
+    def _read(self) -> Model:
         return self.model_ if hasattr(self, "model_") else self.fit().model_
 
     def __sklearn_is_fitted__(self) -> bool:

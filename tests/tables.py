@@ -3,12 +3,13 @@
 Torch takes seconds to import, and what there is to choose from is told, and refused, without it.
 """
 
-import sys
+import inspect
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from autossl.nn.known_weights import HUB
-from autossl.nn.weights import known
+from autossl.nn.weights import told
 from autossl.pretext import METHODS
 from autossl.record.offered import shipped
 from autossl.record.stored import key, toml
@@ -26,8 +27,7 @@ def methods() -> dict[str, dict[str, Any]]:
 
 def _about(cls: type) -> str:
     """The first sentence of its file, without the name."""
-    text = said(ROOT / sys.modules[cls.__module__].__file__) if sys.modules[cls.__module__].__file__ else ""
-    return text.partition(": ")[2]
+    return said(Path(inspect.getfile(cls))).partition(": ")[2]
 
 
 def targets() -> dict[str, dict[str, Any]]:
@@ -48,9 +48,9 @@ def of_timm() -> dict[str, dict[str, Any]]:
     found = {}
     for name in tomllib.loads(shipped("weights").decode()):
         tag = name.removeprefix(HUB)
-        if name.startswith(HUB) and (told := known.of_timm(tag)) is not None:
-            facts = {fact: value for fact, value in vars(told).items() if value}
-            found[name] = {**facts, "repository": known.repository(tag)}
+        if name.startswith(HUB) and (facts := told.of_timm(tag)) is not None:
+            known = {fact: value for fact, value in vars(facts).items() if value}
+            found[name] = {**known, "repository": told.repository(tag)}
     return found
 
 

@@ -178,7 +178,8 @@ def inspect(
         say(f"{'views':15} {out}", err=as_json)
     from autossl.cli.inspection import inspected, line, progress  # and with it torch
 
-    rows, refusal = list[dict[str, str]](), None
+    rows: list[dict[str, str]] = []
+    refusal: UserError | None = None
     try:
         for name, found in inspected(source, asked, data, unlabeled, labels, progress):
             rows.append({"name": name, "found": one_line(found)})

@@ -116,11 +116,9 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, text in reversed(HELP.items()):
         default, several, flag = defaults.get(name), name in SEVERAL, isinstance(defaults.get(name), bool)
         shown = None if default is None else (str(default),) if several else str(default)
-        kind = (
-            {"is_flag": True, "default": False}
-            if flag
-            else {"default": shown, "type": VALUES.get(name, str), "multiple": several}
-        )
+        kind: dict[str, Any] = {"default": shown, "type": VALUES.get(name, str), "multiple": several}
+        if flag:
+            kind = {"is_flag": True, "default": False}
         command = click.option(
             f"--{name.replace('_', '-')}", **kind, show_default=default is not None and not flag, hidden=name in HIDDEN,
             help=text,

@@ -1,6 +1,7 @@
 """Studies side by side: answers, what was tested, plans, data, winners; as a table for a terminal and as one page."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,14 @@ def rows(found: dict[str, Facts]) -> list[tuple[str, list[Row]]]:
     keys = dict.fromkeys(key for one in studies for key in (one["winner"] or {}).get("hyperparameters", ()))
     return [
         ("answer", [("", each(lambda one: one["answer"]["first"]))]),
-        ("test", [(NAMES[name], each(lambda one, name=name: _arm(one, name))) for name in arms]),  # type: ignore[misc]
+        ("test", [(NAMES[name], each(partial(_arm, name=name))) for name in arms]),
         ("plan", [(words, each(how)) for words, how in PLAN.items()]),
         ("data", [(words, each(how)) for words, how in DATA.items()]),
         (
             "winner",
             [
                 ("method", each(_winner)),
-                *((key, each(lambda one, key=key: _drawn(one, key))) for key in keys),  # type: ignore[misc]
+                *((key, each(partial(_drawn, key=key))) for key in keys),
             ],
         ),
         ("settings", _settings(studies)),

@@ -11,7 +11,7 @@ from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, Rep
 from autossl.errors import UserError
 from autossl.nn.known_weights import HUB
 from autossl.nn.networks import NAME
-from autossl.nn.weights.known import repository
+from autossl.nn.weights.told import repository
 from autossl.nn.weights_here import CONFIG, Place, parsed
 
 
