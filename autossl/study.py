@@ -1,30 +1,29 @@
-"""A study as its user holds it: leaderboard, best candidate, encoder, embeddings, export, report."""
+"""A study as its user holds it: answer, leaderboard, best candidate, encoder, embeddings, export, report."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial
 
 from autossl.errors import UserError
 from autossl.errors.keywords import one_of, path_of
-from autossl.model.load import load as load_model
-from autossl.model.model import Model
 from autossl.record.clock import Clock
 from autossl.record.config import read_config
-from autossl.record.entries import Entry
 from autossl.record.folder import Folder, check_folder, check_output, existing, machine_faults, read_json
-from autossl.record.journal import entries, read_study
-from autossl.report import leaderboard
-from autossl.report.page import write_report
-from autossl.report.verdict import noisy, remarks
-from autossl.run.jobs import no_model
-from autossl.targets import target_class
-from autossl.trials.scheduler import CUT_OFF, best
+from autossl.record.journal import read_study
+from autossl.report import notebook
+from autossl.report.facts import Found, no_model, read
+from autossl.report.notebook import Leaderboard
+from autossl.report.verdict import Verdict, answer, remarks
+
+if TYPE_CHECKING:
+    from autossl.model.model import Model
+
+# What needs torch is imported where it is called: all that a finished study tells is told without it.
 
 
 @dataclass(frozen=True)
@@ -49,25 +48,22 @@ class Study:
     def __init__(self, path: str | Path) -> None:
         self.folder: Folder = existing(path)
         self.config = read_config(self.folder.config)
-        self._opened: optuna.Study | None = None
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder.root)!r})"
 
-    def _read(self) -> optuna.Study | None:
-        """The Optuna study, or None while there is none; it is never made here."""
-        if self._opened is None:
-            self._opened = read_study(self.folder, self.config.study_name)
-        return self._opened
+    def _repr_html_(self) -> str:
+        """Its answer, the scores behind it, and where the report is, as a notebook shows them."""
+        return notebook.study(self._found())
 
-    def _trials(self) -> list[FrozenTrial]:
-        found = self._read()
-        return [] if found is None else found.get_trials(deepcopy=False)
+    def _found(self) -> Found:
+        """What lies in the folder now; it may be at work."""
+        return read(self.folder)
 
     @property
     def optuna(self) -> optuna.Study:
         """The Optuna study; one trial is one segment of one candidate. UserError while there is none."""
-        found = self._read()
+        found = read_study(self.folder, self.config.study_name)
         if found is None:
             raise UserError(
                 f"a study that has begun was wanted, found no trials yet in {self.folder.root}; wait a moment"
@@ -75,9 +71,15 @@ class Study:
         return found
 
     @property
+    def verdict(self) -> Verdict:
+        """The answer: did self-supervision help (`kind`: helped, hurt, unclear, or none so far), in words (`first`)."""
+        return answer(self._found())
+
+    @property
     def remarks(self) -> list[str]:
         """What has to be said beside the first line of the report; empty while the study is not finished."""
-        return remarks(self.result) if self.result else []
+        result = self.result
+        return remarks(result) if result else []
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -88,62 +90,41 @@ class Study:
     def _state(self) -> dict[str, Any]:
         return read_json(self.folder.state) or {}
 
-    def leaderboard(self) -> list[dict[str, Any]]:
-        """One row per candidate at its highest rung, best first by (rung, score); baselines come last."""
-        return leaderboard.rows(self._trials(), self._state(), self.config.task)
+    def leaderboard(self) -> Leaderboard:
+        """One row per candidate at its highest rung, best first by (rung, score); baselines come last.
+
+        A list of dicts, which notebooks show as a table; `to_pandas()` makes a data frame of it.
+        """
+        found = self._found()
+        return Leaderboard(found.rows, found.target.scored, found.caution)
 
     @property
     def caution(self) -> str:
         """What the order of the leaderboard is worth where labels are few; else empty."""
-        parts = (read_json(self.folder.data) or {}).get("parts", {})
-        scored = {row["candidate"] for row in self.leaderboard() if row["paradigm"] != "baseline"}
-        return noisy(parts["probe"]["labels"], len(scored)) if parts else ""
+        return self._found().caution
 
     @property
     def scored(self) -> str:
         """What the scores of the leaderboard are."""
-        return target_class(self.config.task).scored
+        return self._found().target.scored
 
     @property
     def best(self) -> Candidate | None:
         """The candidate that won, or leads so far by (rung, score); None before the first score."""
-        rows = {row["candidate"]: row for row in self.leaderboard() if row["paradigm"] != "baseline"}
-        leader = best(entries(self._trials()))
-        if leader is None:
+        found = self._found()
+        row = found.row(found.winner)
+        if row is None:
             return None
-        number = self.result["candidate"]["number"] if self.result else leader.candidate
-        row = rows[number]
         keys = ("method", "paradigm", "rung", "score", "se", "hyperparameters")
-        return Candidate(number, **{key: row[key] for key in keys})
+        return Candidate(row["candidate"], **{key: row[key] for key in keys})
 
     def status(self) -> dict[str, Any]:
         """Where the study stands: time used, trials by state, the leader."""
-        trials = entries(self._trials())
-        lead = self.best
-        used = sum(run["seconds"] for run in (read_json(self.folder.clock) or {"runs": []})["runs"])
-        return {
-            "study": self.config.study_name,
-            "stage": self._state().get("stage", "starting"),
-            "finished": bool(self._state().get("finished")),
-            "seconds_used": round(used, 1),
-            "seconds_limit": self.config.time_limit,
-            "candidates": len({e.candidate for e in trials}),
-            "segments": _segments(trials),
-            "shortcuts": leaderboard.shortcuts(self.leaderboard()),
-            "best": None
-            if lead is None
-            else {
-                "candidate": lead.number,
-                "method": lead.method,
-                "rung": lead.rung,
-                "score": lead.score,
-                "se": lead.se,
-            },
-        }
+        return self._found().status()
 
-    def encoder(self) -> Model:
+    def encoder(self) -> "Model":
         """The best self-supervised encoder, ready to embed. UserError before there is one."""
-        return load_model(self.folder.encoder)
+        return _loaded(self.folder.encoder)
 
     def embed(self, data: Any) -> NDArray[np.float32]:
         """Embeddings (n, d) of images in any supported form: `Model.embed` of the best encoder."""
@@ -153,7 +134,7 @@ class Study:
         """A table of the adapted model's answers, see `Model.predict`. UserError before there is one."""
         if not self.folder.model.is_dir():
             raise no_model(self.folder)
-        return load_model(self.folder.model).predict(data)
+        return _loaded(self.folder.model).predict(data)
 
     def export(self, path: str | Path, candidate: str = "best") -> Path:
         """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
@@ -190,20 +171,23 @@ class Study:
             f"end, end it early by autossl stop {root}, or go on with it by autossl resume {root}"
         )
 
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the report, one self-contained HTML file, and return where it is."""
+    def report(self, path: str | Path | None = None, no_images: bool = False) -> Path:
+        """Write the report, one self-contained HTML file, and return where it is.
+
+        With `no_images` it holds no pixels of images, so that it may be passed on where these may not.
+        """
+        from autossl.report.page import write_report
+
         output = self.folder.report if path is None else Path(path_of(path, "--output"))
         check_output(output, "--output", ".html", ".htm")
-        return write_report(self.folder, output)
+        return write_report(self.folder, output, no_images)
 
     def clock(self) -> Clock:
         """The study's clock."""
         return Clock(self.folder)
 
 
-def _segments(found: list[Entry]) -> dict[str, int]:
-    """Segments by what became of them; "cut off": by a stop, the end of the time or a crash."""
-    cut = sum(e.state == "failed" and e.reason in CUT_OFF for e in found)
-    counts = {state: sum(e.state == state for e in found) for state in ("scored", "running", "waiting", "failed")}
-    doubles = sum(e.state == "failed" and e.reason == "double" for e in found)
-    return {**counts, "failed": counts["failed"] - cut - doubles, "cut off": cut}
+def _loaded(path: Path) -> "Model":
+    from autossl.model.load import load
+
+    return load(path)

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "layout.md"
 NAMES = "cli run report finish trials model targets train pretext nn views data record errors"
 ROOMS = tuple(NAMES.split())
-PUBLIC = ("__init__", "__main__", "api", "study")
+PUBLIC = ("__init__", "__main__", "api", "embedder", "study")
 HEAD = """# Where things are
 
 A line per file: its first sentence. Rooms stand in the order of imports: a file imports from its own room and those

@@ -10,8 +10,9 @@ from autossl.record import clock
 from autossl.record.entries import Entry
 from autossl.trials.deadlines import ensure_time, hard_end, left
 from autossl.trials.plan import PARADIGMS, Plan, extend, make_plan
-from autossl.trials.scheduler import Promote, Sample, Stop, Wait, enough, finalists, next_step, search_left
+from autossl.trials.scheduler import Promote, Sample, Stop, Wait, enough, next_step, search_left
 from autossl.trials.sizing import Method, Needs
+from autossl.trials.standing import finalists
 
 WRONG = 3.0  # what the time limit must bear: true cost over estimated cost
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -264,6 +265,12 @@ def test_inspect_says_what_is_there(tmp_path: Path) -> None:
     assert result.exit_code == 2, result.output  # 12 images are too few for a search
     assert "12, 1 channel(s)" in result.output
     assert "left 6" in result.output
+    told = run("inspect", str(tmp_path / "set"), "--json")
+    assert told.exit_code == 2
+    found = json.loads(told.stdout)
+    assert found["starts"] is False
+    assert "labelled images were wanted, found 12" in found["why"]
+    assert {"name": "patients", "found": "no patient ids"} in found["rows"]
 
 
 def test_list_methods_as_json() -> None:
@@ -278,11 +285,38 @@ def test_list_methods_as_json() -> None:
 
 def test_list_methods_as_a_table() -> None:
     head, *lines = run("list", "methods").output.splitlines()
-    assert head.split() == ["name", "paradigm", "dims", "passes", "needs", "paper"]
-    rotation = next(line for line in lines if line.startswith("rotation "))
-    place = head.index("needs")
-    assert rotation[place:].startswith("orientation  ")
-    assert "arXiv 1803.07728" in rotation
+    assert head.split() == ["name", "paradigm", "dims", "passes", "needs"]
+    at = next(place for place, line in enumerate(lines) if line.startswith("rotation "))
+    assert lines[at][head.index("needs") :] == "orientation"
+    assert lines[at + 1].startswith(
+        "    tell by which right angle an image was turned; Gidaris et al. 2018, arXiv 1803.0"
+    )
+    assert max(map(len, lines)) <= 100
+
+
+def test_lists_of_what_matches() -> None:
+    lines = run("list", "backbones").output.splitlines()
+    assert lines[1].split()[0] == "resnet10t"
+    assert "default for images, on a CPU" in lines[2]
+    assert "more networks of timm: autossl list backbones PATTERN" in lines[-1]
+    found = run("list", "backbones", "vit_tiny*16_224").output
+    assert re.search(r"vit_tiny_patch16_224 +5\.5 M +2", found)
+    assert [row["name"] for row in json.loads(run("list", "methods", "moco", "--json").output)] == ["moco", "mocov3"]
+    assert "radiographs" in run("list", "modalities", "xray").output
+    assert "nonsense" in refused("list", "methods", "nonsense")
+
+
+def test_shells_complete_values() -> None:
+    def offered(option: str, begun: str) -> list[str]:
+        shell = ShellComplete(main, {}, "autossl", "_AUTOSSL_COMPLETE")
+        return [item.value for item in shell.get_completions(["search", "x.npz", option], begun)]
+
+    assert offered("--modality", "m") == ["microscopy", "mr"]
+    assert offered("--methods", "simclr,vic") == ["simclr,vicreg", "simclr,vicregl"]
+    assert offered("--task", "re") == ["regression", "reconstruction", "retrieval"]
+    assert offered("--metric", "map") == ["map_at_10"]
+    assert "packaged:lite0" in offered("--weights", "packaged")
+    assert "[auto|frozen|finetune]" in run("search", "--help").output
 
 
 @pytest.mark.parametrize("what", ["backbones", "spaces", "modalities", "targets", "weights"])
@@ -298,7 +332,7 @@ def test_ctrl_c_promises_what_is_true(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("autossl.data.open_data", interrupt)
-    monkeypatch.setattr("autossl.run.begin.open_data", interrupt)
+    monkeypatch.setattr("autossl.run.opening.open_data", interrupt)
     monkeypatch.setattr("autossl.cli.doctor.check_machine", interrupt)
     result = run(command, *([] if command == "doctor" else [str(images)]))
     assert result.exit_code == 130

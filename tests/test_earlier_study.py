@@ -4,11 +4,15 @@ It holds 120 synthetic images of 40 made-up patients. To keep it small, its weig
 checkpoints left out.
 """
 
+import html
 import json
+import re
+import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from click.testing import CliRunner
 
@@ -60,3 +64,52 @@ def test_commands(folder: Path, command: list[str]) -> None:
     done = CliRunner().invoke(main, [command[0], str(folder), *command[1:]])
     assert done.exit_code == 0, done.output
     assert (folder / "report.html").exists() or command[0] != "report"
+
+
+def test_notebooks_show_the_answer_and_the_leaderboard(folder: Path) -> None:
+    study, page = Study(folder), Study(folder)._repr_html_()
+    assert study.verdict.kind == "helped" or study.verdict.first
+    assert str(study.verdict) == study.verdict.first
+    assert study.verdict.first in html.unescape(page)
+    assert "training on the same labels alone" in page
+    board = study.leaderboard()
+    assert board == list(board)
+    assert all(f">{row['method']}" in board._repr_html_() for row in board)
+    board[0]["method"] = "<script>"
+    assert "<script>" not in board._repr_html_()
+
+
+def test_data_frames(folder: Path) -> None:
+    frame = Study(folder).leaderboard().to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["method"].tolist() == ["denoising", "simclr", "untrained", "supervised"]
+
+
+def test_studies_side_by_side(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "other")
+    both = [str(folder), str(tmp_path / "other")]
+    told = CliRunner().invoke(main, ["compare", *both])
+    assert told.exit_code == 0, told.output
+    assert {"denoising", "rungs", "flaws"} <= set(re.findall(r"\w+", told.output))
+    told = CliRunner().invoke(main, ["compare", *both, "--json"])
+    found = json.loads(told.output)
+    result = Study(folder).result
+    assert result is not None
+    assert len(found) == 2
+    for one in found.values():
+        scores = {arm["name"]: arm["score"] for arm in one["arms"]}
+        metric = result["test"]["metric"]
+        assert scores == {name: each[metric] for name, each in result["test"]["entrants"].items()}
+        assert [arm["name"] for arm in one["arms"] if arm["delivered"]] == ["winner, fine-tuned"]
+    page = tmp_path / "both.html"
+    assert CliRunner().invoke(main, ["compare", *both, "-o", str(page)]).exit_code == 0
+    assert "<svg" in page.read_text()
+    assert "script" not in page.read_text()
+    assert CliRunner().invoke(main, ["compare", str(folder), str(tmp_path / "nothing")]).exit_code == 2
+
+
+def test_a_report_without_pixels_of_images(folder: Path, tmp_path: Path) -> None:
+    with_, without = (Study(folder).report(tmp_path / f"{no}.html", no_images=no).read_text() for no in (False, True))
+    assert "data:image" not in without
+    assert "this report holds no pixels of images" in without
+    assert "this report holds no pixels of images" not in with_

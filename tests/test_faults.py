@@ -68,7 +68,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         except KeyError:
             raise OSError(errno.EPROTO, f"no way to {CANARY}", f"/home/{CANARY}.png") from ValueError(CANARY)
 
-    monkeypatch.setattr("autossl.run.begin.open_data", fail)
+    monkeypatch.setattr("autossl.run.opening.open_data", fail)
     return here
 
 
@@ -213,7 +213,7 @@ def test_a_lack_of_memory_is_exit_4(fault: Exception, monkeypatch: pytest.Monkey
     def fail(*_: Any, **__: Any) -> None:
         raise fault
 
-    monkeypatch.setattr("autossl.run.begin.open_data", fail)
+    monkeypatch.setattr("autossl.run.opening.open_data", fail)
     result = run("inspect", "x.npz")
     assert result.exit_code == 4
     assert "out of memory" in result.output

@@ -15,6 +15,7 @@ from autossl.cli.options import OF_RUNNING
 from autossl.data import prepare
 from autossl.run import begin
 from autossl.run.asked import Asked
+from autossl.run.opening import place
 from tests.test_cli import run
 
 rng = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def test_the_notes_are_those_of_a_study(tmp_path: Path) -> None:
     path = str(manifest(tmp_path, leaking(90)))
     asked = Asked(max_labels=40, seed=3)
     source, config = begin.look(path, asked, None, None)
-    folder = begin.place(Asked(out=str(tmp_path / "study")), source)
+    folder = place(Asked(out=str(tmp_path / "study")), source)
     folder.make()
     begin.decode(source, folder, config, lambda done, total: None)
     stored = json.loads(folder.data.read_text())

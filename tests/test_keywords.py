@@ -24,8 +24,8 @@ from autossl.errors.keywords import MOST_NAME
 from autossl.record.config import write_config
 from autossl.record.folder import read_toml, write_toml
 from autossl.run import jobs
-from autossl.run.asked import KINDS, Asked
-from autossl.run.settings import check, resolve
+from autossl.run.asked import KINDS, Asked, check
+from autossl.run.settings import resolve
 from autossl.study import Study
 from tests.toy_config import TOY
 
@@ -83,9 +83,9 @@ def test_every_field_has_a_kind_and_is_a_keyword_of_the_call_with_the_same_defau
 def test_every_field_is_an_option_with_the_same_default() -> None:
     options = {option.name: option.default for option in main.commands["search"].params}
     for field in fields(Asked):
-        shown = None if field.default is None else str(field.default)
+        shown = field.default if field.default is None or field.default is False else str(field.default)
         assert options[field.name] == ((shown,) if field.name in SEVERAL else shown)
-    assert set(options) - {f.name for f in fields(Asked)} == {"data", "unlabeled", "labels", "quiet"}
+    assert set(options) - {f.name for f in fields(Asked)} == {"data", "unlabeled", "labels", "quiet", "as_json"}
 
 
 def test_the_defaults_are_taken() -> None:
@@ -103,7 +103,7 @@ def test_a_nasty_value_is_refused_or_becomes_a_plain_one(name: str, tmp_path: Pa
         except UserError:
             continue
         plain = getattr(asked, name)
-        assert type(plain) in (str, int, float, tuple, type(None)), value
+        assert type(plain) in (str, int, float, bool, tuple, type(None)), value
         write_toml(tmp_path / "settings.toml", {"value": plain}, "a test")
         assert read_toml(tmp_path / "settings.toml").get("value") == (list(plain) if type(plain) is tuple else plain)
         taken += 1

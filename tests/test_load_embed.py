@@ -8,10 +8,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 import autossl
 from autossl.data import open_data, prepare
@@ -214,3 +218,18 @@ def test_the_card_says_every_step_in_words(tmp_path: Path) -> None:
     for word in ("Decode", "Orientation", "Channels", "Values", "percentiles", "mm kept", "Range", "Standardised"):
         assert word in told
     assert "percentiles" in (tmp_path / "encoder" / "config.json").read_text()
+
+
+def test_a_step_of_a_pipeline_of_scikit_learn(eight_bit: Model, tmp_path: Path) -> None:
+    export.write(eight_bit, tmp_path / "encoder", {"data": {"name": "toy"}})
+    images = shapes(8, 40, 44, 1, 255)
+    step = clone(autossl.Embedder(tmp_path / "encoder", batch=4))
+    assert step.get_params() == {"path": tmp_path / "encoder", "batch": 4}
+    z = step.transform(images)
+    assert np.allclose(z, eight_bit.embed(images), atol=1e-5)
+    found = make_pipeline(step, LogisticRegression()).fit(images, [0, 1] * 4).predict(images)
+    assert set(found.tolist()) <= {0, 1}
+    assert step.get_feature_names_out().tolist() == [f"embedding{column}" for column in range(z.shape[1])]
+    frame = step.set_output(transform="pandas").transform(images)
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.columns[1] == "embedding1"

@@ -1,8 +1,10 @@
 """The public surface: what `import autossl` offers, and what the wheel puts where."""
 
+import inspect
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,17 @@ from autossl.record.clock import in_words, seconds
 
 
 def test_public_names_are_these() -> None:
-    assert sorted(autossl.__all__) == ["Study", "UserError", "load", "resume", "search"]
+    assert sorted(autossl.__all__) == ["Embedder", "Study", "UserError", "load", "resume", "search"]
     for name in autossl.__all__:
         assert getattr(autossl, name) is not None
     with pytest.raises(AttributeError):
         _ = autossl.nothing
+
+
+def test_every_keyword_of_a_search_is_explained() -> None:
+    text = autossl.search.__doc__ or ""
+    assert [name for name in inspect.signature(autossl.search).parameters if f"`{name}`" not in text] == []
+    assert autossl.__version__ == version("autossl-imaging")
 
 
 def test_nothing_called_proxies_reaches_site_packages(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from autossl.record.entries import Entry, State
 from autossl.trials.costs import Costs
 from autossl.trials.plan import Plan, make_untimed_plan
-from autossl.trials.scheduler import Promote, Sample, Stop, Wait, best, finalists, next_step, order
+from autossl.trials.scheduler import Promote, Sample, Stop, Wait, next_step
 from autossl.trials.sizing import Method, Needs
+from autossl.trials.standing import best, finalists, order
 
 TABLE = (
     Method("simclr", "contrastive", 3, 2.0),

@@ -26,7 +26,7 @@ EVERY = (  # what reads a study, by name, and what it is called with; calls in P
     "status RUN", "leaderboard RUN", "leaderboard RUN --csv", "report RUN", "stop RUN", "evaluate RUN", "resume RUN",
     "dashboard RUN --port 0", "embed RUN DATA -o OUT.npy", "export RUN OUT", "export RUN OUT --candidate model",
     "train RUN --time-limit 1s -o OUT", "search DATA --time-limit 3m --out RUN", "search DATA --plan RUN --out OUT",
-    "load RUN", "study RUN", "plan RUN",
+    "compare RUN", "load RUN", "study RUN", "plan RUN",
 )  # fmt: skip
 NETWORK = ("evaluate", "resume", "embed", "train", "load")  # what makes a study's network, or loads an exported one
 SAME = EVERY[12]  # a search that would go on with the study

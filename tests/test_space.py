@@ -8,8 +8,9 @@ import pytest
 
 from autossl.errors import UserError
 from autossl.pretext import METHODS
+from autossl.record.entries import METHOD
 from autossl.trials.fitted import at_jitter
-from autossl.trials.space import METHOD, Range, as_trial, build, read_space, suggest
+from autossl.trials.space import Range, as_trial, build, read_space, suggest
 from autossl.views.presets import modalities, preset
 from tests.pretext_toys import fitting
 

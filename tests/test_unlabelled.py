@@ -19,16 +19,16 @@ from autossl.record.entries import Entry
 from autossl.record.folder import read_json, write_json
 from autossl.report import unverified
 from autossl.report.verdict import verdict
-from autossl.run.asked import Asked
-from autossl.run.settings import check
+from autossl.run.asked import Asked, check
 from autossl.study import Study
 from autossl.targets import Seen
 from autossl.targets.unlabelled import Unlabelled
 from autossl.trials.context import open_context
 from autossl.trials.costs import Costs
 from autossl.trials.plan import Plan, make_plan, make_untimed_plan
-from autossl.trials.scheduler import Sample, Stop, finalists, next_step
+from autossl.trials.scheduler import Sample, Stop, next_step
 from autossl.trials.sizing import Method, Needs, foremost
+from autossl.trials.standing import finalists
 
 ROWS = (
     Method("simclr", "contrastive", 3, 2.0),

@@ -19,7 +19,8 @@ from autossl.nn.encoder import Encoder
 from autossl.proxies import METRICS
 from autossl.record.folder import Folder, write_json
 from autossl.report import verdict
-from autossl.report.verdict import noisy, remarks
+from autossl.report.leaderboard import noisy
+from autossl.report.verdict import remarks
 from autossl.study import Study
 from autossl.trials.context import TEST, open_context
 from tests.test_cli import run

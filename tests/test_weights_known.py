@@ -15,7 +15,7 @@ from autossl.nn.networks import create
 from autossl.nn.volume_networks import VOLUMES
 from autossl.nn.weights import Known, known
 from autossl.nn.weights.hub import place
-from autossl.nn.weights.known import pretrained
+from autossl.nn.weights.told import pretrained
 from autossl.pretext import METHODS
 from autossl.trials.fitted import UNKNOWN, _late, late_from
 

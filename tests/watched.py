@@ -92,7 +92,7 @@ def study(path: str) -> None:
     import autossl
 
     found = autossl.Study(path)
-    print(found.status(), found.leaderboard(), found.best, found.optuna.trials, found.result)
+    print(found.status(), found.leaderboard(), found.best, found.optuna.trials, found.result, len(found._repr_html_()))
 
 
 def plan(path: str) -> None:

@@ -10,7 +10,9 @@ import click
 
 from autossl.cli.answers import embed, neighbours, predict
 from autossl.cli.exits import Edge
+from autossl.cli.offers import doctor, list_
 from autossl.cli.options import OF_RUNNING, search_options
+from autossl.cli.told import closing, compare, leaderboard, report, say, status
 from autossl.errors import UserError
 from autossl.errors.keywords import path_of
 from autossl.errors.printable import one_line
@@ -23,111 +25,54 @@ def main() -> None:
     """Find the self-supervised pretext task whose encoder serves your images and your target best."""
 
 
-main.add_command(embed)
-main.add_command(predict)
-main.add_command(neighbours)
+for command in (embed, predict, neighbours, status, leaderboard, compare, report, doctor, list_):
+    main.add_command(command)
 
 
 @main.command()
 @click.argument("data")
 @search_options
 @click.option("--quiet", is_flag=True, help="Write to autossl.log only.")
-def search(data: str, quiet: bool, unlabeled: str | None, labels: str | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The answer as JSON at the end.")
+def search(data: str, quiet: bool, as_json: bool, unlabeled: str | None, labels: str | None, **options: Any) -> None:
     """Search, train, test and export the best encoder for DATA.
 
     DATA is a .npz in MedMNIST layout, a folder of class folders, a CSV manifest (image, label, patient, slice, split),
     sample:cells, sample:volumes or medmnist:NAME; files are images or volumes (NIfTI). The same command again goes on
     with the study.
     """
+    from autossl.errors.machine import machine_faults
     from autossl.record.clock import process_started
-    from autossl.run import controller
-    from autossl.run.asked import Asked
+    from autossl.run.asked import Asked, check
 
     asked = Asked(**options)
-    folder = controller.start(data, asked, unlabeled=unlabeled, labels=labels, started=process_started(), quiet=quiet)
-    _closing(folder.root)
+    check(asked)
+    from autossl.run.opening import ready  # and with it the readers of all forms of data
+
+    with machine_faults():
+        source = ready(data, asked, unlabeled, labels)
+    from autossl.run import controller  # and with it torch, once nothing is left to refuse without it
+
+    given: dict[str, Any] = {"unlabeled": unlabeled, "labels": labels, "source": source}
+    folder = controller.start(data, asked, **given, started=process_started(), quiet=quiet)
+    closing(folder.root, as_json)
 
 
 @main.command()
 @click.argument("run", type=click.Path())
 @click.option("--time-limit", help="+1h adds time to the study's limit, 2h replaces it.")
 @click.option("--quiet", is_flag=True, help="Write to autossl.log only.")
-def resume(run: str, time_limit: str | None, quiet: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The answer as JSON at the end.")
+def resume(run: str, time_limit: str | None, quiet: bool, as_json: bool) -> None:
     """Go on with the study RUN after a kill or a crash; with --time-limit also with a finished or stopped one."""
     from autossl.record.clock import process_started
-    from autossl.run import controller
+    from autossl.record.folder import existing
+
+    existing(run)
+    from autossl.run import controller  # and with it torch
 
     folder = controller.resume(run, time_limit, started=process_started(), quiet=quiet)
-    _closing(folder.root)
-
-
-def _say(sentence: str, err: bool = False) -> None:
-    """Print a line in which names may come from files."""
-    click.echo(one_line(sentence), err=err)
-
-
-def _closing(root: Path) -> None:
-    from autossl.report.page import headline
-    from autossl.study import Study
-
-    study = Study(root)
-    if study.result:
-        _say(headline(study.result))
-        for sentence in study.remarks:
-            _say(sentence)
-    _say(f"encoder: {root}/encoder   report: {root}/report.html")
-
-
-@main.command()
-@click.argument("run", type=click.Path())
-@click.option("--watch", is_flag=True, help="Repeat every two seconds.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(run: str, watch: bool, as_json: bool) -> None:
-    """Say where the study RUN stands; works while it runs."""
-    import time
-
-    from autossl.record.clock import in_words
-    from autossl.study import Study
-
-    while True:
-        found = Study(run).status()
-        if as_json:
-            click.echo(json.dumps(found))
-        else:
-            limit = "no limit" if found["seconds_limit"] is None else in_words(found["seconds_limit"])
-            leader = "none yet"
-            if lead := found["best"]:
-                score = f"{lead['score']:.3f} ± {lead['se']:.3f} at rung {lead['rung']}"
-                leader = f"candidate {lead['candidate']} ({lead['method']}), {score}"
-            segments = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
-            _say(f"{found['study']}: {found['stage']}; {in_words(found['seconds_used'])} of {limit} used")
-            _say(f"{found['candidates']} candidates; segments: {segments or 'none yet'}; leader: {leader}")
-            for sentence in found["shortcuts"]:
-                _say(sentence)
-        if not watch or found["finished"]:
-            return
-        time.sleep(2)
-
-
-@main.command()
-@click.argument("run", type=click.Path())
-@click.option("--csv", "form", flag_value="csv", help="As CSV.")
-@click.option("--json", "form", flag_value="json", help="As JSON.")
-def leaderboard(run: str, form: str | None) -> None:
-    """Show the candidates of RUN, best first; works while it runs."""
-    from rich.console import Console
-
-    from autossl.report.leaderboard import as_csv, as_table
-    from autossl.study import Study
-
-    study = Study(run)
-    rows = study.leaderboard()
-    if form == "csv":
-        click.echo(as_csv(rows), nl=False)
-    elif form == "json":
-        click.echo(json.dumps(rows, indent=1))
-    else:
-        Console().print(as_table(rows, note=study.caution, scored=study.scored))
+    closing(folder.root, as_json)
 
 
 @main.command()
@@ -142,20 +87,10 @@ def stop(run: str) -> None:
 
     folder = existing(run)
     if (read_json(folder.state) or {}).get("finished"):
-        _say(f"{run} is finished, there is nothing to stop")
+        say(f"{run} is finished, there is nothing to stop")
         return
     folder.stop.touch()
-    _say(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
-
-
-@main.command()
-@click.argument("run", type=click.Path())
-@click.option("-o", "--output", type=click.Path(), help="Where to write.  [default: RUN/report.html]")
-def report(run: str, output: str | None) -> None:
-    """Write the report of RUN, one self-contained HTML file."""
-    from autossl.study import Study
-
-    _say(str(Study(run).report(output)))
+    say(f"asked {run} to stop; it tests and exports the best encoder so far, which may take a minute")
 
 
 @main.command()
@@ -166,7 +101,7 @@ def export(run: str, path: str, candidate: str) -> None:
     """Copy an encoder of RUN to PATH, in the form that timm and autossl.load read."""
     from autossl.study import Study
 
-    _say(str(Study(run).export(path, candidate)))
+    say(str(Study(run).export(path, candidate)))
 
 
 @main.command()
@@ -190,7 +125,7 @@ def train(run: str, candidate: str | None, time_limit: str, output: str) -> None
     """Train one candidate of RUN on, with a falling learning rate, and export its encoder."""
     from autossl.run.jobs import train_on
 
-    _say(str(train_on(run, candidate, time_limit, output)))
+    say(str(train_on(run, candidate, time_limit, output)))
 
 
 @main.command()
@@ -207,7 +142,7 @@ def evaluate(
 
     found = score(run, data, labels, label_column, patient_column)
     if "warning" in found:
-        _say(f"warning: {found['warning']}", err=True)
+        say(f"warning: {found['warning']}", err=True)
     click.echo(json.dumps(found, indent=1))
 
 
@@ -217,61 +152,50 @@ def evaluate(
 @click.option(
     "--out", default="views.png", show_default=True, type=click.Path(), help="With --views: the PNG to write."
 )
-def inspect(data: str, views: bool, out: str, unlabeled: str | None, labels: str | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def inspect(
+    data: str, views: bool, out: str, as_json: bool, unlabeled: str | None, labels: str | None, **options: Any
+) -> None:
     """Say what DATA holds and whether a search on it would start, by the very checks of search.
 
     Every image is decoded once, as a search does, and nothing of it is kept. Ends with exit code 2 where a search
     would not start.
     """
-    from autossl.cli.inspection import inspected, line, progress
-    from autossl.run import begin
-    from autossl.run.asked import Asked
-    from autossl.run.settings import check
+    from autossl.run.asked import Asked, check
 
     asked = Asked(**options)
     check(asked)
     data = path_of(data, "the data")
     if views:
         check_output(Path(out), "--out", ".png")
-    source = begin.opened(data, asked, unlabeled, labels)
+    from autossl.run.opening import opened
+
+    source = opened(data, asked, unlabeled, labels)
     if views:
         from autossl.cli.view_sheet import write_sheet
 
         write_sheet(source, asked.modality, Path(out))
-        _say(f"{'views':15} {out}")
+        say(f"{'views':15} {out}", err=as_json)
+    from autossl.cli.inspection import inspected, line, progress  # and with it torch
+
+    rows: list[dict[str, str]] = []
+    refusal: UserError | None = None
     try:
         for name, found in inspected(source, asked, data, unlabeled, labels, progress):
-            click.echo(line(name, one_line(found)))
+            rows.append({"name": name, "found": one_line(found)})
+            if not as_json:
+                click.echo(line(name, one_line(found)))
     except UserError as fault:
-        _say(f"a search would not start: because {fault}")
-        click.get_current_context().exit(fault.exit_code)
-    click.echo("a search would start: yes")
-
-
-inspect.params[1:1] = [option for option in search.params if option.name not in {"data", "quiet", *OF_RUNNING}]
-
-
-@main.command()
-def doctor() -> None:
-    """Check this machine: versions, devices, disk."""
-    from autossl.cli.doctor import check_machine
-
-    rows = check_machine()
-    for name, found, fine in rows:
-        click.echo(f"{'ok ' if fine else 'BAD'}  {name:18} {found}")
-    if not all(fine for _, _, fine in rows):
-        raise UserError("every row above marked ok was wanted, found BAD ones; mend them and run autossl doctor again")
-
-
-@main.command("list")
-@click.argument("what", type=click.Choice(["methods", "backbones", "spaces", "modalities", "targets", "weights"]))
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def list_(what: str, as_json: bool) -> None:
-    """List what there is to choose from."""
-    from autossl.cli.doctor import listing, table
-
-    rows = listing(what)
+        refusal = fault
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
-        return
-    click.echo(table(rows))
+        told = {"rows": rows, "starts": refusal is None, "why": "" if refusal is None else str(refusal)}
+        click.echo(json.dumps(told, indent=1))
+    else:
+        say("a search would start: yes" if refusal is None else f"a search would not start: because {refusal}")
+    if refusal is not None:
+        click.get_current_context().exit(refusal.exit_code)
+
+
+inspect.params[1:1] = [
+    option for option in search.params if option.name not in {"data", "quiet", "as_json", *OF_RUNNING}
+]

@@ -34,7 +34,7 @@ def inspected(
 ) -> Iterator[Row]:
     """Rows of (what, found) as they become known; UserError where a search would be refused.
 
-    `source` is what `begin.opened` made of `data`, `unlabeled` and `labels`. `progress` gets (images done, images).
+    `source` is what `opening.opened` made of `data`, `unlabeled` and `labels`. `progress` gets (images done, images).
     """
     yield from held(source)
     config = begin.settled(source, asked, data, unlabeled, labels)

@@ -34,6 +34,7 @@ COPIES = 3  # views of each at each strength
 CELL = 0.95  # inches a view takes
 GAP = 0.04  # between views, in units of their side
 NOT_SHOWN = {
+    "about",
     "lacks",
     "methods",
     "quantitative",

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints, Source
-from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TEST_SHARE
+from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable
 from autossl.data.truth import Samples
 from autossl.errors import UserError
 from autossl.errors.printable import plural
+from autossl.record.shares import TEST_SHARE
 
 SMALLEST_SIDE = 8
 FEW = 0.05  # share of unreadable images up to which they are set aside

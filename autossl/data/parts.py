@@ -3,4 +3,3 @@
 PROBE, SELECTION, TEST, DROPPED = 0, 1, 2, 3  # values of Data.part
 PARTS = ("probe", "selection", "test", "dropped")
 TRAIN, VAL, OFFICIAL_TEST, NO_SPLIT = 0, 1, 2, -1  # values of Source.split
-TEST_SHARE = 0.2  # of the labelled images, where there is no official test part

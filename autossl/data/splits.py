@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints
 from autossl.data.draw import draw, groups_per_class
-from autossl.data.parts import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TEST_SHARE, TRAIN, VAL
+from autossl.data.parts import DROPPED, OFFICIAL_TEST, PROBE, SELECTION, TEST, TRAIN, VAL
 from autossl.data.withhold import Kept, withhold
 from autossl.errors import UserError
+from autossl.record.shares import FEW_LABELS, SELECTION_SHARE, SELECTION_SHARE_FEW, TEST_SHARE
 
-SELECTION_SHARE, SELECTION_SHARE_FEW, FEW_LABELS = 0.15, 0.3, 1000
 ENOUGH_TO_SELECT = 10  # patients of each class from which an official validation part is the selection part
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,7 @@ from autossl.errors import UserError
 MOST = 2**31 - 1  # of what is counted
 MOST_NAME, MOST_PATH = 255, 4095  # bytes that file systems take in one name and in a whole path
 MOST_DEEP = 256  # folders in one another: Python makes and removes them one within the other
+DEVICES = re.compile(r"auto|cpu|cuda(:\d{1,4})?")
 MOST_DIGITS, MOST_SHOWN = 12, 60  # of a number in words, of what a message repeats
 
 
@@ -206,7 +208,10 @@ def _words(value: Any) -> str:
 
 def _device(value: Any) -> str:
     kind = type(value)  # torch takes seconds to import and is not needed to know its device
-    return str(value) if (kind.__module__, kind.__name__) == ("torch", "device") else _text(value)
+    name = str(value) if (kind.__module__, kind.__name__) == ("torch", "device") else _text(value)
+    if not DEVICES.fullmatch(name):
+        raise ValueError
+    return name
 
 
 def _duration(value: Any) -> str | float | None:
@@ -229,7 +234,7 @@ WEIGHTS = Kind(
 )
 WORDS = Kind("words with a comma between them or a list of words", "give for example none,unknown", _words)
 COLUMNS = Kind("a column, or several with a comma between them or as a list", "give for example age,size", _columns)
-DEVICE = Kind("a device", "give auto, cpu or cuda", _device)
+DEVICE = Kind("a device (auto, cpu, cuda)", "give auto, cpu or cuda", _device)
 DURATION = Kind("a time limit", "give for example 45m, 8h, a number of seconds or none", _duration)
 
 

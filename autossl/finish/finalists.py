@@ -13,8 +13,8 @@ from autossl.record.entries import Entry
 from autossl.record.journal import entries
 from autossl.train.resumable import Terms, Training
 from autossl.trials.context import SELECTION, Context
-from autossl.trials.scheduler import finalists, order
 from autossl.trials.segments import seconds_per
+from autossl.trials.standing import finalists, order
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def keep(context: Context, outcome: Outcome, chosen: str) -> None:
     """Keep them where answers show in images, and the networks are at hand: after a kill in the test they are not."""
     names = [name for name in dict.fromkeys((chosen, "supervised")) if name in outcome.told]
     target = context.judged
-    if target.figure not in PICTURED or chosen not in names:
+    if target.figure not in PICTURED or chosen not in names or context.config.no_images:
         return
     rows = context.rows(TEST, labelled=True)
     value, truth = outcome.outcomes[chosen].each(target.metric), context.truth(rows)

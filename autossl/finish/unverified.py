@@ -13,8 +13,8 @@ from autossl.finish.written import described, write
 from autossl.nn.encoder import Encoder
 from autossl.record.entries import Entry
 from autossl.record.journal import entries
-from autossl.trials.scheduler import finalists
 from autossl.trials.segments import leave_nothing
+from autossl.trials.standing import finalists
 
 log = logging.getLogger("autossl")
 

@@ -1,7 +1,6 @@
 """A timm or MONAI backbone as an encoder: pooled embedding and feature pyramid from one forward pass."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autossl.errors import UserError
+from autossl.errors.keywords import DEVICE
 from autossl.nn.intake import Intake, Rescaling
 from autossl.nn.networks import REFUSED, create
 from autossl.nn.small_maps import serve_small_maps
@@ -173,12 +173,8 @@ def channels_last(module: nn.Module, dims: int) -> None:
 
 def check_device(device: str) -> None:
     """UserError for a device that is not here."""
-    if device in ("auto", "cpu"):
-        return
-    found = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
-    if found is None:
-        raise UserError(f"a device was wanted (auto, cpu, cuda), found {device!r}; give --device auto")
-    if int(found[1] or 0) >= (count := torch.cuda.device_count()):
+    kind, _, number = DEVICE.take("--device", device).partition(":")
+    if kind == "cuda" and int(number or 0) >= (count := torch.cuda.device_count()):
         raise UserError(
             f"a CUDA GPU that torch can use was wanted for --device {device}, found {count or 'none'} on this machine; "
             "give --device cpu or auto"

@@ -42,6 +42,7 @@ class StudyConfig:
     device: str
     precision: str
     seed: int
+    no_images: bool = False  # whether no picture with pixels of the images is kept for the report
     weights_sha256: tuple[str, ...] = ()  # of each of the given ones
     given: tuple[dict[str, Any], ...] = ()  # what is known of each: name, file, backbone, size, mean, sd, licence ...
     methods: tuple[str, ...]

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+METHOD = "method"  # the name of the parameter that chooses the method
+
 State = Literal["waiting", "running", "scored", "failed"]
 
 

@@ -112,6 +112,6 @@ def _handlers(file: Path, console: Console) -> list[logging.Handler]:
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     if console.is_terminal:
         return [lines, RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")]
-    plain = logging.StreamHandler(sys.stderr)
+    plain = logging.StreamHandler(sys.stdout if console.is_jupyter else sys.stderr)  # notebooks show the other in red
     plain.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     return [lines] if console.quiet else [lines, plain]

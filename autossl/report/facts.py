@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial
 
+from autossl.errors import UserError
 from autossl.record.config import StudyConfig, read_config
+from autossl.record.entries import Entry
 from autossl.record.folder import Folder, read_json
 from autossl.record.journal import entries, read_study
+from autossl.record.offered import Task, task
 from autossl.report import leaderboard
-from autossl.targets import Target, target_class
-from autossl.trials.scheduler import best
+from autossl.trials.standing import CUT_OFF, best
 
 
 class Found(NamedTuple):
@@ -30,9 +32,9 @@ class Found(NamedTuple):
         return found
 
     @property
-    def target(self) -> type[Target]:
+    def target(self) -> Task:
         """What the study's encoder is for."""
-        return target_class(self.config.task)
+        return task(self.config.task)
 
     @property
     def measured(self) -> str:
@@ -53,6 +55,28 @@ class Found(NamedTuple):
         leader = best(entries(self.trials))
         return None if leader is None else leader.candidate
 
+    @property
+    def caution(self) -> str:
+        """What the order of the leaderboard is worth where labels are few; else empty."""
+        scored = {row["candidate"] for row in self.rows if row["paradigm"] != "baseline"}
+        parts = self.data.get("parts")
+        return leaderboard.noisy(parts["probe"]["labels"], len(scored)) if parts and scored else ""
+
+    def status(self) -> dict[str, Any]:
+        """Where the study stands: time used, trials by state, the leader."""
+        trials, lead = entries(self.trials), self.row(self.winner)
+        return {
+            "study": self.config.study_name,
+            "stage": self.state.get("stage", "starting"),
+            "finished": bool(self.state.get("finished")),
+            "seconds_used": round(sum(run["seconds"] for run in self.runs), 1),
+            "seconds_limit": self.config.time_limit,
+            "candidates": len({e.candidate for e in trials}),
+            "segments": _segments(trials),
+            "shortcuts": leaderboard.shortcuts(self.rows),
+            "best": lead and {key: lead[key] for key in ("candidate", "method", "rung", "score", "se")},
+        }
+
     def row(self, number: int | None) -> dict[str, Any] | None:
         return next((row for row in self.rows if row["candidate"] == number), None)
 
@@ -65,3 +89,22 @@ def read(folder: Folder) -> Found:
     trials = study.get_trials(deepcopy=False) if study else []
     rows = leaderboard.rows(trials, state, config.task)
     return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)
+
+
+def no_model(folder: Folder) -> UserError:
+    """Why a study has no adapted model, and what to do."""
+    asked = read_config(folder.config).task
+    if not task(asked).metrics:
+        return UserError(
+            f"a study with labels was wanted, found one with --task {asked} in {folder.root}, which has an "
+            "encoder and no model; autossl embed asks that, and a search with labels makes a model"
+        )
+    return UserError(f"a finished study was wanted, but {folder.root} has no model yet; see autossl status")
+
+
+def _segments(found: list[Entry]) -> dict[str, int]:
+    """Segments by what became of them; "cut off": by a stop, the end of the time or a crash."""
+    cut = sum(e.state == "failed" and e.reason in CUT_OFF for e in found)
+    counts = {state: sum(e.state == state for e in found) for state in ("scored", "running", "waiting", "failed")}
+    doubles = sum(e.state == "failed" and e.reason == "double" for e in found)
+    return {**counts, "failed": counts["failed"] - cut - doubles, "cut off": cut}

@@ -21,6 +21,7 @@ from autossl.trials.space import read_space
 
 log = logging.getLogger("autossl")
 
+LEFT_OUT = "Left out: this report holds no pixels of images (--no-images)."
 CURVES = 6  # candidates whose loss is drawn
 
 
@@ -151,6 +152,8 @@ def _answer_figure(found: Found) -> Drawn:
 
 def _pictures(found: Found) -> Drawn:
     path = found.folder.artifacts / "pictures.npz"
+    if found.config.no_images:
+        return Drawn(missing=LEFT_OUT)
     if not path.is_file():
         return Drawn(missing="No pictures were kept: the run was interrupted in the test.")
     with np.load(path, allow_pickle=False) as stored:
@@ -189,6 +192,8 @@ def _map_figure(found: Found) -> Drawn:
 
 def _view_figure(found: Found) -> Drawn:
     row = found.row(found.winner)
+    if found.config.no_images:
+        return Drawn(missing=LEFT_OUT)
     if row is None:
         return Drawn(missing="There is no candidate whose views could be shown.")
     if found.result:

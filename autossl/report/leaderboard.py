@@ -12,15 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from autossl.errors.printable import one_line
-from autossl.record.entries import Entry
+from autossl.record.entries import METHOD, Entry
 from autossl.record.journal import entries
-from autossl.targets import TARGETS, target_class
-from autossl.trials.scheduler import order
-from autossl.trials.space import METHOD
+from autossl.record.offered import task as offered
+from autossl.record.offered import tasks
+from autossl.trials.standing import order
 
 FIRST, LAST = ("candidate", "method", "paradigm", "rung", "score", "se"), ("seconds", "shortcut", "hyperparameters")
-HEADINGS = {key: heading for target in TARGETS.values() for key, heading in target.headings.items()}
+HEADINGS = {key: heading for target in tasks().values() for key, heading in target.headings.items()}
 SCORED = "aligned score"
+RANKED = 100  # labels of the probe part from which on the order of candidates says something
 
 
 def rows(
@@ -31,7 +32,7 @@ def rows(
     `state` is what the controller wrote down. Training on the labels has no aligned score, which would be one of the
     labels it was trained on: it is compared on the selection and test parts. The proxies are those of the task.
     """
-    by_number, shown = {t.number: t for t in trials}, tuple(target_class(task).shown)
+    by_number, shown = {t.number: t for t in trials}, offered(task).shown
     everything = entries(trials)
     spent: dict[int, float] = {}
     for e in everything:
@@ -82,6 +83,17 @@ def shortcuts(found: Sequence[dict[str, Any]]) -> list[str]:
     return [f"shortcut? candidate {r['candidate']} ({r['method']}): {r['shortcut']}" for r in found if r["shortcut"]]
 
 
+def noisy(labels: int, candidates: int = 0) -> str:
+    """What the order of candidates is worth with so many labels in the probe part; empty where it says something.
+
+    Without labels it is no order.
+    """
+    if labels == 0 or labels >= RANKED:
+        return ""
+    best = f"the best of {candidates}" if candidates > 1 else "the best of many"
+    return f"with {labels} labels the ranking of candidates is mostly noise: the leader's score is {best} and too high"
+
+
 def as_table(
     found: Sequence[dict[str, Any]], title: str = "", most: int | None = None, note: str = "", scored: str = SCORED
 ) -> Table:
@@ -97,22 +109,23 @@ def as_table(
         table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for row in found[:most]:
         score = with_error(row["score"], row["se"])
-        side = [_short(row[name]) for name in shown]
+        side = [short(row[name]) for name in shown]
         rung = "" if row["rung"] is None else str(row["rung"])
         number = str(row["candidate"]) if row["paradigm"] != "baseline" else "-"
         method = f"{row['method']} (shortcut?)" if row["shortcut"] else row["method"]
         paradigm = row["paradigm"].split()[-1]  # "non-contrastive and predictive" in one word
-        cells = (number, method, paradigm, rung, score, *side, _short(row["seconds"]))
+        cells = (number, method, paradigm, rung, score, *side, short(row["seconds"]))
         table.add_row(*(Text(one_line(cell)) for cell in cells))  # a text as it is: brackets in names are no markup
     return table
 
 
 def with_error(score: float | None, se: float | None) -> str:
     """A score with its standard error, where it has one: .812 ± .010."""
-    return f"{_short(score)} ± {_short(se)}" if se else _short(score)
+    return f"{short(score)} ± {short(se)}" if se else short(score)
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """A number as tables have room for it; nothing where there is none."""
     if value is None:
         return ""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 2 else f"{value:.0f}"

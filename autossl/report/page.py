@@ -1,13 +1,12 @@
 """The report: one self-contained HTML file that answers first, at every stage of a study."""
 
 import platform
-import re
 import shlex
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
@@ -23,9 +22,10 @@ from autossl.record.folder import Folder, read_json, replace_file
 from autossl.record.journal import entries
 from autossl.report import label_curve
 from autossl.report.facts import Found, read
+from autossl.report.html import rendered
 from autossl.report.leaderboard import shortcuts
-from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
-from autossl.trials.scheduler import CUT_OFF
+from autossl.report.verdict import answer, detectable, headline, metric_name, remarks
+from autossl.trials.standing import CUT_OFF
 from autossl.trials.starts import Start
 
 __all__ = ["headline", "write_report"]
@@ -34,21 +34,22 @@ MOST_ROWS = 40  # of the leaderboard
 PATHS = ("data", "unlabeled", "labels", "space")  # settings that may be paths
 DEFAULTS: dict[str, Any] = {"metric": "auto", "adaptation": "auto", "space": "auto", "modality": "auto", "seed": 0}
 SET = ("start", "backbone", "image_size")  # settings that a repetition always names
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # they act on a terminal that shows the page's source
 RESOLVED = ("precision", "device", "workers")  # settings whose defaults follow from the machine
 
 
-def write_report(folder: Folder, path: Path) -> Path:
-    """Write the report on the study as it stands to `path` and return that; UserError if its folder is missing."""
+def write_report(folder: Folder, path: Path, no_images: bool = False) -> Path:
+    """Write the report on the study as it stands to `path` and return that; UserError if its folder is missing.
+
+    With `no_images` no picture in it has pixels of images, whatever the study was asked for.
+    """
     if not path.parent.is_dir():
         raise UserError(f"a folder for the report was wanted, found none at {path.parent}; make it or choose another")
     found = read(folder)
-    loader = jinja2.PackageLoader("autossl.report")
-    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page.filters.update(three=_three, duration=in_words)
+    if no_images:
+        found = found._replace(config=replace(found.config, no_images=True))
     with threadpool_limits(1):  # small problems; threads that wait for each other on a busy machine took a minute
-        text = page.get_template("report.html.j2").render(_facts(found))
-    replace_file(path, lambda file: file.write(CONTROLS.sub("", text).encode()))
+        text = rendered("report.html.j2", _facts(found), three=_three, duration=in_words)
+    replace_file(path, lambda file: file.write(text.encode()))
     return path
 
 
@@ -60,9 +61,9 @@ def _facts(found: Found) -> dict[str, Any]:
     test, probe = (result or {}).get("test"), (result or {}).get("probe", "a logistic probe")
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
-        "verdict": verdict(result) if result else _so_far(found),
+        "verdict": answer(found),
         "remarks": remarks(result) if result else [],
-        "caution": _caution(found),
+        "caution": found.caution,
         "detectable": _detectable(found),
         "test": test,
         "metric": metric_name(test) if test else "",
@@ -113,13 +114,6 @@ def _started(found: Found) -> str:
     )
 
 
-def _caution(found: Found) -> str:
-    """What the order of the leaderboard is worth; empty where labels are many or not known."""
-    parts = found.data.get("parts")
-    scored = {row["candidate"] for row in found.rows if row["paradigm"] != "baseline"}
-    return noisy(parts["probe"]["labels"], len(scored)) if parts and scored else ""
-
-
 def _detectable(found: Found) -> str:
     """What the test part can show at all."""
     parts, least = found.data.get("parts"), found.state.get("detectable")
@@ -128,27 +122,6 @@ def _detectable(found: Found) -> str:
     unit = "volumes" if found.data.get("unit") == "voxels" else "images"
     told = detectable(parts["test"]["labels"], unit, least, METRICS[found.measured])
     return f"{told[0].upper()}{told[1:]}."
-
-
-def _so_far(found: Found) -> Verdict:
-    """The first line while there is no result."""
-    leader = found.row(found.winner)
-    stage = found.state.get("stage", "starting")
-    if leader is None:
-        ended = [t for t in found.trials if t.state == TrialState.FAIL]
-        why = f"all {len(ended)} trials so far failed" if ended else "no candidate has been scored"
-        return Verdict("none", f"No answer yet: {why} (stage: {stage}).")
-    if not found.target.ranks:
-        return Verdict("none", f"No answer yet: nothing is trained on so far (stage: {stage}).")
-    base = (found.state.get("baselines") or {}).get("untrained")
-    text = METRICS[found.measured].text
-    beside = f", the untrained encoder {text(base['score'])}" if base else ""
-    score = f"{text(leader['score'])} ± {text(leader['se'] or 0.0)}"
-    return Verdict(
-        "none",
-        f"No answer yet: {leader['method']} (candidate {leader['candidate']}) leads with an aligned score of {score}"
-        f"{beside}; nothing has been tested (stage: {stage}).",
-    )
 
 
 def _shown(found: Found) -> list[dict[str, Any]]:
@@ -187,6 +160,7 @@ def _repeat(found: Found) -> str:
     for key in ("task", "label_column", "patient_column", "missing", "order", "max_labels", *DEFAULTS, *SET):
         if config.get(key) is not None and config[key] != DEFAULTS.get(key):
             words += [f"--{key.replace('_', '-')}", str(config[key])]
+    words += ["--no-images"] if found.config.no_images else []
     for name in [each["name"] for each in found.config.given] or ["none"]:
         words += ["--weights", name]
     methods = [*found.config.methods, *found.config.left_out]

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from autossl.data.parts import TEST_SHARE
-from autossl.data.splits import SELECTION_SHARE_FEW
 from autossl.errors.printable import joined
 from autossl.proxies import detectable_difference
+from autossl.record.shares import SELECTION_SHARE_FEW, TEST_SHARE
+from autossl.report.leaderboard import RANKED
 
-RANKED = 100  # labels of the probe part from which on the order of candidates says something
 SHOWN = (0.1, 0.05)  # differences in balanced accuracy that somebody may want to see
 
 

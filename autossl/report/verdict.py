@@ -3,10 +3,13 @@
 import math
 from typing import Any, NamedTuple
 
+from optuna.trial import TrialState
+
 from autossl.errors.printable import joined
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, TUNED, measure
-from autossl.proxies import Metric
+from autossl.proxies import METRICS, Metric
 from autossl.report import unverified
+from autossl.report.facts import Found
 
 BLUNT = 0.2  # a difference that a test should be able to show
 CARRIED, SURE = 0.05, 2.0  # how far, in score and in standard errors, a test may fall below the search's score
@@ -14,10 +17,18 @@ NORMAL = 1.96  # standard errors from the middle of a 95 % interval to its ends
 
 
 class Verdict(NamedTuple):
-    """The answer: `kind` is helped, hurt, unclear or none (no result yet); `first` is its first line."""
+    """The answer: `kind` is helped, hurt, unclear or none (no result yet); `first` is its first line, also as text."""
 
     kind: str
     first: str
+
+    def __str__(self) -> str:
+        return self.first
+
+
+def answer(found: Found) -> Verdict:
+    """The answer of a study at any stage."""
+    return verdict(found.result) if found.result else _so_far(found)
 
 
 def headline(result: dict[str, Any]) -> str:
@@ -35,7 +46,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
     test = result["test"]
     if few := test.get("few"):
         return Verdict("unclear", _unmeasured(result, few))
-    judged, differences = _chosen(test)
+    judged, differences = chosen(test)
     if ENTRANTS[judged].role == "control":
         return _without(result, judged, differences)
     gaps = {name: differences[name] for name in BASELINES if name in differences}
@@ -64,7 +75,28 @@ def verdict(result: dict[str, Any]) -> Verdict:
     )
 
 
-def _chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _so_far(found: Found) -> Verdict:
+    """The first line while there is no result."""
+    leader = found.row(found.winner)
+    stage = found.state.get("stage", "starting")
+    if leader is None:
+        ended = [t for t in found.trials if t.state == TrialState.FAIL]
+        why = f"all {len(ended)} trials so far failed" if ended else "no candidate has been scored"
+        return Verdict("none", f"No answer yet: {why} (stage: {stage}).")
+    if not found.target.ranks:
+        return Verdict("none", f"No answer yet: nothing is trained on so far (stage: {stage}).")
+    base = (found.state.get("baselines") or {}).get("untrained")
+    text = METRICS[found.measured].text
+    beside = f", the untrained encoder {text(base['score'])}" if base else ""
+    score = f"{text(leader['score'])} ± {text(leader['se'] or 0.0)}"
+    return Verdict(
+        "none",
+        f"No answer yet: {leader['method']} (candidate {leader['candidate']}) leads with an aligned score of {score}"
+        f"{beside}; nothing has been tested (stage: {stage}).",
+    )
+
+
+def chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What `model/` holds, and its differences to others; studies of before had the winner, frozen or fine-tuned."""
     if "chosen" in test:
         return test["chosen"], test["chosen_differences"]
@@ -151,17 +183,6 @@ def _not_carried(result: dict[str, Any]) -> list[str]:
         f"The search score did not carry over to the test: {text(score)} on the probe part, {text(found[metric])} on "
         "the test part (the frozen winner). What the search chose by may not be what you are after."
     ]
-
-
-def noisy(labels: int, candidates: int = 0) -> str:
-    """What the order of candidates is worth with so many labels in the probe part; empty where it says something.
-
-    Without labels it is no order.
-    """
-    if labels == 0 or labels >= unverified.RANKED:
-        return ""
-    best = f"the best of {candidates}" if candidates > 1 else "the best of many"
-    return f"with {labels} labels the ranking of candidates is mostly noise: the leader's score is {best} and too high"
 
 
 def detectable(images: int, unit: str, found: float, metric: Metric) -> str:

@@ -1,11 +1,13 @@
-"""What a user asks of a search: its keywords, their defaults, and what each of them takes."""
+"""What a user asks of a search: its keywords, their defaults, what each of them takes, and what cannot be together."""
 
 from dataclasses import dataclass
 
+from autossl.errors import UserError
 from autossl.errors.keywords import (
     COLUMNS,
     DEVICE,
     DURATION,
+    FLAG,
     NAMES,
     PATH,
     TEXT,
@@ -16,6 +18,10 @@ from autossl.errors.keywords import (
     whole,
 )
 from autossl.record.clock import seconds
+from autossl.record.folder import existing
+from autossl.record.offered import chosen_methods, task
+from autossl.trials.limits import check_limit
+from autossl.views.presets import preset
 
 MOST_SEED = 2**32 - 1  # what NumPy's and Optuna's generators take
 MOST_WORKERS = 1024
@@ -48,6 +54,7 @@ KINDS = {  # what each keyword of a search takes, in Python and on the command l
     "precision": one_of("auto", "fp32", "bf16"),
     "plan": optional(PATH),
     "seed": whole(0, MOST_SEED),
+    "no_images": FLAG,
 }  # fmt: skip
 
 
@@ -82,6 +89,7 @@ class Asked:
     precision: str = "auto"
     plan: str | None = None
     seed: int = 0
+    no_images: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():
@@ -91,6 +99,24 @@ class Asked:
     def limit(self) -> float | None:
         """Seconds, or None; an earlier study is repeated without a limit."""
         return None if self.plan is not None else seconds(self.time_limit)
+
+
+def check(asked: Asked) -> None:
+    """Refuse what can be refused before any file is opened; UserError."""
+    task(asked.task).check(asked.metric, asked.adaptation)
+    limit = asked.limit
+    check_limit(limit)
+    if limit is None and asked.max_candidates is None and asked.plan is None:
+        raise UserError("a study without a time limit must end somehow, found neither; give --max-candidates as well")
+    if asked.storage is not None:
+        raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
+    if asked.start == "weights" and set(asked.weights) <= {"auto", "none"}:
+        raise UserError("weights to start from were wanted, found --start weights alone; give --weights FILE as well")
+    chosen_methods(asked.methods)
+    if asked.modality != "auto":
+        preset(asked.modality, channels=1)
+    if asked.plan is not None:
+        existing(asked.plan)
 
 
 def _option(name: str) -> str:

@@ -8,50 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from autossl.data import CT, Source, check_enough, cut_or_whole, is_stored, open_data, prepare, windowed
-from autossl.data.truth import NEVER
+from autossl.data.truth import FORMS, NEVER
 from autossl.errors import MachineStopped, UserError
-from autossl.errors.keywords import TEXT, path_in
-from autossl.errors.machine import absent_folders, remove_empty, writable
+from autossl.errors.machine import absent_folders, remove_empty
 from autossl.nn.weights import keep_weights
 from autossl.record.config import StudyConfig, write_config
 from autossl.record.folder import Folder, only_process, read_json, write_json
-from autossl.record.links import refuse_links
+from autossl.record.offered import task
 from autossl.run.asked import Asked
-from autossl.run.settings import compare, default_out, resolve
-from autossl.targets import target_class
+from autossl.run.opening import opened
+from autossl.run.settings import compare, resolve
 
 
-def look(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> tuple[Source, StudyConfig]:
-    """The data, opened but not decoded, and every setting of their study; UserError before anything is written."""
-    source = opened(data, asked, unlabeled, labels, patients)
+def look(
+    data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None, source: Source | None = None
+) -> tuple[Source, StudyConfig]:
+    """The data, opened but not decoded, and every setting of their study; UserError before anything is written.
+
+    `source` is what `opened` made of them, where that has been done.
+    """
+    if source is None:
+        source = opened(data, asked, unlabeled, labels, patients)
     config = settled(source, asked, data, unlabeled, labels)
     return windowed(source, config.image_size), config
-
-
-def opened(data: Any, asked: Asked, unlabeled: Any, labels: Any, patients: Any = None) -> Source:
-    """The data as they are asked for, not decoded."""
-    source = open_data(
-        path_in(data, "the data"), form=target_class(asked.task).form, unlabeled=path_in(unlabeled, "--unlabeled"),
-        labels=path_in(labels, "--labels"), patients=patients,
-        label_column=asked.label_column, patient_column=asked.patient_column, missing=asked.missing,
-        order=asked.order,
-        ct=asked.modality == CT, degradation=asked.degradation,
-    )  # fmt: skip
-    _check_names(source)
-    return cut_or_whole(source, asked.windows, asked.image_size)
 
 
 def settled(source: Source, asked: Asked, data: Any, unlabeled: Any, labels: Any) -> StudyConfig:
     """Every setting of a study on this source; UserError where it cannot be searched."""
     check_enough(source, asked.max_labels)
     return resolve(asked, source, data=_describe(data), unlabeled=_describe(unlabeled), labels=_describe(labels))
-
-
-def _check_names(source: Source) -> None:
-    """UserError for names that no report or card can be written with."""
-    for what, name in (("the data set", source.name), *(("a class", name) for name in source.truth.names)):
-        if not TEXT.takes(name):
-            raise UserError(f"the name of {what} in UTF-8 was wanted, found {name!r} in {source.place}; rename it")
 
 
 def look_again(folder: Folder, config: StudyConfig) -> Source:
@@ -69,7 +54,7 @@ def look_again(folder: Folder, config: StudyConfig) -> Source:
                 f"it is asked for; run autossl search {value} --out {folder.root} again"
             )
     source = open_data(
-        config.data, form=target_class(config.task).form, unlabeled=config.unlabeled, labels=config.labels,
+        config.data, form=FORMS[task(config.task).form], unlabeled=config.unlabeled, labels=config.labels,
         label_column=config.label_column, patient_column=config.patient_column,
         missing=config.missing, order=config.order,
         ct=config.modality == CT, degradation=config.degradation,
@@ -84,26 +69,6 @@ def _describe(data: Any) -> str | None:
     if not isinstance(data, str | os.PathLike):
         return f"<{type(data).__name__}>"
     return str(Path(data).resolve()) if Path(data).exists() else os.fspath(data)
-
-
-def place(asked: Asked, source: Source) -> Folder:
-    """Where the study is to be; UserError where other things are: they are not written to."""
-    folder = Folder(Path(asked.out) if asked.out else default_out(source.name, asked.task))
-    with writable(folder.root, "--out"):
-        _refuse_others(folder)
-    return folder
-
-
-def _refuse_others(folder: Folder) -> None:
-    if folder.root.exists() and not folder.root.is_dir():
-        raise UserError(f"a folder for the study was wanted, found a file at {folder.root}; give another --out")
-    # a run that was killed in its first moment has left its lock
-    own = {folder.lock.name} if folder.lock.is_file() else set()
-    if folder.root.is_dir() and not folder.is_study and {p.name for p in folder.root.iterdir()} - own:
-        raise UserError(
-            f"a new, empty or study folder was wanted, found other files in {folder.root}; give another --out"
-        )
-    refuse_links(folder.root)
 
 
 @contextmanager

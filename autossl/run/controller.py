@@ -24,15 +24,16 @@ from autossl.record.folder import Folder, existing, machine_faults, only_process
 from autossl.record.journal import entries, mend
 from autossl.report import verdict
 from autossl.report.display import Display
-from autossl.report.leaderboard import rows
+from autossl.report.leaderboard import noisy, rows
 from autossl.report.page import write_report
 from autossl.run import begin
 from autossl.run.asked import Asked
 from autossl.run.forecast import Forecast, foresee, or_smaller
 from autossl.run.looking import look
+from autossl.run.opening import place, ready
 from autossl.run.outset import begun, needed
 from autossl.run.repeat import adopt_plan
-from autossl.run.settings import as_begun, check, resolve
+from autossl.run.settings import as_begun, resolve
 from autossl.targets import Judged
 from autossl.trials.context import TEST, Context, open_context
 from autossl.trials.costs import Costs
@@ -57,14 +58,17 @@ def start(
     patients: Any = None,
     started: float | None = None,
     quiet: bool = False,
+    source: Source | None = None,
 ) -> Folder:
-    """Begin a study, or go on with the one in `asked.out` if its settings are the same. Returns its folder."""
+    """Begin a study, or go on with the one in `asked.out` if its settings are the same. Returns its folder.
+
+    `source` is what `opening.ready` made of the data, where that was asked before this room was imported.
+    """
     started = time.monotonic() if started is None else started
-    check(asked)
-    if asked.plan is not None:
-        existing(asked.plan)
-    source, config = begin.look(data, asked, unlabeled, labels, patients)
-    folder = begin.place(asked, source)
+    if source is None:
+        source = ready(data, asked, unlabeled, labels, patients)
+    source, config = begin.look(data, asked, unlabeled, labels, source=source)
+    folder = place(asked, source)
     config = as_begun(folder, config)
     forecast = None
     if asked.limit is not None and not folder.is_planned:
@@ -254,7 +258,7 @@ def _tell_plan(context: Context, plan: Plan, now: float) -> None:
         log.info("plan: candidates start from %s, training on the labels alone from scratch", told)
     for sentence in plan.planned_away:
         log.info("plan: %s", sentence)
-    if caution := verdict.noisy(len(context.scored_rows)):
+    if caution := noisy(len(context.scored_rows)):
         log.info("plan: %s", caution)
     study = context.study
     facts = {

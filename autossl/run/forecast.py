@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autossl.data import Source
-from autossl.data.parts import OFFICIAL_TEST, TEST_SHARE
+from autossl.data.parts import OFFICIAL_TEST
 from autossl.data.readers.images import Unreadable
 from autossl.data.store import brought_to
 from autossl.errors import UserError
@@ -18,6 +18,7 @@ from autossl.finish.baselines import UNTRAINED_SEED
 from autossl.nn.encoder import dims_of
 from autossl.record.clock import in_words
 from autossl.record.config import StudyConfig
+from autossl.record.shares import TEST_SHARE
 from autossl.targets import target_class
 from autossl.trials.calibrate import Counts, Speed, costs, measure, needs
 from autossl.trials.context import SCORED

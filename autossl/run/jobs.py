@@ -16,13 +16,12 @@ from autossl.model import export
 from autossl.model.load import load
 from autossl.model.model import Model
 from autossl.record.clock import seconds
-from autossl.record.config import read_config
-from autossl.record.folder import Folder, check_folder, existing
+from autossl.record.folder import check_folder, existing
 from autossl.record.journal import entries
-from autossl.targets import target_class
+from autossl.report.facts import no_model
 from autossl.train.resumable import Terms
 from autossl.trials.context import PROBE, SELECTION, TEST, Context, open_context
-from autossl.trials.scheduler import best, order
+from autossl.trials.standing import best, order
 
 NUMBER = optional(whole(0, wanted="the number of a candidate", remedy="see autossl leaderboard"))
 
@@ -86,17 +85,6 @@ def evaluate(
         **{name: round(outcomes.value(name), 4) for name in target.reported},
         "interval": {name: [round(end, 4) for end in ends] for name, ends in intervals.items()},
     }
-
-
-def no_model(folder: Folder) -> UserError:
-    """Why a study has no adapted model, and what to do."""
-    task = read_config(folder.config).task
-    if not target_class(task).metrics:
-        return UserError(
-            f"a study with labels was wanted, found one with --task {task} in {folder.root}, which has an "
-            "encoder and no model; autossl embed asks that, and a search with labels makes a model"
-        )
-    return UserError(f"a finished study was wanted, but {folder.root} has no model yet; see autossl status")
 
 
 def _labelled(model: Model, known: Truth, data: str, **columns: str | None) -> Fresh:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autossl.data import CT, Source, default_image_size, positions
-from autossl.data.truth import ALWAYS, NEVER
+from autossl.data.truth import ALWAYS
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder, check_device, default_backbone, default_precision, dims_of, fit_to_size
 from autossl.nn.weights import AUTO, NONE
@@ -19,11 +19,10 @@ from autossl.pretext import METHODS
 from autossl.pretext.needs import lacking
 from autossl.record.config import StudyConfig, read_config, read_settings
 from autossl.record.folder import Folder, read_json
+from autossl.record.offered import chosen_methods
 from autossl.run import given
 from autossl.run.asked import Asked
-from autossl.targets import target_class
 from autossl.trials.fitted import FLAT, VOLUMES_ONLY, served
-from autossl.trials.limits import check_limit
 from autossl.trials.space import read_space
 from autossl.views.presets import Preset, preset
 
@@ -35,48 +34,6 @@ UNTIL_PLANNED = ("time_limit", "max_candidates")  # these only until its time is
 OF_DICOM = {"CT": "ct", "MR": "mr", "US": "ultrasound", "IVUS": "ultrasound", "OPT": "oct"}
 OF_DICOM |= dict.fromkeys(("CR", "DX", "MG", "RF", "XA", "IO", "PX"), "xray")
 MOST_LISTED = 6  # methods that a message names
-
-
-def check(asked: Asked) -> None:
-    """Refuse what can be refused before any file is opened; UserError."""
-    target_class(asked.task)({}, asked.metric).tunes(asked.adaptation)
-    _check_windows(asked)
-    limit = asked.limit
-    check_limit(limit)
-    if limit is None and asked.max_candidates is None and asked.plan is None:
-        raise UserError("a study without a time limit must end somehow, found neither; give --max-candidates as well")
-    if asked.storage is not None:
-        raise UserError("a study in its folder was wanted, found --storage, which is not served yet; leave it out")
-    if asked.start == "weights" and set(asked.weights) <= {AUTO, NONE}:
-        raise UserError("weights to start from were wanted, found --start weights alone; give --weights FILE as well")
-    chosen_methods(asked.methods)
-    if asked.modality != "auto":
-        preset(asked.modality, channels=1)
-    check_device(asked.device)
-
-
-def _check_windows(asked: Asked) -> None:
-    """UserError where a task whose images are always whole, or always cut, is asked for the other."""
-    own = target_class(asked.task).form.windows
-    if {own, asked.windows} != {ALWAYS, NEVER}:
-        return
-    kept = "cuts every image" if own == ALWAYS else "takes images whole"
-    raise UserError(
-        f"--windows auto or {own} was wanted, found {asked.windows} with --task {asked.task}, which {kept}; leave it "
-        "out"
-    )
-
-
-def chosen_methods(methods: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Methods by name ("all", "simclr,byol" or a list); UserError for an unknown one."""
-    if methods == "all":
-        return tuple(METHODS)
-    listed = methods.split(",") if isinstance(methods, str) else methods
-    names = tuple(dict.fromkeys(name.strip() for name in listed))
-    for name in names:
-        if name not in METHODS:
-            raise UserError(f"a method was wanted ({', '.join(METHODS)}), found --methods {name!r}; choose from these")
-    return names
 
 
 def resolve(
@@ -118,6 +75,7 @@ def resolve(
 
 
 def _device(asked: Asked) -> str:
+    check_device(asked.device)
     if asked.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return asked.device
@@ -253,8 +211,3 @@ def _brief(value: Any) -> str:
     if isinstance(value, list) and value:
         return ", ".join(map(str, value))
     return "nothing" if value in (None, {}, []) else f"{value!r}"
-
-
-def default_out(name: str, task: str) -> Path:
-    """runs/NAME-TASK in the current folder."""
-    return Path("runs") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-{task}"

@@ -1,6 +1,6 @@
 """What an encoder is for: one file and one row per task."""
 
-from autossl.errors import UserError
+from autossl.record.offered import task as offered
 from autossl.targets.base import Judged, Score, Target
 from autossl.targets.classification import Classification
 from autossl.targets.detection import Detection
@@ -32,11 +32,7 @@ TARGETS: dict[str, type[Target]] = {
 
 def target_class(task: str) -> type[Target]:
     """The target of this name; UserError if there is none."""
-    if task not in TARGETS:
-        raise UserError(
-            f"a task that this version serves was wanted ({', '.join(TARGETS)}), found --task {task!r}; choose one"
-        )
-    return TARGETS[task]
+    return TARGETS[offered(task).name]
 
 
 __all__ = ["TARGETS", "Judged", "Readout", "Score", "Seen", "Target", "target_class"]

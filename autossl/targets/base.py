@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 from autossl.data.fresh import Fresh
 from autossl.data.scarce import LEAST_TESTED
 from autossl.data.truth import Truth
-from autossl.errors import UserError
 from autossl.errors.printable import plural
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import METRICS, Metric, Outcomes
+from autossl.record.offered import check_metric
 from autossl.targets.readout import Readout
 from autossl.targets.seen import Seen
 
@@ -66,11 +66,7 @@ class Target(ABC):
     ranks: ClassVar[bool] = True  # whether scores tell the better of two encoders; else the order of trying does
 
     def __init__(self, about: Mapping[str, Any], metric: str = "auto") -> None:
-        if metric != "auto" and metric not in self.metrics:
-            raise UserError(
-                f"a metric of {self.task} was wanted ({', '.join((*self.metrics, 'auto'))}), found --metric "
-                f"{metric!r}; choose one of these"
-            )
+        check_metric(self.task, self.metrics, metric)
         self.about = dict(about)
         self.metric = next(iter(self.metrics), "") if metric == "auto" else metric
 
@@ -93,10 +89,6 @@ class Target(ABC):
 
     def tunes(self, adaptation: str) -> bool:
         """Whether encoders are also trained on labels where "auto", "frozen" or "finetune" is asked for."""
-        if adaptation == "finetune":
-            raise UserError(
-                f"a task with labels was wanted, found --adaptation {adaptation} with --task {self.task}; leave it out"
-            )
         return False
 
     @abstractmethod

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 from autossl.record.entries import Entry
 from autossl.trials.plan import PARADIGMS, Plan
+from autossl.trials.standing import VOID
 
 Cost = Callable[[str, int], float]  # seconds of a segment: a method, images it trains on; scoring included
 Paired = Callable[[int, int, int], tuple[float, float]]  # candidates a and b at a rung: difference, standard error
 
-VOID = frozenset({"double", "out of time"})  # failures that say nothing about a candidate
 HOPELESS = 12  # when so many candidates failed and none was ever scored, something else is wrong
 BREADTH = 0.9  # of the planned candidates are started, whatever promotions turn out to cost
-CUT_OFF = ("out of time", "lost")  # why a segment ended that says nothing of its candidate
 
 
 @dataclass(frozen=True)
@@ -223,24 +222,3 @@ def search_left(entries: Sequence[Entry], plan: Plan, now: float) -> float | Non
     """Seconds of the search left at `now` (study clock); None without a limit."""
     end = search_end(entries, plan)
     return None if end is None else max(0.0, end - now)
-
-
-def order(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry per candidate, its highest scored rung; best first by rung, then by score."""
-    highest: dict[int, Entry] = {}
-    for entry in sorted(entries, key=lambda e: (e.rung, e.number)):
-        if entry.state == "scored":
-            highest[entry.candidate] = entry
-    return sorted(highest.values(), key=lambda e: (-e.rung, -e.value, e.candidate))
-
-
-def finalists(entries: Sequence[Entry], most: int) -> list[Entry]:
-    """The first of the order; candidates that broke down on a higher rung only where there are no others."""
-    broken = {e.candidate for e in entries if e.state == "failed" and e.reason not in VOID | {"lost"}}
-    ranked = order(entries)
-    return ([e for e in ranked if e.candidate not in broken] or ranked)[:most]
-
-
-def best(entries: Sequence[Entry]) -> Entry | None:
-    """The first finalist; None if nothing was scored."""
-    return next(iter(finalists(entries, 1)), None)

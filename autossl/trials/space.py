@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,8 @@ from autossl.errors.keywords import Kind
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.pretext.base import Pretext
+from autossl.record.entries import METHOD
+from autossl.record.offered import shipped, shipped_spaces
 from autossl.train.loop import Settings
 from autossl.train.partial import restrict
 from autossl.trials.bounds import keywords, kinds
@@ -21,8 +22,6 @@ from autossl.views.presets import Preset
 from autossl.views.volumes import views_for
 
 T = TypeVar("T")
-OTHERS = ("modalities.toml", "starts.toml", "weights.toml")  # tables beside the search spaces
-METHOD = "method"  # the name of the parameter that chooses the method
 VOLUMES_FOR, LEAST_BATCH = 4, 16  # a batch holds a quarter as many volumes: sets are smaller, and each costs more
 
 
@@ -73,7 +72,7 @@ def read_space(space: str = "auto") -> Space:
     """
     name = "default" if space == "auto" else space
     if name in shipped_spaces():
-        where, text = f"the {name} space", _shipped(f"{name}.toml")
+        where, text = f"the {name} space", shipped(name)
     else:
         path = Path(space)
         if not path.is_file():
@@ -95,16 +94,6 @@ def _bytes(path: Path) -> bytes:
         raise UserError(
             f"a search space (TOML file) was wanted, but {path} cannot be read ({fault.strerror}); mend that"
         ) from None
-
-
-def shipped_spaces() -> list[str]:
-    """Names of the search spaces that come with AutoSSL."""
-    files = [entry.name for entry in (resources.files("autossl") / "search_spaces").iterdir()]
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml") and name not in OTHERS)
-
-
-def _shipped(name: str) -> bytes:
-    return (resources.files("autossl") / "search_spaces" / name).read_bytes()
 
 
 def _method_space(where: str, name: str, table: object) -> MethodSpace:

@@ -12,6 +12,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from autossl.pretext import METHODS
+from autossl.record.entries import METHOD
 from autossl.record.folder import replace_file
 from autossl.record.journal import entries, sampler, storage_faults
 from autossl.targets import Score
@@ -34,7 +35,7 @@ from autossl.trials.segments import (
     segment_file,
     sweep,
 )
-from autossl.trials.space import METHOD, as_trial, suggest
+from autossl.trials.space import as_trial, suggest
 
 log = logging.getLogger("autossl")
 

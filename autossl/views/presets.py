@@ -42,6 +42,7 @@ class Preset:
     first_jitter: float | None = None
     lacks: frozenset[str] = frozenset()
     methods: tuple[str, ...] = ()
+    about: str = ""
 
 
 @cache

@@ -1,9 +1,7 @@
 """Files of weights on the Hugging Face hub: from its cache on this machine, or downloaded because a user named them."""
 
-import re
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import huggingface_hub as hf
 import timm
@@ -11,21 +9,10 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from autossl.errors import UserError
+from autossl.nn.known_weights import HUB
 from autossl.nn.networks import NAME
-from autossl.nn.weights.known import HUB, pretrained
-
-PART = r"\w[\w.-]*"  # no leading dot, so nothing leads out of the cache
-REPOSITORY = re.compile(rf"(?P<repo>{PART}/{PART})(?:@(?P<revision>{PART}))?(?P<file>(?:/{PART})+)?")
-CONFIG = "config.json"
-FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
-
-
-class Place(NamedTuple):
-    """A repository at a revision (None: its newest), and the files that may hold its weights, the best first."""
-
-    repo: str
-    revision: str | None
-    files: tuple[str, ...]
+from autossl.nn.weights.told import repository
+from autossl.nn.weights_here import CONFIG, Place, parsed
 
 
 def place(name: str) -> Place:
@@ -34,28 +21,14 @@ def place(name: str) -> Place:
     Raises UserError if it is neither.
     """
     text = name.removeprefix(HUB)
-    found = REPOSITORY.fullmatch(text)
+    found = parsed(text) or parsed(repository(text))
     if found is not None:
-        file = found["file"]
-        return Place(found["repo"], found["revision"], (file[1:],) if file else FILES)
-    config = pretrained(text)
-    if config is not None and config.hf_hub_id:
-        repo, _, revision = config.hf_hub_id.partition("@")
-        return Place(repo, revision or None, (config.hf_hub_filename,) if config.hf_hub_filename else FILES)
+        return found
     close = ", ".join(timm.list_pretrained(f"{text.partition('.')[0]}*")[:4]) if NAME.fullmatch(text) else ""
     raise UserError(
         f"hub: with a pretrained tag of timm or OWNER/REPOSITORY was wanted, found {name!r}; give for example "
         f"hub:{close or 'resnet50.a1_in1k'} (autossl list weights)"
     )
-
-
-def cached(at: Place, file: str | None = None) -> Path | None:
-    """The file of weights (or another `file` of the repository) in the cache of this machine, without the network."""
-    for name in at.files if file is None else (file,):
-        found = hf.try_to_load_from_cache(at.repo, name, revision=at.revision)
-        if isinstance(found, str):  # neither unknown nor known to be missing
-            return Path(found)
-    return None
 
 
 def fetched(at: Place, name: str) -> Path:

@@ -1,13 +1,14 @@
 """From what the user typed to weights on this machine, and all that are here without asking the network."""
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from autossl.errors import UserError
+from autossl.nn.known_weights import HUB, Facts, Known, facts, known
 from autossl.nn.weights import hub
-from autossl.nn.weights.known import HUB, Facts, Known, facts, known, of_config, of_timm
 from autossl.nn.weights.read import file_of
+from autossl.nn.weights.told import of_config, of_timm
+from autossl.nn.weights_here import CONFIG, cached, here, installed
 
 PACKAGED = "packaged:"
 AUTO, NONE = "auto", "none"  # what else a user may type: all that are here, and no weights
@@ -34,7 +35,7 @@ def weights_of(text: str) -> Weights:
         return _of_package(text, row)
     if row is not None and not Path(text).exists():
         raise UserError(f"weights that can be fetched were wanted, but {text} ({row.licence}) cannot be: {row.words}")
-    file, config = file_of(text), Path(text) / hub.CONFIG
+    file, config = file_of(text), Path(text) / CONFIG
     return Weights(name=text, file=file, **facts(of_config(config) if config.is_file() else Facts()))
 
 
@@ -51,18 +52,11 @@ def available(dims: int, channels: int) -> list[Weights]:
     ]
 
 
-def here(row: Known) -> str:
-    """Where known weights are on this machine: installed, cached or, if they are not, nowhere (an empty word)."""
-    if row.package:
-        return "installed" if _installed(row.package) else ""
-    return "cached" if row.name.startswith(HUB) and hub.cached(hub.place(row.name)) else ""
-
-
 def _of_package(text: str, row: Known | None) -> Weights:
     if row is None:
         names = ", ".join(name for name in known() if name.startswith(PACKAGED))
         raise UserError(f"packaged weights were wanted, found {text!r}; there are {names}")
-    file = _installed(row.package)
+    file = installed(row.package)
     if file is None:
         raise UserError(
             f"the package {row.package} was wanted for --weights {text}, but it is not installed; "
@@ -71,19 +65,9 @@ def _of_package(text: str, row: Known | None) -> Weights:
     return Weights(name=text, file=file, **facts(row))
 
 
-def _installed(package: str) -> Path | None:
-    """The file of weights in an installed package, none of whose code is run."""
-    try:
-        files = distribution(package).files or []
-    except PackageNotFoundError:
-        return None
-    found = (Path(str(file.locate())) for file in files if file.suffix == ".pth")
-    return next((file for file in found if file.is_file()), None)
-
-
 def _of_hub(text: str, row: Known | None) -> Weights:
     at = hub.place(text)
-    file = hub.cached(at) or hub.fetched(at, text)
-    config = hub.cached(at, hub.CONFIG)
+    file = cached(at) or hub.fetched(at, text)
+    config = cached(at, CONFIG)
     beside = of_config(config) if config else Facts()
     return Weights(name=text, file=file, **facts(row or of_timm(text.removeprefix(HUB)) or Facts(), beside))

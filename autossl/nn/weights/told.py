@@ -1,89 +1,17 @@
-"""The table of known weights: what they were made for and with, and what their licence asks."""
+"""What timm says of its own weights, and what a config.json says of those beside it."""
 
 import math
-import tomllib
-from dataclasses import dataclass, fields
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import timm
 
 from autossl.errors.keywords import Kind, counted, number
+from autossl.nn.known_weights import Facts
 from autossl.nn.networks import NAME
 from autossl.record.stored import Damaged, read_json
 
-HUB = "hub:"
 FINITE, SIDE = number(-math.inf), counted(1, 1 << 16)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known of weights; None is unknown.
-
-    `architecture` is a name of timm or a network for volumes, `size` the pixels or voxels a side that they were trained
-    with, `mean` and `sd` of the channels are those of values in [0, 1], `shares_outputs` says where a licence binds
-    what is made from them, `words` what else to know.
-    """
-
-    architecture: str | None = None
-    dims: int | None = None
-    channels: int | None = None
-    size: int | None = None
-    mean: tuple[float, ...] | None = None
-    sd: tuple[float, ...] | None = None
-    licence: str | None = None
-    shares_outputs: str = ""
-    objective: str | None = None
-    words: str = ""
-
-    def statistics(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and sd with which to standardise images of so many channels; None where they are unknown.
-
-        Images of another number of channels get the averages in each, for their filters answer to the sum of what the
-        given ones have learnt.
-        """
-        if self.mean is None or self.sd is None:
-            return None
-        if len(self.mean) == channels:
-            return self.mean, self.sd
-        return _averages(self.mean, channels), _averages(self.sd, channels)
-
-
-def _averages(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    return (sum(values) / len(values),) * channels
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known(Facts):
-    """A row of search_spaces/weights.toml, whose head explains the columns."""
-
-    name: str
-    modality: str
-    trained_on: str
-    parameters: float
-    source: str
-    package: str = ""
-
-
-def facts(*of: Facts) -> dict[str, Any]:
-    """The facts alone, as keyword arguments: of each what the first says that knows it."""
-    told = {field.name: [getattr(each, field.name) for each in of] for field in fields(Facts)}
-    return {name: next((value for value in values if value), values[0]) for name, values in told.items()}
-
-
-@cache
-def known() -> dict[str, Known]:
-    """Every known row by name, in the order of the table."""
-    text = resources.files("autossl").joinpath("search_spaces/weights.toml").read_text(encoding="utf-8")
-    return {name: _row(name, table) for name, table in tomllib.loads(text).items()}
-
-
-def _row(name: str, table: dict[str, Any]) -> Known:
-    told = of_timm(name.removeprefix(HUB)) if name.startswith(HUB) else None
-    own = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return Known(name=name, **{**({} if told is None else facts(told)), **own})
 
 
 def of_timm(tag: str) -> Facts | None:
@@ -95,6 +23,14 @@ def of_timm(tag: str) -> Facts | None:
         architecture=config.architecture, dims=2, channels=config.input_size[0], size=max(config.input_size[1:]),
         mean=tuple(config.mean), sd=tuple(config.std), licence=config.license,
     )  # fmt: skip
+
+
+def repository(tag: str) -> str:
+    """Where timm has the weights of a tag: OWNER/REPOSITORY[@REVISION][/FILE]; empty if it has none."""
+    config = pretrained(tag)
+    if config is None or not config.hf_hub_id:
+        return ""
+    return f"{config.hf_hub_id}/{config.hf_hub_filename}" if config.hf_hub_filename else str(config.hf_hub_id)
 
 
 def pretrained(tag: str) -> Any:
