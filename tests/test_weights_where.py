@@ -20,8 +20,8 @@ from autossl.model.export import write
 from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
 from autossl.nn.weights import available, load_weights, weights_of
-from autossl.nn.weights.told import pretrained
 from autossl.nn.weights.read import tensors
+from autossl.nn.weights.told import pretrained
 
 TAG = "test_resnet.r160_in1k"  # the smallest of timm
 DAISY, PALACE = 985, 698  # classes of ImageNet

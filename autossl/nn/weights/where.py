@@ -6,8 +6,8 @@ from pathlib import Path
 from autossl.errors import UserError
 from autossl.nn.known_weights import HUB, Facts, Known, facts, known
 from autossl.nn.weights import hub
-from autossl.nn.weights.told import of_config, of_timm
 from autossl.nn.weights.read import file_of
+from autossl.nn.weights.told import of_config, of_timm
 from autossl.nn.weights_here import CONFIG, cached, here, installed
 
 PACKAGED = "packaged:"
