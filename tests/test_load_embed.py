@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 import autossl
@@ -227,7 +227,7 @@ def test_a_step_of_a_pipeline_of_scikit_learn(eight_bit: Model, tmp_path: Path) 
     assert step.get_params() == {"path": tmp_path / "encoder", "batch": 4}
     z = step.transform(images)
     assert np.allclose(z, eight_bit.embed(images), atol=1e-5)
-    found = make_pipeline(step, LogisticRegression()).fit(images, [0, 1] * 4).predict(images)
+    found = make_pipeline(step, KNeighborsClassifier(1)).fit(images, [0, 1] * 4).predict(images)
     assert set(found.tolist()) <= {0, 1}
     assert step.get_feature_names_out().tolist() == [f"embedding{column}" for column in range(z.shape[1])]
     frame = step.set_output(transform="pandas").transform(images)
