@@ -1,11 +1,11 @@
 """A sheet of a data set's images and of the views that a modality makes of them, to be looked at before a search."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,10 @@ SHOWN = 6  # images
 COPIES = 3  # views of each at each strength
 CELL = 0.95  # inches a view takes
 GAP = 0.04  # between views, in units of their side
+MARKS: dict[str, Callable[[NDArray[Any], float, NDArray[Any] | None], NDArray[np.uint8]]] = {
+    "masks": outlined,
+    "boxes": boxed,
+}  # what draws them, by form of label
 NOT_SHOWN = {
     "about",
     "lacks",
@@ -76,7 +80,7 @@ class Marked(NamedTuple):
 
 def _marked(source: Source, rows: list[int], images: Tensor) -> Marked:
     """Images (n, c, h, w) of these rows with outlines of their masks, or boxes; none where labels are neither."""
-    draw, nothing = {"masks": outlined, "boxes": boxed}.get(source.truth.form), Marked([], [True] * len(rows))
+    draw, nothing = MARKS.get(source.truth.form), Marked([], [True] * len(rows))
     if draw is None:
         return nothing
     some = source.truth.only(np.isin(np.arange(source.n), rows))
