@@ -20,7 +20,7 @@ from autossl.data.store import brought_to
 from autossl.errors import UserError
 from autossl.views.images import Views
 from autossl.views.intensity import along
-from autossl.views.presets import Preset, preset
+from autossl.views.presets import MOVES, Preset, preset
 from autossl.views.volumes import views_for
 
 STRENGTHS = (0.0, 0.3, 1.0)
@@ -28,13 +28,6 @@ SHOWN = 6  # images
 COPIES = 3  # views of each at each strength
 CELL = 0.95  # inches a view takes
 GAP = 0.04  # between views, in units of their side
-NOT_SHOWN = {
-    "lacks",
-    "methods",
-    "quantitative",
-    "first_jitter",
-    "blur_share",
-}  # fields of a preset that are no operation
 
 
 def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> None:
@@ -104,15 +97,11 @@ def _scaled(images: list[Pixels], white: NDArray[np.int64]) -> NDArray[np.float3
 
 def _in_words(allowed: Preset) -> str:
     """What a preset does at any jitter, and the amplitudes of the rest."""
-    fields = {name: value for name, value in vars(allowed).items() if value and name not in NOT_SHOWN}
-    always = [name if value is True else f"{name} {value:g}" for name, value in fields.items() if _fixed(name, value)]
-    scaled = [f"{name} {value:g}" for name, value in fields.items() if not _fixed(name, value)]
+    told = {name: getattr(allowed, name) for name in allowed.operations}
+    always = [name if value is True else f"{name} {value:g}" for name, value in told.items() if name in MOVES]
+    scaled = [f"{name} {value:g}" for name, value in told.items() if name not in MOVES]
     parts = (("at any jitter", always), ("at jitter 1", scaled))
     return "; ".join(f"{when}: {', '.join(words)}" for when, words in parts if words)
-
-
-def _fixed(name: str, value: object) -> bool:
-    return value is True or name == "rotate"
 
 
 def _drawn(blocks: dict[str, list[Tensor]], names: list[str], title: str, words: str) -> Figure:
