@@ -112,19 +112,29 @@ class Eye:
             return np.concatenate([self.look(view(pool.images_at(at))).float().cpu().numpy() for at in places])
 
 
-def eyes(context: Context) -> Iterator[Eye]:
-    """What sees the labelled images at once, the cheapest first; none where too few of them can be judged."""
-    rows = context.scored_rows
+def eyes(context: Context, seconds: float | None = None) -> Iterator[Eye]:
+    """What sees the labelled images at once, the cheapest first; none where too few of them can be judged.
+
+    Encoders of which a reading would take longer than so many `seconds`, as the look at the starts has shown, are left
+    out; given ones, which may be large, also where no time is known.
+    """
+    rows, known = context.scored_rows, context.state("baselines") or {}
     rows = rows[compared(len(rows), context.groups(rows), LABELS)]
     if judging_folds(context.truth(rows).strata, context.groups(rows)).max() == 0:
         return
-    side, dims = SIDE[context.data.dims], context.data.dims
+    share, side, dims = len(rows) / len(context.scored_rows), SIDE[context.data.dims], context.data.dims
+
+    def quick(name: str) -> bool:
+        return seconds is None or COPIES * share * known.get(name, {}).get("seconds", 0.0) <= seconds
+
     pool = F.adaptive_avg_pool2d if dims == 2 else F.adaptive_avg_pool3d
     yield Eye(context, rows, f"pixels, {side} a side", lambda images: pool(images, side).flatten(1))
-    yield Eye(context, rows, "the untrained encoder", partial(looked, context.new_encoder(UNTRAINED_SEED).eval()))
-    if context.given is not None:
+    if quick("untrained"):
+        yield Eye(context, rows, "the untrained encoder", partial(looked, context.new_encoder(UNTRAINED_SEED).eval()))
+    if seconds is not None and context.given is not None:
         name = one_line(context.given.words(context.config.image_size))
-        yield Eye(context, rows, name, partial(looked, context.encoder(context.given, UNTRAINED_SEED).eval()))
+        if quick(name):
+            yield Eye(context, rows, name, partial(looked, context.encoder(context.given, UNTRAINED_SEED).eval()))
 
 
 def within(limit: float | None, spare: float | None) -> float | None:
@@ -137,12 +147,14 @@ def harm_test(context: Context, seconds: float | None) -> Tolerance:
 
     Labels of places are not asked about: most views move the places themselves, and their probes take passes over maps.
     """
-    if not isinstance(context.target, Judged) or context.target.decodes:
+    if not isinstance(context.target, Judged):
+        return Tolerance(left_out="there are none")
+    if context.target.decodes:
         return Tolerance(left_out="only labels of whole images can be asked")
     until = None if seconds is None else time.monotonic() + seconds
     groups = asked(context.preset, context.data.dims)
     first = sum(len(group) for group in groups if group[0].view in (CROP, JITTER, *MOVES))
-    found, clean = _quick(eyes(context), None if seconds is None else seconds / first)
+    found, clean = _quick(context, None if seconds is None else seconds / first)
     if not found:
         return Tolerance(left_out="there was no time, or there are too few labels")
     readings, later = list[Reading](), ""
@@ -155,10 +167,10 @@ def harm_test(context: Context, seconds: float | None) -> Tolerance:
     return Tolerance(tuple(eye.name for eye in found), round(clean, 4), len(found[0].rows), tuple(readings), later)
 
 
-def _quick(found: Iterator[Eye], seconds: float | None) -> tuple[list[Eye], float]:
-    """Those that together read one kind of views in so many seconds, and how well the best of them tells the labels."""
+def _quick(context: Context, seconds: float | None) -> tuple[list[Eye], float]:
+    """Eyes that together read one kind of views in so many seconds, and how well the best of them tells the labels."""
     taken, clean, began = list[Eye](), -math.inf, time.monotonic()
-    for eye in found:
+    for eye in eyes(context, seconds):
         value = eye.value  # which is about what a reading costs
         if seconds is not None and TIMES * (time.monotonic() - began) > seconds:
             break

@@ -26,7 +26,7 @@ FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need t
 def fitted(config: StudyConfig, preset: Preset, start: Start, tolerance: Tolerance) -> Space:
     """The search space of a study whose candidates begin from this start.
 
-    A shipped one begins at the modality's jitter and stays within what the labels tolerate. From given weights it has
+    A shipped one begins at the modality's jitter and with crops that the labels tolerate. From given weights it has
     gentle rates, which fall towards the first layer where that is usual, and what of them is trained is searched too.
     """
     whole, _ = served(read_space(config.space), frozenset(config.lacks))
@@ -50,20 +50,19 @@ def at_jitter(space: Space, jitter: float | None) -> Space:
 
 
 def tolerated(space: Space, tolerance: Tolerance) -> Space:
-    """The same space where crops clearly cost labels: its ranges end at such crops, its priors before them."""
-    mild, dear = tolerance.mild(CROP), tolerance.dear(CROP)
-    if mild is None or dear is None:
+    """The same space, the first prior of each method before crops that clearly cost labels; nothing is forbidden."""
+    mild = tolerance.mild(CROP)
+    if mild is None:
         return space
 
-    def held(table: MethodSpace) -> MethodSpace:
-        domain = table.searched.get(CROP)
-        if not isinstance(domain, Range):
+    def begun(table: MethodSpace) -> MethodSpace:
+        domain, (first, *others) = table.searched.get(CROP), table.priors
+        if not isinstance(domain, Range) or CROP not in first:
             return table
-        low = min(domain.high, max(domain.low, dear))
-        priors = tuple({**p, CROP: min(domain.high, max(p[CROP], mild))} if CROP in p else p for p in table.priors)
-        return MethodSpace({**table.searched, CROP: replace(domain, low=low)}, table.fixed, priors)
+        milder = min(domain.high, max(first[CROP], mild))
+        return replace(table, priors=({**first, CROP: milder}, *others))
 
-    return {name: held(table) for name, table in space.items()}
+    return {name: begun(table) for name, table in space.items()}
 
 
 def gentler(space: Space, decay: float = 1.0) -> Space:

@@ -53,18 +53,13 @@ class Tolerance:
         return preset.without(*self.struck)
 
     def mild(self, view: str) -> float | None:
-        """The strongest views of a kind milder than `dear`, or the mildest that were asked; None where none cost."""
-        dear, strengths = self.dear(view), [reading.strength for reading in self.of(view)]
-        return None if dear is None else strengths[max(0, strengths.index(dear) - 1)]
+        """The strongest views of a kind before the first that clearly cost labels, or the mildest that were asked.
 
-    def dear(self, view: str) -> float | None:
-        """The mildest views of a kind that clearly cost labels; None where none do, and where a single eye says so.
-
-        Pixels alone lose what an encoder still tells.
+        None where none do, and where a single eye says so: pixels alone lose what an encoder still tells.
         """
-        if len(self.eyes) < 2:
-            return None
-        return next((reading.strength for reading in self.of(view) if reading.costs), None)
+        readings = self.of(view)
+        dear = next((at for at, reading in enumerate(readings) if reading.costs), None)
+        return None if dear is None or len(self.eyes) < 2 else readings[max(0, dear - 1)].strength
 
     def words(self) -> str:
         """What clearly costs labels and what follows for the search, as a sentence without its full stop."""
