@@ -13,6 +13,7 @@ from autossl.trials.tolerance import CROP, JITTER, Reading, Tolerance, named
 
 LADDERS = {JITTER: "jitter: all intensities together", CROP: "smallest share of the image in a crop"}
 OTHERS = "others"  # the panel below
+APART = 0.3  # of a row, the strengths of an operation
 WEAK, STRONG = COLOURS["baseline"], COLOURS["contrastive"]
 
 
@@ -27,7 +28,10 @@ def figure(found: Tolerance, metric: str) -> str:
         panels = whole.subplot_mosaic(rows, height_ratios=heights)
         for view in ladders:
             _ladder(panels[view], found.of(view), LADDERS[view])
-        panels[ladders[0]].set_ylabel(f"{metric}, gained or lost", fontsize=9)
+        ends = [panels[view].get_ylim() for view in ladders]
+        for view in ladders:
+            panels[view].set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+        panels[ladders[0]].set_ylabel(f"{metric},\ngained or lost", fontsize=9)
         if others:
             _dots(panels[OTHERS], [found.of(view) for view in others])
         return svg_of(whole, "tolerated")
@@ -47,10 +51,11 @@ def _ladder(ax: Axes, readings: Sequence[Reading], words: str) -> None:
 
 
 def _dots(ax: Axes, rows: Sequence[Sequence[Reading]]) -> None:
-    """A row for each operation, a dot for each strength, the strongest in colour."""
-    for at, readings in enumerate(rows):
-        for reading in readings:
+    """A row for each operation, a dot for each strength, the strongest in colour and below the others."""
+    for row, readings in enumerate(rows):
+        for place, reading in enumerate(readings):
             colour = STRONG if reading is readings[-1] else WEAK
+            at = row + APART * (place - (len(readings) - 1) / 2)
             ax.errorbar(reading.kept, at, xerr=reading.se, fmt="o", markersize=4.5, color=colour, linewidth=1.1)
     ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(rows)), [named(readings[0].view) for readings in rows])

@@ -128,7 +128,7 @@ def eyes(context: Context, seconds: float | None = None) -> Iterator[Eye]:
         return seconds is None or COPIES * share * known.get(name, {}).get("seconds", 0.0) <= seconds
 
     pool = F.adaptive_avg_pool2d if dims == 2 else F.adaptive_avg_pool3d
-    yield Eye(context, rows, f"pixels, {side} a side", lambda images: pool(images, side).flatten(1))
+    yield Eye(context, rows, f"pixels ({side} a side)", lambda images: pool(images, side).flatten(1))
     if quick("untrained"):
         yield Eye(context, rows, "the untrained encoder", partial(looked, context.new_encoder(UNTRAINED_SEED).eval()))
     if seconds is not None and context.given is not None:
