@@ -67,10 +67,10 @@ class Tolerance:
             return f"what the labels tolerate was not asked: {self.left_out or 'this study is older'}"
         costly = joined([f"{_told(one)} by {-one.kept:.3f} ± {one.se:.3f}" for one in self.readings if one.costs])
         seen = f"{self.images} labels, seen as {joined(list(self.eyes))}"
-        told = f"{seen}, are clearly harmed by {costly or 'no view'}"
+        told = f"{seen}, are clearly harmed by {costly or 'no view'}{f'; {self.left_out}' if self.left_out else ''}"
         follows = [f"{named(view)} left out" for view in self.struck]
         follows += [f"crops of {mild:.0%} or more first" for mild in [self.mild(CROP)] if mild]
-        return f"{told}, so: {joined(follows)}" if follows else told
+        return f"{told}; so: {joined(follows)}" if follows else told
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
