@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 
 from autossl.run import given
-from tests.processes import SHORT, patched
+from tests.processes import BRIEF, SHORT, patched
 
 settings.register_profile("autossl", deadline=None, max_examples=15, derandomize=True)
 settings.load_profile("autossl")
@@ -49,6 +49,14 @@ def no_weights_unasked() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autossl.run.given._suitable", lambda *_: [])
         yield patch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def labels_asked_briefly() -> Iterator[None]:
+    """Few views of each kind, in every study of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patched(BRIEF, patch.setattr)
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,10 @@ FORKS.set_forkserver_preload([
 LONGEST = 240.0  # seconds that a command of a test may take
 # what trainings reach is looked at in few tests; 40 passes over labels were most of the time of small studies
 SHORT = {"autossl.finish.baselines.LABEL_PASSES": 2, "autossl.finish.anneal.PASSES": 1}
+# what labels tolerate is asked in full in test_harm.py
+BRIEF = {f"autossl.run.harm.{name}": value for name, value in {
+    "JITTERS": (0.5,), "CROPS": (0.5,), "PARTS": (0.8,), "COPIES": 1
+}.items()}  # fmt: skip
 
 
 def patched(values: Mapping[str, Any], how: Callable[[Any, str, Any], None] = setattr) -> None:
@@ -31,7 +35,7 @@ def _command(arguments: list[str], errors: Path, values: Mapping[str, Any]) -> N
     with open(errors, "wb") as file:
         os.dup2(file.fileno(), 2)
     # the study's clock counts from the start of the process, or from that of imports
-    patched({"autossl.record.clock._IMPORTED": time.monotonic(), **values})
+    patched({"autossl.record.clock._IMPORTED": time.monotonic(), **BRIEF, **values})
     import_module("autossl.cli.commands").main(arguments)
 
 

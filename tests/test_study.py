@@ -28,6 +28,7 @@ from autossl.run.asked import Asked
 from autossl.study import Study
 from autossl.trials.context import open_context
 from autossl.trials.plan import Plan
+from autossl.trials.tolerance import CROP, JITTER, Tolerance
 
 SETTINGS = {
     "time_limit": None, "max_candidates": 2, "methods": "vicreg,denoising", "backbone": "test_resnet",
@@ -55,6 +56,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     images, labels = textures()
     out = tmp_path_factory.mktemp("study") / "run"
     return autossl.search(images, labels=labels, out=out, **SETTINGS)  # type: ignore[arg-type]
+
+
+def test_the_labels_were_asked_what_they_tolerate_before_the_search(study: Study) -> None:
+    folder = study.folder
+    asked = Tolerance.from_dict((read_json(folder.state) or {})["tolerance"])
+    assert asked.of(JITTER)
+    assert asked.of(CROP)
+    assert f"plan: {asked.words()}" in folder.log.read_text()
+    assert "What your labels tolerate" in folder.report.read_text()
 
 
 def test_the_leaderboard_has_candidates_and_baselines(study: Study) -> None:

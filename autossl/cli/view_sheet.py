@@ -25,7 +25,7 @@ from autossl.errors import UserError
 from autossl.report.overlays import boxed, outlined
 from autossl.views.images import Views
 from autossl.views.intensity import along
-from autossl.views.presets import Preset, preset
+from autossl.views.presets import MOVES, Preset, preset
 from autossl.views.volumes import views_for
 
 STRENGTHS = (0.0, 0.3, 1.0)
@@ -37,14 +37,6 @@ MARKS: dict[str, Callable[[NDArray[Any], float, NDArray[Any] | None], NDArray[np
     "masks": outlined,
     "boxes": boxed,
 }  # what draws them, by form of label
-NOT_SHOWN = {
-    "about",
-    "lacks",
-    "methods",
-    "quantitative",
-    "first_jitter",
-    "blur_share",
-}  # fields of a preset that are no operation
 
 
 def write_sheet(source: Source, modality: str, path: Path, seed: int = 0) -> None:
@@ -153,15 +145,11 @@ def _scaled(images: list[Pixels], white: NDArray[np.int64]) -> NDArray[np.float3
 
 def _in_words(allowed: Preset) -> str:
     """What a preset does at any jitter, and the amplitudes of the rest."""
-    fields = {name: value for name, value in vars(allowed).items() if value and name not in NOT_SHOWN}
-    always = [name if value is True else f"{name} {value:g}" for name, value in fields.items() if _fixed(name, value)]
-    scaled = [f"{name} {value:g}" for name, value in fields.items() if not _fixed(name, value)]
+    told = {name: getattr(allowed, name) for name in allowed.operations}
+    always = [name if value is True else f"{name} {value:g}" for name, value in told.items() if name in MOVES]
+    scaled = [f"{name} {value:g}" for name, value in told.items() if name not in MOVES]
     parts = (("at any jitter", always), ("at jitter 1", scaled))
     return "; ".join(f"{when}: {', '.join(words)}" for when, words in parts if words)
-
-
-def _fixed(name: str, value: object) -> bool:
-    return value is True or name == "rotate"
 
 
 def _drawn(blocks: dict[str, list[Tensor]], names: list[str], title: str, words: str) -> Figure:

@@ -77,7 +77,7 @@ class Outcome:
 
     def _record(self, context: Context, name: str, found: Outcomes, rows: NDArray[np.int64]) -> None:
         target, groups = context.judged, context.groups(rows)
-        if few := target.few(context.truth(rows), groups, context.unit, "the test part"):
+        if few := target.few(context.truth(rows), groups, context.data.unit, "the test part"):
             self.facts["few"] = few  # no interval is worth showing
         intervals = {} if "few" in self.facts else found.intervals(target.reported, groups)
         self.facts["entrants"][name] = {

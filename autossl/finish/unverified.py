@@ -30,7 +30,7 @@ def end_unverified(steps: Steps) -> None:
         result = {
             "candidate": described(context, ranked[0]),
             "others": _others(ranked),
-            "unit": context.unit,
+            "unit": context.data.unit,
             "final_training": final,
             "stopped": steps.stopped,
         }

@@ -9,15 +9,16 @@ import numpy as np
 
 from autossl.data.truth import SHARE
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, measure
-from autossl.proxies import Outcomes
+from autossl.proxies import METRICS, Outcomes
 from autossl.record.journal import entries
-from autossl.report import answers, charts, detections, label_curve, overlays, restorations
+from autossl.report import answers, charts, detections, label_curve, overlays, restorations, tolerated
 from autossl.report.facts import Found
 from autossl.report.shown import shown
 from autossl.report.verdict import metric_name
 from autossl.targets.base import PICTURED
 from autossl.trials.context import open_context
 from autossl.trials.space import read_space
+from autossl.trials.tolerance import Tolerance
 
 log = logging.getLogger("autossl")
 
@@ -31,6 +32,7 @@ class Drawn(NamedTuple):
     svg: str = ""
     png: str = ""
     missing: str = ""
+    words: str = ""  # what is said beside it
 
 
 def figures(found: Found) -> dict[str, Drawn]:
@@ -45,6 +47,7 @@ def figures(found: Found) -> dict[str, Drawn]:
         "curves": _curve_figure,
         "labels": _label_figure,
         "map": _map_figure,
+        "tolerated": _tolerance_figure,
         "views": _view_figure,
     }
     return {name: _guarded(name, draw, found) for name, draw in known.items()}
@@ -188,6 +191,14 @@ def _map_figure(found: Found) -> Drawn:
         return Drawn(missing="The embedding map needs the test, which has not been made yet.")
     with np.load(path, allow_pickle=False) as stored:
         return Drawn(charts.embedding_map(stored["winner"], stored["labels"], found.data.get("classes", [])))
+
+
+def _tolerance_figure(found: Found) -> Drawn:
+    asked = Tolerance.from_dict(found.state.get("tolerance") or {})
+    told = f"{asked.words()[0].upper()}{asked.words()[1:]}."
+    if not asked.readings:
+        return Drawn(missing=told)
+    return Drawn(tolerated.figure(asked, METRICS[found.measured].words), words=told)
 
 
 def _view_figure(found: Found) -> Drawn:

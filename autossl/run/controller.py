@@ -29,6 +29,7 @@ from autossl.report.page import write_report
 from autossl.run import begin
 from autossl.run.asked import Asked
 from autossl.run.forecast import Forecast, foresee, or_smaller
+from autossl.run.harm import harm_test, within
 from autossl.run.looking import look
 from autossl.run.opening import place, ready
 from autossl.run.outset import begun, needed
@@ -207,6 +208,10 @@ def _plan(
         context.remember(**begun(context, run.limit, run.clock.now(), forecast))
     if context.state("detectable") is None:
         context.remember(detectable=_detectable(context))
+    if context.state("tolerance") is None and context.state("plan") is None:
+        say("asking what the labels tolerate")
+        spare = None if forecast is None else forecast.spare(run.limit, run.clock.now())
+        context.remember(tolerance=harm_test(context, within(run.limit, spare)).to_dict())
     try:
         plan = _planned(context, run, extended)
     except UserError as refusal:
@@ -256,7 +261,7 @@ def _tell_plan(context: Context, plan: Plan, now: float) -> None:
     if context.begins.given:
         told = one_line(context.begins.words(context.config.image_size))
         log.info("plan: candidates start from %s, training on the labels alone from scratch", told)
-    for sentence in plan.planned_away:
+    for sentence in (*plan.planned_away, context.tolerance.words()):
         log.info("plan: %s", sentence)
     if caution := noisy(len(context.scored_rows)):
         log.info("plan: %s", caution)

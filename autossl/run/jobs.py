@@ -67,7 +67,7 @@ def evaluate(
         count_test(context)
         rows = context.rows(TEST, labelled=True)
         images, truth, groups = np.asarray(context.data.images[rows]), context.truth(rows), context.groups(rows)
-        unit = context.unit
+        unit = context.data.unit
     else:
         found = _labelled(
             model, context.data.truth, path_in(data, "--data"), labels=path_in(labels, "--labels"),

@@ -11,7 +11,7 @@ from autossl.trials.plan import Plan
 
 
 def adopt_plan(folder: Folder, path: str) -> None:
-    """Take over the plan of an earlier study without its clock, the measured costs it came from, and its starts."""
+    """Take over the plan of an earlier study without its clock, and what it came from: costs, starts, tolerance."""
     earlier = existing(path)
     stored = read_json(earlier.state) or {}
     if "plan" not in stored:
@@ -19,7 +19,8 @@ def adopt_plan(folder: Folder, path: str) -> None:
     if read_json(folder.state) is None:
         alike = read_config(folder.config).weights_sha256 == read_config(earlier.config).weights_sha256
         starts = {"starts": stored["starts"]} if alike and "starts" in stored else {}
-        write_json(folder.state, {"costs": stored["costs"], **starts, **_repeated(earlier, stored)})
+        asked = {"tolerance": stored["tolerance"]} if "tolerance" in stored else {}
+        write_json(folder.state, {"costs": stored["costs"], **starts, **asked, **_repeated(earlier, stored)})
 
 
 def _repeated(earlier: Folder, stored: dict[str, Any]) -> dict[str, Any]:

@@ -205,10 +205,10 @@ class Judged(Target):
         return adaptation != "frozen"
 
 
-def compared(labels: int, groups: Ints | None) -> Ints:
-    """Places of the labels on which sights are compared: all, or whole groups by lot until they hold COMPARED."""
+def compared(labels: int, groups: Ints | None, most: int = COMPARED) -> Ints:
+    """Places of the labels on which something is compared: all, or whole groups by lot until they hold `most`."""
     owner = np.arange(labels) if groups is None else np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(owner)
     drawn = np.random.default_rng(0).permutation(len(sizes))
     before = np.cumsum(sizes[drawn]) - sizes[drawn]
-    return np.flatnonzero(np.isin(owner, drawn[before < COMPARED]))
+    return np.flatnonzero(np.isin(owner, drawn[before < most]))

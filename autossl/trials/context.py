@@ -32,6 +32,7 @@ from autossl.trials.fitted import fitted
 from autossl.trials.plan import Plan
 from autossl.trials.space import Space
 from autossl.trials.starts import RANDOM, Start, at_random, new_encoder, plainest, rescaled
+from autossl.trials.tolerance import Tolerance
 from autossl.views.images import Views
 from autossl.views.presets import Preset, preset
 from autossl.views.volumes import views_for
@@ -73,11 +74,15 @@ class Context:
     @cached_property
     def space(self) -> Space:
         """The search space without what this data set cannot serve; a shipped one suits modality and start."""
-        return fitted(self.config, self.preset, self.begins)
+        return fitted(self.config, self.preset, self.begins, self.tolerance)
 
     @cached_property
     def preset(self) -> Preset:
-        return preset(self.config.modality, self.channels)
+        return self.tolerance.allowed(preset(self.config.modality, self.channels))
+
+    @cached_property
+    def tolerance(self) -> Tolerance:
+        return Tolerance.from_dict(self.state("tolerance") or {})
 
     @property
     def channels(self) -> int:
@@ -100,7 +105,7 @@ class Context:
     def remember(self, **values: Any) -> None:
         """Write results of the controller down, so that a resumed run need not repeat them."""
         change_json(self.folder.state, lambda _: values)
-        for name in ("plan", "space"):  # they follow from what is written down
+        for name in ("plan", "space", "tolerance", "preset"):  # they follow from what is written down
             self.__dict__.pop(name, None)
 
     def new_encoder(self, seed: int) -> Encoder:
@@ -143,11 +148,6 @@ class Context:
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Patients of these images (duplicates share one); without ids each image is its own."""
         return self.data.groups[rows]
-
-    @property
-    def unit(self) -> str:
-        """The word for what `groups` are."""
-        return self.data.unit
 
     def truth(self, rows: NDArray[np.int64]) -> Truth:
         """What is known of these images."""
@@ -229,8 +229,9 @@ class Context:
 
     def see(self, encoder: Encoder, rows: NDArray[np.int64]) -> Seen:
         """These images as an encoder sees them."""
-        look, pass_over = partial(self.embed, encoder, rows), partial(self._passed_over, encoder, rows)
-        return Seen(len(rows), encoder.dim, look, pass_over)
+        return Seen(
+            len(rows), encoder.dim, partial(self.embed, encoder, rows), partial(self._passed_over, encoder, rows)
+        )
 
     def embed(self, encoder: Encoder, rows: NDArray[np.int64], sight: Sight = PLAIN) -> NDArray[np.float32]:
         """What a readout with this sight is given of these images (n, width)."""

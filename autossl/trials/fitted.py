@@ -12,6 +12,7 @@ from autossl.pretext.needs import OF_ENCODERS
 from autossl.record.config import StudyConfig
 from autossl.trials.space import MethodSpace, Range, Space, read_space, shipped_spaces
 from autossl.trials.starts import Start
+from autossl.trials.tolerance import CROP, Tolerance
 from autossl.views.presets import Preset
 
 T = TypeVar("T")
@@ -22,15 +23,15 @@ WORDS = {"patients": "patients with several images", "order": "known order of sl
 FLAT, VOLUMES_ONLY = "two dimensions", "three dimensions"  # what methods need that take only the one or the other
 
 
-def fitted(config: StudyConfig, preset: Preset, start: Start) -> Space:
+def fitted(config: StudyConfig, preset: Preset, start: Start, tolerance: Tolerance) -> Space:
     """The search space of a study whose candidates begin from this start.
 
-    A shipped one begins at the modality's jitter. From given weights it has gentle rates, which fall towards the first
-    layer where that is usual, and what of them is trained is searched too.
+    A shipped one begins at the modality's jitter and with crops that the labels tolerate. From given weights it has
+    gentle rates, which fall towards the first layer where that is usual, and what of them is trained is searched too.
     """
     whole, _ = served(read_space(config.space), frozenset(config.lacks))
     if config.space == "auto" or config.space in shipped_spaces():
-        whole = at_jitter(whole, preset.first_jitter)
+        whole = tolerated(at_jitter(whole, preset.first_jitter), tolerance)
         whole = in_parts(gentler(whole, start.layer_decay), start.trained) if start.given else whole
     whole = offering(whole, start.trained)
     return {name: table for name, table in whole.items() if name in config.methods}
@@ -46,6 +47,22 @@ def at_jitter(space: Space, jitter: float | None) -> Space:
         return {**prior, "jitter": jitter} if isinstance(domain, Range) and domain.holds(jitter) else prior
 
     return {name: replace(table, priors=tuple(moved(table, p) for p in table.priors)) for name, table in space.items()}
+
+
+def tolerated(space: Space, tolerance: Tolerance) -> Space:
+    """The same space, the first prior of each method before crops that clearly cost labels; nothing is forbidden."""
+    mild = tolerance.mild(CROP)
+    if mild is None:
+        return space
+
+    def begun(table: MethodSpace) -> MethodSpace:
+        domain, (first, *others) = table.searched.get(CROP), table.priors
+        if not isinstance(domain, Range) or CROP not in first:
+            return table
+        milder = min(domain.high, max(first[CROP], mild))
+        return replace(table, priors=({**first, CROP: milder}, *others))
+
+    return {name: begun(table) for name, table in space.items()}
 
 
 def gentler(space: Space, decay: float = 1.0) -> Space:

@@ -55,6 +55,7 @@ class Views:
     fewest: ClassVar[int] = len(COLUMNS)
     place: ClassVar[list[int]] = PLACE  # where a crop lies along each axis
     layout: ClassVar[torch.memory_format] = torch.channels_last
+    idle: ClassVar[frozenset[str]] = frozenset()  # operations of a preset that have no meaning here
 
     def __init__(
         self,

@@ -1,12 +1,15 @@
 """What views of each modality may differ in, as search_spaces/modalities.toml has it."""
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Self
 
 from autossl.errors import UserError
+
+MOVES = ("hflip", "vflip", "turns", "rotate")  # of whole images, whatever the jitter
+NO_VIEWS = ("quantitative", "first_jitter", "blur_share", "lacks", "methods")  # fields that move and change nothing
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class Preset:
     lacks: frozenset[str] = frozenset()
     methods: tuple[str, ...] = ()
     about: str = ""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What views of this preset differ in, moves first."""
+        named = [field.name for field in fields(self) if field.name not in NO_VIEWS]
+        return tuple(name for name in named if getattr(self, name))
+
+    def without(self, *names: str) -> Self:
+        """The preset in which these operations do nothing."""
+        return replace(self, **{name: type(getattr(self, name))() for name in names})
+
+    def only(self, *names: str) -> Self:
+        """The preset in which no operation but these does anything."""
+        return self.without(*(name for name in self.operations if name not in names))
 
 
 @cache

@@ -38,6 +38,7 @@ class VolumeViews(Views):
     fewest: ClassVar[int] = len(COLUMNS)
     place: ClassVar[list[int]] = PLACE
     layout: ClassVar[torch.memory_format] = torch.channels_last_3d
+    idle: ClassVar[frozenset[str]] = frozenset({"hue", "saturation", "grey", "stain", "depth", "shear"})
 
     def weak(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Mildly cropped and flipped volumes (b, c, d, h, w), still in [0, 1]: what reconstruction starts from."""
