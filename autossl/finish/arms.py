@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,16 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
     return Arm(name, encoder, head, outcomes, seen=seen)
 
 
+def alike(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms that were judged, on the images that all of them were judged on.
+
+    Those are of the first folds: a network that there was no time to fit twice is judged on one.
+    """
+    judged = [(arm, arm.outcomes) for arm in arms if arm.outcomes is not None]
+    n = min((outcomes.n for _, outcomes in judged), default=0)
+    return [arm if outcomes.n == n else replace(arm, outcomes=outcomes.first(n)) for arm, outcomes in judged]
+
+
 def together(context: Context, arms: Sequence[Arm], groups: Ints | None = None) -> list[Arm]:
     """The mean of the answers of the best fine-tuned network and of the one that was trained on the labels alone.
 
@@ -70,7 +80,8 @@ def together(context: Context, arms: Sequence[Arm], groups: Ints | None = None) 
     no two.
     """
     measure, metric = context.target.measure, context.target.metric
-    judged = [arm for arm in arms if arm.outcomes is not None]
+    judged = alike(arms)
+    groups = groups if groups is None or not judged else groups[: _of(judged[0]).n]
     tuned, apart, still = (
         max((arm for arm in judged if arm.name in names), key=lambda arm: _of(arm).worth(metric), default=None)
         for names in ({TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}, {"supervised"}, {"winner", "weights"})
@@ -94,12 +105,13 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     pairs, for two that began apart seldom err alike. Else the best is taken, and of arms that are as good to TIE of
     that error the simplest.
     """
-    judged = [arm for arm in arms if arm.outcomes is not None]
+    judged = alike(arms)
     if len(judged) < 2:
         return (judged or list(arms))[0], "nothing else could be judged" if len(arms) > 1 else "there was no other"
     metric, measure = context.target.metric, context.target.measure
     best = max(judged, key=lambda arm: _of(arm).worth(metric))
-    gaps = [_of(best).minus(_of(arm), metric, folds.groups, draws=DRAWS) for arm in judged]
+    groups = folds.groups[: _of(best).n]
+    gaps = [_of(best).minus(_of(arm), metric, groups, draws=DRAWS) for arm in judged]
     near = [pair for pair in zip(judged, gaps, strict=True) if measure.worth(pair[1].value) <= TIE * pair[1].se]
     arm, gap = near[0] if near else (best, gaps[judged.index(best)])  # none where the metric is not defined
     joint = [pair for pair in zip(judged, gaps, strict=True) if pair[0].members]

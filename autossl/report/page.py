@@ -24,7 +24,7 @@ from autossl.record.journal import entries
 from autossl.report import label_curve
 from autossl.report.facts import Found, read
 from autossl.report.leaderboard import shortcuts
-from autossl.report.verdict import Verdict, detectable, headline, metric_name, noisy, remarks, verdict
+from autossl.report.verdict import Verdict, alternatives, detectable, headline, metric_name, noisy, remarks, verdict
 from autossl.trials.scheduler import CUT_OFF
 from autossl.trials.starts import Start
 
@@ -61,6 +61,7 @@ def _facts(found: Found) -> dict[str, Any]:
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
         "verdict": verdict(result) if result else _so_far(found),
+        "alternatives": alternatives(result) if result else "",
         "remarks": remarks(result) if result else [],
         "caution": _caution(found),
         "detectable": _detectable(found),
