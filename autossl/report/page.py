@@ -60,9 +60,7 @@ def _facts(found: Found) -> dict[str, Any]:
     test, probe = (result or {}).get("test"), (result or {}).get("probe", "a logistic probe")
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
-        "verdict": verdict(result) if result else _so_far(found),
-        "alternatives": alternatives(result) if result else "",
-        "remarks": remarks(result) if result else [],
+        **_answer(found),
         "caution": _caution(found),
         "detectable": _detectable(found),
         "test": test,
@@ -95,6 +93,13 @@ def _facts(found: Found) -> dict[str, Any]:
         "figures": figures(found),
         "curve": label_curve.words(test, bool(found.data.get("patients"))) if test else "",
     }
+
+
+def _answer(found: Found) -> dict[str, Any]:
+    """What comes first."""
+    if (result := found.result) is None:
+        return {"verdict": _so_far(found), "alternatives": "", "remarks": []}
+    return {"verdict": verdict(result), "alternatives": alternatives(result), "remarks": remarks(result)}
 
 
 def _started(found: Found) -> str:
