@@ -77,10 +77,23 @@ def test_passes_are_doubled_until_they_no_longer_help(
 ) -> None:
     found = Scored(context, lambda: untrained(context), folds_of(context), Terms(seconds), probed=False)
     found.shares = shares
-    found.scheme, found.folds = Scheme(1, 3), folds_of(context)
+    found.scheme, found.folds, found.least = Scheme(1, 3), folds_of(context), 1
     tried = found.compared()
     assert found.passes == passes
     assert tried[0].fitted.images == round(passes * (len(found.folds.rows) - len(tried[0].raws[OWN])))
+
+
+@pytest.mark.parametrize(("better", "passes"), [(0.9, 4), (0.2, 2)])
+def test_where_images_take_longer_than_reckoned_one_fit_takes_all_the_time(
+    context: Context, better: float, passes: float
+) -> None:
+    found = Scored(context, lambda: untrained(context), folds_of(context), Terms(100.0), probed=False)
+    found.shares = {2: 0.5, 4: better}  # 2 s for two passes over 80 labels: forty of all take a minute, three of these
+    assert found.scheme.last
+    (one,) = found.compared().values()
+    assert found.scheme == Scheme(1, 1, last=False)
+    assert found.folds.judged == folds_of(context).judged[:1]
+    assert one.fitted.images == round(passes * one.fitted.labels)
 
 
 @pytest.mark.parametrize(("seconds", "spare"), [(5.2, True), (4.8, False)])

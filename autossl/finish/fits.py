@@ -83,6 +83,7 @@ class Fits:
         labels, encoder = len(folds.rows), start()
         self.seen = context.see(encoder, folds.rows) if probed else None
         least, self.after = one_fit(context, labels, cost)
+        self.least = least_images(context, labels)
         self.scheme = affordable(self.granted, least + self.after, len(self.settings), len(folds.judged), probed)
         self.folds = folds.first(self.scheme.folds)
         probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits
@@ -96,9 +97,25 @@ class Fits:
         found = {}
         for number in range(self.scheme.settings):
             one = self.judged(number, first)
+            if number == 0 and one is not None and self._slow(one):
+                return {0: self._alone(first, one)}
             if one is not None:
                 found[number] = self._enough(number, first, one) if number == 0 else one
         return found
+
+    def _slow(self, one: OneFold) -> bool:
+        """Whether images took so much longer than was reckoned that there is time for one fit only."""
+        if self.granted is None or not self.scheme.last:
+            return False
+        least = self.least * one.fitted.seconds / one.fitted.images + self.after
+        return not affordable(self.granted, least, 1, 1, averaged=False).last
+
+    def _alone(self, fold: int, one: OneFold) -> OneFold:
+        """A fit in all the time that is left, or that which has shown that there is no more, whichever is better."""
+        self.scheme, self.folds = Scheme(1, 1, last=False), self.folds.first(1)
+        self.left, self.passes = 1.0, 2 * self.passes
+        longer = self.judged(0, fold)
+        return one if longer is None or self._gain(one, longer, fold)[0] < 0 else longer
 
     def _enough(self, number: int, fold: int, one: OneFold) -> OneFold:
         """Double the passes until the score rises by no more than its standard error; of the last two the better."""
@@ -209,14 +226,18 @@ def most_passes() -> float:
     return baselines.NIGHT * baselines.LABEL_PASSES
 
 
+def least_images(context: Context, labels: int) -> float:
+    """How many images the shortest fit sees that one to all labels may follow."""
+    return min(context.judged.least_passes * labels, LEAST_IMAGES)
+
+
 def one_fit(context: Context, labels: int, cost: str) -> tuple[float, float]:
     """Seconds of the shortest fit that one to all labels may follow, and of what comes after each."""
     costs = context.state("costs")
-    images = min(context.judged.least_passes * labels, LEAST_IMAGES)
     embed = float((costs.get("embed_tuned") if cost == "given" else 0.0) or costs.get("embed", 0.0))
     settled, views = min(SETTLING[0] * SETTLING[1], len(context.final_pool)), VIEWS if context.plan.turned else 1
     # norms are settled, images embedded
-    return images * float(costs.get(cost, costs["supervised"])), embed * (settled + views * labels)
+    return least_images(context, labels) * float(costs.get(cost, costs["supervised"])), embed * (settled + views * labels)
 
 
 def affordable(seconds: float | None, least: float, settings: int, folds: int, averaged: bool) -> Scheme:
