@@ -46,6 +46,11 @@ class Outcomes:
         owner = np.concatenate([part.owner + start for part, start in zip(parts, starts[:-1], strict=True)])
         return cls(columns, owner, int(starts[-1]))
 
+    def first(self, n: int) -> "Outcomes":
+        """Those of the first n samples."""
+        kept = self.owner < n
+        return Outcomes({name: values[kept] for name, values in self.columns.items()}, self.owner[kept], n)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `loaded` makes the same again from, for a file."""
         return {f"outcomes {name}": values for name, values in self.columns.items()} | {

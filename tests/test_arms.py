@@ -16,10 +16,10 @@ import autossl
 from autossl.data import TEST
 from autossl.data.truth import Classes
 from autossl.finish import baselines, distilled, finish, fits
-from autossl.finish.arms import Arm, choose, frozen, together
+from autossl.finish.arms import Arm, alike, choose, frozen, together
 from autossl.finish.baselines import untrained
 from autossl.finish.finish import ELIGIBLE
-from autossl.finish.fits import affordable
+from autossl.finish.fits import OWN, Scheme, affordable
 from autossl.finish.folds import Folds, folds_of
 from autossl.finish.steps import Steps
 from autossl.finish.trained import trained
@@ -71,7 +71,10 @@ def test_the_study_chose_before_its_test_and_says_why(context: Context) -> None:
     )
     page = context.folder.report.read_text()
     assert "on folds of the labels" in page
-    assert ENTRANTS[choice["arm"]].words in page
+    assert f"model/ holds {ENTRANTS[choice['arm']].words}, chosen before the test" in page
+    others = [ENTRANTS[name].words for name in choice["arms"] if name != choice["arm"]]
+    assert all(f"{words} 0." in page or f"{words} 1." in page for words in others)
+    assert f"on the same {choice['judged']} labelled images" in page
     assert f"{ENTRANTS['winner'].words}, with {result['probe']}" in page
     assert result["probe"] == choice["arms"]["winner"]["head"]
 
@@ -276,33 +279,64 @@ def test_fine_tuning_that_spoils_the_encoder_is_not_taken(context: Context, monk
     assert chosen.name == "winner"
 
 
-def test_with_little_time_nothing_is_judged_and_with_none_nothing_trained(
+def test_with_time_for_one_fit_what_is_judged_is_delivered_and_with_none_nothing_is_trained(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folds = folds_of(context)
-    monkeypatch.setattr(fits, "LEAST_IMAGES", 10**9)
-    monkeypatch.setattr(Judged, "least_passes", 10**9)
-    (short,) = trained(context, TUNED, lambda: untrained(context), folds, Terms(60.0), probed=True)
-    assert short.outcomes is None
+    for module, constant in ((fits, "LEAST_IMAGES"), (fits, "FIRST_STEPS"), (baselines, "NIGHT")):
+        monkeypatch.setattr(module, constant, 10**6)  # no fit comes to its last pass
+    monkeypatch.setattr(Judged, "least_passes", 10**6)
+    (short,) = trained(context, TUNED, lambda: untrained(context), folds, Terms(1.0), probed=True)
+    others, held = folds.parts(folds.judged[0])
     assert short.effort is not None
-    assert short.effort.settings["tried"] == 0
+    assert short.effort.settings["tried"] == 1
+    assert short.effort.labels == len(others)
+    own = context.see(short.encoder, folds.rows[held]).answers(short.head)
+    assert short.outcomes is not None
+    assert short.outcomes.n == len(held)
+    if short.effort.readout == OWN:  # a probe is fitted once more, to all labels
+        np.testing.assert_allclose(short.outcomes.columns["scores"], own, rtol=1e-4, atol=1e-5)
+    still = frozen(context, "winner", untrained(context), folds)
+    both = alike([still, short, replace(short, outcomes=None)])
+    assert [arm.name for arm in both] == ["winner", TUNED]
+    assert still.outcomes is not None
+    assert both[0].outcomes is not None
+    np.testing.assert_array_equal(both[0].outcomes.columns["scores"], still.outcomes.columns["scores"][: len(held)])
+    assert both[0].outcomes.n == short.outcomes.n
     assert trained(context, TUNED, lambda: untrained(context), folds, Terms(0.0), probed=True) == []
-    alone, why = choose(context, [short], folds)
-    assert alone is short
-    assert why == "there was no other"
 
 
-@pytest.mark.parametrize(("seconds", "settings"), [(None, 3), (70.0, 3), (69.0, 2), (60.0, 2), (50.0, 1), (49.0, 0)])
-def test_settings_go_before_folds(seconds: float | None, settings: int) -> None:
-    assert affordable(seconds, 10.0, 3, 3, averaged=False) == (settings, False)
-    assert affordable(seconds, 10.0, 3, 0, averaged=True) == (0, False)
+def test_a_network_that_saw_less_than_each_label_once_is_no_baseline(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fits, "ONCE", 1e9)
+    folds, terms = folds_of(context), Terms(0.2)
+    assert trained(context, "supervised", lambda: untrained(context), folds, terms, probed=False) == []
+    done = finish.Finish(Steps(context, lambda: 0.0, lambda _: None, lambda: None))
+    left = done._left_out([frozen(context, "winner", untrained(context), folds)])
+    assert set(left["wanted"]) == {"supervised", TUNED}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "scheme"),
+    [
+        (None, (3, 3)), (70.0, (3, 3)), (69.0, (2, 3)), (60.0, (2, 3)), (50.0, (1, 3)), (49.0, (1, 1)), (30.0, (1, 1)),
+        (29.0, (1, 1, False, False)), (0.0, (1, 1, False, False)),
+    ],
+)  # fmt: skip
+def test_settings_go_before_folds_and_folds_before_the_fit_to_all_labels(
+    seconds: float | None, scheme: tuple[Any, ...]
+) -> None:
+    assert affordable(seconds, 10.0, 3, 3, averaged=False) == Scheme(*scheme)
+    assert affordable(seconds, 10.0, 3, 0, averaged=True) == Scheme(0, 0)
 
 
 @pytest.mark.parametrize(
     ("seconds", "scheme"), [(None, (3, True)), (300.0, (3, True)), (299.0, (2, True)), (199.0, (3, False))]
 )
 def test_averages_go_before_settings(seconds: float | None, scheme: tuple[int, bool]) -> None:
-    assert affordable(seconds, 10.0, 3, 3, averaged=True) == scheme
+    settings, averaged = scheme
+    assert affordable(seconds, 10.0, 3, 3, averaged=True) == Scheme(settings, 3, averaged)
 
 
 TUNED_ONES = [WEIGHTS_TUNED, SOUPS[WEIGHTS_TUNED], TUNED, SOUPS[TUNED]]
@@ -328,6 +362,16 @@ def chosen_of(found: list[Arm], n: int) -> tuple[str, str]:
     context = cast(Context, SimpleNamespace(target=Classification({"classes": ["a", "b"]})))
     arm, why = choose(context, found, cast(Folds, SimpleNamespace(groups=np.arange(n))))
     return arm.name, why
+
+
+def test_ways_are_compared_on_the_images_that_all_were_judged_on() -> None:
+    n = 4000
+    better_later = np.where(np.arange(n) < n // 2, np.arange(n) % 10 < 9, True)
+    some = np.arange(n // 4) % 10 < 9
+    some[9] = True  # one more of the first quarter than the other
+    name, why = chosen_of([judged_as(better_later, "winner"), judged_as(some, TUNED)], n)
+    assert name == TUNED
+    assert why.endswith("0.901")
 
 
 def test_the_best_is_taken_and_of_equals_the_simplest() -> None:

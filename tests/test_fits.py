@@ -77,10 +77,33 @@ def test_passes_are_doubled_until_they_no_longer_help(
 ) -> None:
     found = Scored(context, lambda: untrained(context), folds_of(context), Terms(seconds), probed=False)
     found.shares = shares
-    found.scheme = Scheme(1, averaged=False)
+    found.scheme, found.folds, found.least = Scheme(1, 3), folds_of(context), 1
     tried = found.compared()
     assert found.passes == passes
     assert tried[0].fitted.images == round(passes * (len(found.folds.rows) - len(tried[0].raws[OWN])))
+
+
+@pytest.mark.parametrize(("better", "passes"), [(0.9, 4), (0.2, 2)])
+def test_where_images_take_longer_than_reckoned_one_fit_takes_all_the_time(
+    context: Context, better: float, passes: float
+) -> None:
+    found = Scored(context, lambda: untrained(context), folds_of(context), Terms(100.0), probed=False)
+    found.shares = {2: 0.5, 4: better}  # 2 s for two passes over 80 labels: forty of all take a minute, three of these
+    assert found.scheme.last
+    (one,) = found.compared().values()
+    assert found.scheme == Scheme(1, 1, last=False)
+    assert found.folds.judged == folds_of(context).judged[:1]
+    assert one.fitted.images == round(passes * one.fitted.labels)
+
+
+@pytest.mark.parametrize(("seconds", "spare"), [(5.2, True), (4.8, False)])
+def test_what_one_fit_leaves_serves_one_to_all_labels(context: Context, seconds: float, spare: bool) -> None:
+    found = Scored(context, lambda: untrained(context), folds_of(context), Terms(seconds), probed=False)
+    found.shares, found.scheme, found.passes = {2: 0.5}, Scheme(1, 1, last=False), 2
+    one = found.judged(0, 0)  # in 2 s, on two thirds of the labels
+    assert one is not None
+    assert found.spare(one) == spare
+    assert not found.spare(one._replace(fitted=one.fitted._replace(images=one.fitted.images - 9)))
 
 
 def test_time_is_kept_for_what_follows_each_fit(context: Context, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_more_time_never_takes_away_what_is_planned_away_first(limit: float, lon
             assert (found.limit or 0) >= 8 * 3600
         if found.supervised_seconds < 0.059 * (found.limit or 0):
             assert found.finalists == 1
-        if len({PARADIGM[name] for name in found.methods}) < 4:
+        if len({PARADIGM[name] for name in found.methods}) < 4 and found.max_candidates is None:
             assert found.supervised_seconds < 0.02 * (found.limit or 0)
     assert len(long.methods) >= len(short.methods) or long.rungs[0] > short.rungs[0]
     assert long.final_seconds >= 0.99 * short.final_seconds
@@ -96,7 +96,8 @@ def test_more_time_never_takes_away_what_is_planned_away_first(limit: float, lon
 
 def test_what_was_planned_away_is_said() -> None:
     said = [sentence.split(" did not fit")[0] for sentence in plan(150, finetune=True).planned_away]
-    assert said[:3] == ["New training seeds of the finalists", "A second finalist", "Fine-tuning"]
+    lost = ["New training seeds of the finalists", "A second finalist", "Training on the labels alone", "Fine-tuning"]
+    assert said[:4] == lost
     assert "Upper rungs" in said
     long = plan(8 * 3600, finetune=True).planned_away
     assert not any("did not fit" in sentence for sentence in long)
@@ -159,7 +160,9 @@ def test_a_hopeless_limit_is_refused_before_anything_is_measured() -> None:
 
 
 def test_the_cheapest_methods_of_two_or_three_paradigms_remain_when_time_is_shortest() -> None:
-    found = plan(next(limit for limit in range(60, 200) if _fits(limit) and plan(limit).max_candidates is None))
+    few = {"labelled": 1200}
+    enough = (limit for limit in range(60, 250) if _fits(limit, **few))
+    found = plan(next(limit for limit in enough if plan(limit, **few).candidates > 1), **few)
     assert found.methods[0] == "jigsaw"
     assert 2 <= len(found.methods) == len({PARADIGM[name] for name in found.methods}) < 4
     assert set(found.skipped) | set(found.methods) == set(PARADIGM)
@@ -173,6 +176,26 @@ def test_one_short_candidate_remains_where_there_is_no_time_to_search() -> None:
     assert found.rungs[0] < plan(600).rungs[0]
 
 
+@pytest.mark.parametrize("slower", [1.0, 4.0])
+def test_where_answers_are_learnt_the_search_and_the_final_training_go_before_training_on_labels(slower: float) -> None:
+    asked = {"decoded": True, "finetune": True, "labelled": 400, "images": 600, "slower": slower}
+    for limit in (240, 300, 600, 1200):
+        found = plan(limit, **asked)
+        assert found.supervised_seconds >= 0.2 * limit
+        assert found.finetune_seconds >= 0.1 * limit
+        if found.finetune_seconds < 0.28 * limit:
+            assert found.final_seconds <= 0.1 * limit
+
+
+def test_training_that_would_not_see_each_label_once_is_not_planned() -> None:
+    for limit in (180, 300, 600):
+        found = plan(limit, slower=4.0, labelled=12000, images=14000, finetune=True)
+        once = 8000 * 1.2e-3 * 4
+        assert found.supervised_seconds == 0 or found.supervised_seconds >= once
+        said = any("labels alone did not fit: to see each of them once takes 38 s" in s for s in found.planned_away)
+        assert said == (found.supervised_seconds == 0)
+
+
 def test_candidates_that_cost_more_are_worth_it_only_where_there_is_a_search_and_fine_tuning_left() -> None:
     asked = needs(finetune=True)
     whole = [limit for limit in range(60, 900, 10) if fits_whole(limit, START, asked)]
@@ -184,9 +207,9 @@ def test_candidates_that_cost_more_are_worth_it_only_where_there_is_a_search_and
         assert found.max_candidates is None
 
 
-def _fits(limit: float) -> bool:
+def _fits(limit: float, **changes: object) -> bool:
     try:
-        plan(limit)
+        plan(limit, **changes)
     except UserError:
         return False
     return True
@@ -242,7 +265,7 @@ def test_little_more_time_serves_a_study_that_has_its_answer_and_is_refused_to_o
 
 
 def test_a_step_gets_what_is_left_before_what_must_follow() -> None:
-    found = plan(600)
+    found = plan(600, labelled=1200)
     until = found.until
     assert left(found, "search", until["search"] - 5) == pytest.approx(5)
     assert left(found, "search", until["search"] + 1) == 0

@@ -4,20 +4,24 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from autossl.data import Source
 from autossl.data.readers import images as decoding
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.record.clock import seconds
+from autossl.record.config import StudyConfig, read_config
 from autossl.record.folder import Folder
 from autossl.report.display import Display
-from autossl.run import controller
+from autossl.run import controller, forecast, outset
 from autossl.run.asked import Asked
 from autossl.study import Study
 from autossl.trials.calibrate import measure
@@ -43,7 +47,8 @@ def start(photographs: Path, tmp_path: Path) -> Start:
     """Begins a study of them in tmp_path/run."""
 
     def begin(time_limit: str, **more: object) -> Folder:
-        asked = Asked(out=str(tmp_path / "run"), time_limit=time_limit, device="cpu", backbone="resnet34", **more)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"out": str(tmp_path / "run"), "device": "cpu", "backbone": "resnet34", **more}
+        asked = Asked(time_limit=time_limit, **options)
         return controller.start(str(photographs), asked, quiet=True)
 
     return begin
@@ -99,11 +104,35 @@ def test_the_limit_that_is_named_is_enough(start: Start, tmp_path: Path) -> None
     assert Study(tmp_path / "run")._state()["plan"]["limit"] == seconds(limit)
 
 
+@pytest.mark.usefixtures("until_planned")
+def test_images_are_made_smaller_where_nobody_asked_for_a_size_and_stay_so(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole images are refused, those of 64 px are not: as if the time were enough for these alone."""
+    measured = forecast._forecast
+
+    def costly(source: Source, config: StudyConfig, *more: float) -> forecast.Forecast:
+        found = measured(source, config, *more)
+        return replace(found, before=1e4 if config.image_size > 64 else 0.0)
+
+    monkeypatch.setattr(forecast, "_forecast", costly)
+    monkeypatch.setattr(forecast, "SECONDS", 0.2)
+    monkeypatch.setattr(outset, "MEASURING", 0.2)
+    for _ in range(2):  # the second time it goes on with what was begun
+        with suppress(Planned):
+            start("1h", image_size="auto", backbone="test_resnet")
+        state, config = Study(tmp_path / "run")._state(), read_config(tmp_path / "run" / "config.toml")
+        assert config.image_size == 64
+        assert "Images are brought to 64 a side: 96 would need" in state["plan"]["planned_away"][0]
+    with pytest.raises(UserError, match="image_size = 64, found image_size = 96"):
+        start("1h", image_size=96, backbone="test_resnet")
+
+
 def test_what_is_refused_only_after_decoding_leaves_nothing_either(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as early:
-        early.setattr(controller, "foresee", lambda *_: None)
+        early.setattr(controller, "foresee", lambda _, config, *__: (None, config))
         late = refused(start, "60s")
     assert re.match("a time limit of " + CALL + ", or smaller images: --image-size 64$", late)
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from autossl.data.fresh import Fresh, read_images
 from autossl.data.open import open_data
 from autossl.data.parts import DROPPED, PROBE, SELECTION, TEST
 from autossl.data.prepare import load, positions, prepare
-from autossl.data.store import default_image_size, is_stored, known_digests
+from autossl.data.store import default_image_size, is_stored, known_digests, smaller_sizes
 from autossl.data.windows import cut_or_whole, windowed
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "positions",
     "prepare",
     "read_images",
+    "smaller_sizes",
     "windowed",
 ]

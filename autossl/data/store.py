@@ -54,6 +54,11 @@ def default_image_size(source: Source) -> int:
     return max(size for size in steps if size <= max(median, steps[0]))
 
 
+def smaller_sizes(source: Source, size: int) -> tuple[int, ...]:
+    """The sides that may be taken in place of the default one where time is short, the largest first."""
+    return () if source.truth.cropped else tuple(step for step in reversed(STEPS[source.dims]) if step < size)
+
+
 def store(source: Source, folder: Path, size: int, progress: Progress | None) -> Stored:
     """Decode into `folder`/images.npy, or open what an earlier run decoded from the same source at the same size."""
     images, about = folder / "images.npy", folder / "images.npz"

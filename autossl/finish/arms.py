@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,16 @@ def frozen(context: Context, name: str, encoder: Encoder, folds: Folds) -> Arm:
     return Arm(name, encoder, head, outcomes, seen=seen, raws=raws if target.blends else ())
 
 
+def alike(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms that were judged, on the images that all of them were judged on.
+
+    Those are of the first folds: a network that there was no time to fit twice is judged on one.
+    """
+    judged = [(arm, arm.outcomes) for arm in arms if arm.outcomes is not None]
+    n = min((outcomes.n for _, outcomes in judged), default=0)
+    return [arm if outcomes.n == n else replace(arm, outcomes=outcomes.first(n)) for arm, outcomes in judged]
+
+
 def together(context: Context, arms: Sequence[Arm], folds: Folds) -> list[Arm]:
     """The mean of the answers of the best fine-tuned network and of the one that was trained on the labels alone.
 
@@ -72,13 +82,13 @@ def together(context: Context, arms: Sequence[Arm], folds: Folds) -> list[Arm]:
     standard error in pairs over patients, that arm takes its place; none where there are no two.
     """
     measure, metric = context.target.measure, context.target.metric
-    judged = [arm for arm in arms if arm.outcomes is not None]
+    judged = alike(arms)
     tuned, apart, still = (
         max((arm for arm in judged if arm.name in names), key=lambda arm: _of(arm).worth(metric), default=None)
         for names in ({TUNED, WEIGHTS_TUNED, *SOUPS.values(), DISTILLED}, {"supervised"}, {"winner", "weights"})
     )
     if apart is not None and still is not None:
-        gap = _of(still).minus(_of(apart), metric, folds.groups, draws=DRAWS)
+        gap = _of(still).minus(_of(apart), metric, folds.groups[: _of(still).n], draws=DRAWS)
         apart = still if measure.worth(gap.value) > gap.se else apart
     other = apart or still
     if tuned is None or other is None:
@@ -97,7 +107,9 @@ def _joint(target: Judged, members: Sequence[Arm], folds: Folds) -> Outcomes | N
         return target.together([_of(arm) for arm in members])
     if not target.blends or not all(arm.raws for arm in members):
         return None
-    return folds.outcomes(target.mean(each) for each in zip(*(arm.raws for arm in members), strict=True))
+    count = min(len(arm.raws) for arm in members)  # of judged folds, see `alike`
+    answers = zip(*(arm.raws[:count] for arm in members), strict=True)
+    return folds.first(count).outcomes(target.mean(each) for each in answers)
 
 
 def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, str]:
@@ -107,12 +119,13 @@ def choose(context: Context, arms: Sequence[Arm], folds: Folds) -> tuple[Arm, st
     pairs, for two that began apart seldom err alike. Else the best is taken, and of arms that are as good to TIE of
     that error the simplest.
     """
-    judged = [arm for arm in arms if arm.outcomes is not None]
+    judged = alike(arms)
     if len(judged) < 2:
         return (judged or list(arms))[0], "nothing else could be judged" if len(arms) > 1 else "there was no other"
     metric, measure = context.target.metric, context.target.measure
     best = max(judged, key=lambda arm: _of(arm).worth(metric))
-    gaps = [_of(best).minus(_of(arm), metric, folds.groups, draws=DRAWS) for arm in judged]
+    groups = folds.groups[: _of(best).n]
+    gaps = [_of(best).minus(_of(arm), metric, groups, draws=DRAWS) for arm in judged]
     near = [pair for pair in zip(judged, gaps, strict=True) if measure.worth(pair[1].value) <= TIE * pair[1].se]
     arm, gap = near[0] if near else (best, gaps[judged.index(best)])  # none where the metric is not defined
     joint = [pair for pair in zip(judged, gaps, strict=True) if pair[0].members]

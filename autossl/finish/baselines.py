@@ -90,7 +90,8 @@ class Student(Supervised):
 class Effort:
     """How a network was trained on labels: the setting, passes over its labels, and what all its fits saw in `seconds`.
 
-    `passes` and `images` are 0 in studies of earlier versions.
+    `labels` are those that the network itself was fitted to. `passes`, `images` and `labels` are 0 in studies of
+    earlier versions.
     """
 
     settings: dict[str, float]
@@ -99,6 +100,7 @@ class Effort:
     images: int = 0
     readout: str = "own"  # "probe": a probe on the encoder that was trained did better than its own head
     trained: str = ALL  # of the encoder
+    labels: int = 0
 
     @property
     def pace(self) -> float:

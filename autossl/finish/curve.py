@@ -40,7 +40,8 @@ def label_curve(steps: Steps, outcome: Outcome, baseline: Effort | None) -> list
     if not points:
         return []
     metric, labels = steps.context.target.metric, outcome.facts["labels"]
-    return points + [_point(labels, name, [outcome.facts["entrants"][name][metric]]) for name in names]
+    own = {"supervised": baseline.labels} if baseline is not None else {}  # fewer where there was time for one fit
+    return points + [_point(own.get(name) or labels, name, [outcome.facts["entrants"][name][metric]]) for name in names]
 
 
 def _point(labels: float, name: str, values: list[float]) -> dict[str, Any]:

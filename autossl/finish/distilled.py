@@ -63,7 +63,7 @@ def distilled(context: Context, start: Callable[[], Encoder], folds: Folds, term
     if final is None:
         return []
     setting, spent = students.setting, round(students.spent, 2)
-    effort = Effort(setting.numbers, spent, final.passes, students.images, trained=setting.trained)
+    effort = Effort(setting.numbers, spent, final.passes, students.images, trained=setting.trained, labels=final.labels)
     return [Arm(DISTILLED, final.encoder, final.head, folds.outcomes(iter(raws)), effort)]
 
 

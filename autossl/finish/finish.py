@@ -13,14 +13,15 @@ from functools import cached_property, partial
 from typing import Any
 
 from autossl.finish import baselines, distilled
-from autossl.finish.arms import Arm, choose, frozen, together
+from autossl.finish.arms import Arm, alike, choose, frozen, together
 from autossl.finish.finalists import Finalist, none_scored, select, selection_outcomes
+from autossl.finish.fits import one_fit
 from autossl.finish.folds import Folds, folds_of
 from autossl.finish.kept import kept
 from autossl.finish.one_test import Test
 from autossl.finish.steps import Steps
 from autossl.finish.tested import Entrant
-from autossl.finish.trained import trained
+from autossl.finish.trained import COST, trained
 from autossl.finish.winner import train_winner
 from autossl.finish.written import begun, described, write, write_model
 from autossl.model.entrants import DISTILLED, ENTRANTS, MEAN, SOUPS, TUNED, WEIGHTS_MEAN, WEIGHTS_TUNED
@@ -169,7 +170,7 @@ class Finish:
             "candidate": described(context, winner.entry),
             "selection": list(winner.selection),
             "final_training": final,
-            "choice": {"arm": chosen.name, "why": why, "arms": self._told(arms), "left_out": self._left_out(arms)},
+            "choice": {"arm": chosen.name, "why": why, **self._told(arms), **self._left_out(arms)},
             "probe": next(arm.head.told(encoder.dims) for arm in arms if arm.name == "winner"),
             "supervised": (context.state("arms") or {}).get("supervised"),
             "test": test.outcome.facts,
@@ -188,24 +189,31 @@ class Finish:
         if (found := test.outcome.facts["entrants"].get("supervised")) is not None:
             context.study.set_user_attr("baseline supervised, test part", round(found[context.target.metric], 4))
 
-    def _left_out(self, arms: list[Arm]) -> str:
-        """What was not tried for want of time, in a sentence."""
-        eligible, made = DISTILLED in self._eligible(), any(arm.name == DISTILLED for arm in arms)
-        if made or not eligible or not distilled.asked_for(self.context, self.folds):
-            return ""
-        return f"No student was taught: there was no time for {distilled.LEAST} passes over the images for each fold."
+    def _left_out(self, arms: list[Arm]) -> dict[str, Any]:
+        """What was not tried for want of time: "wanted", seconds that would do by arm, and "left_out", a sentence."""
+        eligible, made = self._eligible(), {arm.name for arm in arms}
+        student = DISTILLED in eligible and DISTILLED not in made and distilled.asked_for(self.context, self.folds)
+        told = f"No student was taught: there was no time for {distilled.LEAST} passes over the images for each fold."
+        labels = len(self.folds.rows)
+        wanted = {
+            name: round(sum(one_fit(self.context, labels, cost)))
+            for name, cost in {"supervised": "supervised", **COST}.items()
+            if name not in made and (name in eligible or name == "supervised") and not self.steps.stopped
+        }
+        return {"left_out": told if student else "", "wanted": wanted}
 
-    def _told(self, arms: list[Arm]) -> dict[str, dict[str, Any]]:
-        """What each arm is, and its score on folds of the labels with its standard error, where it was judged."""
-        metric, groups = self.context.target.metric, self.folds.groups if self.folds.judged else None
-        return {
-            arm.name: _how(arm)
-            | ({} if arm.outcomes is None else {
+    def _told(self, arms: list[Arm]) -> dict[str, Any]:
+        """What each arm is, and its score with its standard error on those images that all were judged on."""
+        metric, told, n = self.context.target.metric, {arm.name: _how(arm) for arm in arms}, 0
+        for arm in alike(arms):
+            assert arm.outcomes is not None
+            n = arm.outcomes.n
+            drawn = arm.outcomes.drawn((metric,), self.folds.groups[:n], draws=400)[metric]
+            told[arm.name] |= {
                 "score": round(arm.outcomes.value(metric), 5),
-                "se": round(standard_error(arm.outcomes.drawn((metric,), groups, draws=400)[metric]), 5),
-            })
-            for arm in arms
-        }  # fmt: skip
+                "se": round(standard_error(drawn), 5),
+            }
+        return {"arms": told, "judged": n}
 
     def _entrants(self, arms: list[Arm]) -> list[Entrant]:
         """The winner first, then the other arms and what nobody would choose, for comparison."""

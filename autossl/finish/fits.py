@@ -21,7 +21,7 @@ from autossl.trials.context import Context
 log = logging.getLogger("autossl")
 
 FIRST_STEPS = 600  # of the first fit where there is a limit
-FEWER = {True: 0.3, False: 0.5}  # times as many, from an encoder or from nothing: what is not judged is never chosen
+ONCE = 1.0  # passes at the least of a network that is to have learnt from the labels alone
 AVERAGED = 2  # times as long as the least must fits be before weights of several are averaged
 PROBING = 0.1  # of the time at most goes to probes on fine-tuned encoders
 OWN, PROBE = "own", "probe"  # readouts
@@ -37,14 +37,21 @@ class OneFold(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """How many settings are compared, and whether all go on to every fold, so that their weights can be averaged."""
+    """How many settings are compared on the first of so many judged folds, and what follows.
+
+    Where they are `averaged` all of them go on to every fold, so that the mean of their weights is judged. The `last`
+    fit is to all labels; without it the network that was judged is the one that is delivered.
+    """
 
     settings: int
-    averaged: bool
+    folds: int
+    averaged: bool = False
+    last: bool = True
 
-    def fits(self, folds: int) -> float:
-        """How many fits of a fold's length that comes to where so many are judged."""
-        others = folds - 1 + LAST
+    @property
+    def fits(self) -> float:
+        """How many fits of a fold's length that comes to."""
+        others = self.folds - 1 + LAST * self.last
         return self.settings * (1 + others) if self.averaged else self.settings + others
 
 
@@ -52,7 +59,8 @@ class Fits:
     """The fits of one arm, each with its own checkpoint beside `terms.path`: `left` of them are still to come.
 
     Settings are compared on the first judged fold, the best of them, or all, predict the other folds and are fitted to
-    all labels. Where there is a limit, each sees its labels `passes` times: what was enough on the first fold.
+    all labels. Where there is a limit, each sees its labels `passes` times: what was enough on the first fold. `folds`
+    are those that there is time for: the first alone where it is too little for more than one fit.
     """
 
     def __init__(
@@ -64,7 +72,7 @@ class Fits:
         probed: bool,
         cost: str = "supervised",
     ) -> None:
-        self.context, self.start, self.folds, self.terms = context, start, folds, terms
+        self.context, self.start, self.terms = context, start, terms
         self.granted, self.whole = terms.left if terms.seconds is None else terms.seconds, terms.left
         self.spent, self.images, self.made, self.left = 0.0, 0, 0, 1.0
         self.heads = dict[str, Readout]()  # of frozen encoders, by what was left out
@@ -72,41 +80,48 @@ class Fits:
         settings = settings_of(context, begins if probed else None)  # the lowest rate first where there is much to lose
         self.settings = tuple(sorted(settings)) if probed and not context.judged.decodes else settings
         self.passes = baselines.LABEL_PASSES if self.granted is None else first_passes(len(folds.rows))
-        costs, labels, encoder = context.state("costs"), len(folds.rows), start()
+        labels, encoder = len(folds.rows), start()
         self.seen = context.see(encoder, folds.rows) if probed else None
-        embed = float((costs.get("embed_tuned") if cost == "given" else 0.0) or costs.get("embed", 0.0))
-        settled, views = min(SETTLING[0] * SETTLING[1], len(context.final_pool)), VIEWS if context.plan.turned else 1
-        self.after = embed * (settled + views * labels)  # seconds that follow a fit: norms are settled, images embedded
-        least = min(context.judged.least_passes * labels, LEAST_IMAGES) * costs.get(cost, costs["supervised"])
-        self.scheme = self._affordable(least)
-        probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits(len(folds.judged))
+        least, self.after = one_fit(context, labels, cost)
+        self.least = least_images(context, labels)
+        self.scheme = affordable(self.granted, least + self.after, len(self.settings), len(folds.judged), probed)
+        self.folds = folds.first(self.scheme.folds)
+        probing = context.judged.probe_seconds(labels, encoder.dim) * self.scheme.fits
         worth = probed and not context.judged.decodes  # a linear layer would stand where a decoder has learnt
         self.probing = worth and (self.granted is None or probing <= PROBING * self.granted)
 
-    def _affordable(self, least: float) -> Scheme:
-        """What there is time for where a fit is to have so many seconds; fewer do where else nothing is judged."""
-        tuned, folds = self.seen is not None, len(self.folds.judged)
-        found = affordable(self.granted, least + self.after, len(self.settings), folds, averaged=tuned)
-        if found.settings:
-            return found
-        return affordable(self.granted, FEWER[tuned] * least + self.after, 1, folds, averaged=False)
-
     def compared(self) -> dict[int, OneFold]:
         """The settings of the scheme on the first judged fold, by number, as many as were whole; passes come first."""
-        self.left = self.scheme.fits(len(self.folds.judged))
+        self.left = self.scheme.fits
         first = self.folds.judged[0]
         found = {}
         for number in range(self.scheme.settings):
             one = self.judged(number, first)
+            if number == 0 and one is not None and self._slow(one):
+                return {0: self._alone(first, one)}
             if one is not None:
                 found[number] = self._enough(number, first, one) if number == 0 else one
         return found
+
+    def _slow(self, one: OneFold) -> bool:
+        """Whether images took so much longer than was reckoned that there is time for one fit only."""
+        if self.granted is None or not self.scheme.last:
+            return False
+        least = self.least * one.fitted.seconds / one.fitted.images + self.after
+        return not affordable(self.granted, least, 1, 1, averaged=False).last
+
+    def _alone(self, fold: int, one: OneFold) -> OneFold:
+        """A fit in all the time that is left, or that which has shown that there is no more, whichever is better."""
+        self.scheme, self.folds = Scheme(1, 1, last=False), self.folds.first(1)
+        self.left, self.passes = 1.0, 2 * self.passes
+        longer = self.judged(0, fold)
+        return one if longer is None or self._gain(one, longer, fold)[0] < 0 else longer
 
     def _enough(self, number: int, fold: int, one: OneFold) -> OneFold:
         """Double the passes until the score rises by no more than its standard error; of the last two the better."""
         while self._room(one):
             before, self.passes = self.passes, min(2 * self.passes, most_passes())
-            self.left = self.scheme.fits(len(self.folds.judged))
+            self.left = self.scheme.fits
             longer = self.judged(number, fold)
             if longer is None:
                 self.passes = before
@@ -118,13 +133,21 @@ class Fits:
             one = longer
         return one
 
+    def spare(self, one: OneFold) -> bool:
+        """Whether a fit to all labels follows: it was planned, or this one has left as much as it takes."""
+        if self.scheme.last or self.granted is None:
+            return True
+        whole = one.fitted.images >= round(self.passes * one.fitted.labels)
+        each = one.fitted.seconds * len(self.folds.rows) / one.fitted.labels + self.after
+        return whole and self.granted - self.spent - self.made * self.after >= each
+
     def _room(self, one: OneFold) -> bool:
         """Whether the fit came to its last pass, more may be tried, and there is time for all fits to be as long."""
         whole = one.fitted.images >= round(self.passes * one.fitted.labels)
         if self.granted is None or not whole or self.passes >= most_passes():
             return False
         each = 2 * one.fitted.seconds + self.after
-        return self.granted - self.spent - self.made * self.after >= each * self.scheme.fits(len(self.folds.judged))
+        return self.granted - self.spent - self.made * self.after >= each * self.scheme.fits
 
     def _gain(self, one: OneFold, other: OneFold, fold: int) -> tuple[float, float]:
         """By how much the other is better, and the standard error of that, in pairs."""
@@ -158,7 +181,10 @@ class Fits:
         return self.fitted(number, self.folds.everything, "all", LAST)
 
     def fitted(self, number: int, at: NDArray[np.int64], name: str, weight: float) -> Fitted | None:
-        """One fit on the labels at these places; None if it was stopped, diverged, or there was no time."""
+        """One fit on the labels at these places; None if it was stopped, diverged, or there was no time.
+
+        None also from nothing where it did not see each label once: it has not been trained.
+        """
         rows, head = self.folds.rows[at], None
         if self.seen is not None:
             context = self.context
@@ -177,6 +203,9 @@ class Fits:
             return None
         if found is not None:
             self.spent, self.images = self.spent + found.seconds, self.images + found.images
+            if self.seen is None and found.passes < ONCE:
+                log.info("training on the labels alone saw %.0f %% of them: that is none", 100 * found.passes)
+                return None
         return found
 
     def _after(self) -> float:
@@ -197,15 +226,35 @@ def most_passes() -> float:
     return baselines.NIGHT * baselines.LABEL_PASSES
 
 
-def affordable(seconds: float | None, least: float, settings: int, folds: int, averaged: bool) -> Scheme:
-    """What there is time for where so many folds are judged; no setting is compared where none can be judged.
+def least_images(context: Context, labels: int) -> float:
+    """How many images the shortest fit sees that one to all labels may follow."""
+    return min(context.judged.least_passes * labels, LEAST_IMAGES)
 
-    One fit takes at least so many seconds; weights of several may be `averaged` where that pays.
+
+def one_fit(context: Context, labels: int, cost: str) -> tuple[float, float]:
+    """Seconds of the shortest fit that one to all labels may follow, and of what comes after each."""
+    costs = context.state("costs")
+    embed = float((costs.get("embed_tuned") if cost == "given" else 0.0) or costs.get("embed", 0.0))
+    settled, views = min(SETTLING[0] * SETTLING[1], len(context.final_pool)), VIEWS if context.plan.turned else 1
+    # norms are settled, images embedded
+    return least_images(context, labels) * float(costs.get(cost, costs["supervised"])), embed * (
+        settled + views * labels
+    )
+
+
+def affordable(seconds: float | None, least: float, settings: int, folds: int, averaged: bool) -> Scheme:
+    """What there is time for where so many folds can be judged; no setting is compared where none can be.
+
+    A fit that another to all labels follows takes at least so many seconds; weights of several may be `averaged` where
+    that pays. With less there is one fit: while images are few, more of them are worth more than the last third of the
+    labels (docs/decisions.md).
     """
+    if not folds:
+        return Scheme(0, 0)
     counts = range(settings, 0, -1)
-    several = [Scheme(count, True) for count in counts if averaged and count > 1]
-    for scheme in (*several, *(Scheme(count, False) for count in counts)):
+    several = [Scheme(count, folds, averaged=True) for count in counts if averaged and count > 1]
+    for scheme in (*several, *(Scheme(count, folds) for count in counts), Scheme(1, 1)):
         each = least * (AVERAGED if scheme.averaged else 1)
-        if folds and (seconds is None or seconds >= each * scheme.fits(folds)):
+        if seconds is None or seconds >= each * scheme.fits:
             return scheme
-    return Scheme(0, False)
+    return Scheme(1, 1, last=False)

@@ -1,7 +1,7 @@
 """Which labelled images outside the test part are judged by which fits, so that ways to a model can be compared."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class Folds:
         """Places among the rows: of those that are fitted, and of those that are judged."""
         inside = self.fold == judged
         return np.flatnonzero(~inside), np.flatnonzero(inside)
+
+    def first(self, count: int) -> "Folds":
+        """The same, of which so many are judged."""
+        return replace(self, judged=self.judged[:count])
 
     @property
     def everything(self) -> Ints:

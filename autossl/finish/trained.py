@@ -33,7 +33,8 @@ def trained(
 
     Where there is time, the mean of the weights of such fits at several settings is an arm too. After a kill no fit is
     repeated that was whole. Empty where not one fit was: what was cut short would flatter what it is compared with.
-    The first arm has soft answers where it `teaches`, those of the mean where there is one.
+    The first arm has soft answers where it `teaches`, those of the mean where there is one. Where there is time for
+    one fit, the network that is judged is the one that is delivered, without a fold of the labels.
     """
     fits = Fits(context, start, folds, terms, probed, COST.get(name, "supervised"))
     if not fits.scheme.settings:
@@ -43,11 +44,11 @@ def trained(
         return []
     best = max(tried, key=lambda number: tried[number].outcomes.worth(context.target.metric))
     numbers = [best, *(number for number in tried if number != best)] if fits.scheme.averaged else [best]
-    answers = Answers(fits, teaches)
-    for fold in folds.judged:
-        first = fold == folds.judged[0]
-        answers.add({n: tried[n] if first else fits.judged(n, fold) for n in numbers}, fold)
-    last = [fits.last(number) for number in numbers]
+    judged = fits.folds.judged
+    answers = Answers(fits, teaches and judged == folds.judged)  # a student is judged on all folds
+    for fold in judged:
+        answers.add({n: tried[n] if fold == judged[0] else fits.judged(n, fold) for n in numbers}, fold)
+    last = [fits.last(number) for number in numbers] if fits.spare(tried[best]) else [None]
     made = _made(name, _longer(last[0], tried[best].fitted), fits, best, answers, len(tried))
     whole = [found for found in last if found is not None]
     mixed = soup(context, whole) if len(whole) == len(numbers) > 1 else None
@@ -130,6 +131,6 @@ def _made(
     if isinstance(way, int):
         settings |= fits.settings[way].numbers
     part = fits.settings[way].trained if isinstance(way, int) else ALL
-    effort = Effort(settings, round(fits.spent, 2), final.passes, fits.images, readout, part)
+    effort = Effort(settings, round(fits.spent, 2), final.passes, fits.images, readout, part, final.labels)
     raws = answers.kept((way, readout)) if answers else ()
     return [Arm(name, final.encoder, head, own.get(readout), effort, raws=raws)]

@@ -24,7 +24,7 @@ from autossl.report import label_curve
 from autossl.report.facts import Found, read
 from autossl.report.html import rendered
 from autossl.report.leaderboard import shortcuts
-from autossl.report.verdict import answer, detectable, headline, metric_name, remarks
+from autossl.report.verdict import alternatives, answer, detectable, headline, metric_name, remarks
 from autossl.trials.standing import CUT_OFF
 from autossl.trials.starts import Start
 
@@ -62,6 +62,7 @@ def _facts(found: Found) -> dict[str, Any]:
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
         "verdict": answer(found),
+        "alternatives": alternatives(result) if result else "",
         "remarks": remarks(result) if result else [],
         "caution": found.caution,
         "detectable": _detectable(found),

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from autossl.errors.printable import joined
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, TUNED, measure
 from autossl.proxies import METRICS, Metric
+from autossl.record.clock import in_words
 from autossl.report import unverified
 from autossl.report.facts import Found
 
@@ -68,8 +69,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
         if unclear and unclear == same:
             return Verdict("unclear", f"Self-supervision made no difference: {told}")
         return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
-    missing = "was left out by a stop" if result.get("stopped") else "did not fit"
-    rest = "" if "supervised" in gaps else f"training on the labels alone {missing}, so that comparison is missing"
+    rest = "" if "supervised" in gaps else _missing(result)
     return Verdict(
         "helped", "Self-supervision helped: " + _sentence(f"{reached}, {joined(gains)}", rest, _frozen(result, judged))
     )
@@ -94,6 +94,14 @@ def _so_far(found: Found) -> Verdict:
         f"No answer yet: {leader['method']} (candidate {leader['candidate']}) leads with an aligned score of {score}"
         f"{beside}; nothing has been tested (stage: {stage}).",
     )
+
+
+def _missing(result: dict[str, Any]) -> str:
+    """Why nothing was trained on the labels alone, and what that would take."""
+    why = "was left out by a stop" if result.get("stopped") else "did not fit"
+    wanted = result.get("choice", {}).get("wanted", {}).get("supervised")
+    would = f" ({in_words(wanted)} of it would do)" if wanted else ""
+    return f"training on the labels alone {why}{would}, so that comparison is missing"
 
 
 def chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -129,6 +137,22 @@ def _without(result: dict[str, Any], judged: str, differences: dict[str, Any]) -
     if all(differences[name]["low"] > 0 for name in ours):
         return Verdict("hurt", f"Self-supervision did not help here: {told}")
     return Verdict("unclear", f"Cannot tell whether self-supervision helped: {told}")
+
+
+def alternatives(result: dict[str, Any]) -> str:
+    """What `model/` holds and why, and what each other way would have given; empty where no choice was written down."""
+    choice, test = result.get("choice"), result.get("test")
+    if not choice or not test or "chosen" not in test:
+        return ""
+    metric, gaps = measure(test), test["chosen_differences"]
+    given = []
+    for name in (name for name in choice["arms"] if name in gaps):
+        gap = f" ({_signed(metric, _turned(gaps[name]))})" if "low" in gaps[name] else ""
+        given.append(f"{NAMES[name]} {metric.text(test['entrants'][name][metric.name])}{gap}")
+    return _sentence(
+        f"model/ holds {NAMES[choice['arm']]}, chosen before the test: {choice['why']}",
+        f"the others would have given, on the test part, {joined(given)}" if given else "",
+    )
 
 
 def _turned(gap: dict[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from autossl.data import Source
+from autossl.data import Source, smaller_sizes
 from autossl.errors import UserError
 from autossl.errors.keywords import DURATION
 from autossl.errors.printable import one_line
@@ -34,7 +34,7 @@ from autossl.run.looking import look
 from autossl.run.opening import place, ready
 from autossl.run.outset import begun, needed
 from autossl.run.repeat import adopt_plan
-from autossl.run.settings import as_begun, resolve
+from autossl.run.settings import as_begun
 from autossl.targets import Judged
 from autossl.trials.context import TEST, Context, open_context
 from autossl.trials.costs import Costs
@@ -70,14 +70,18 @@ def start(
         source = ready(data, asked, unlabeled, labels, patients)
     source, config = begin.look(data, asked, unlabeled, labels, source=source)
     folder = place(asked, source)
+
+    def resized(side: int) -> StudyConfig:
+        return begin.settled(source, replace(asked, image_size=side), data, unlabeled, labels)
+
+    sides = smaller_sizes(source, config.image_size) if asked.image_size == "auto" else ()
+    if folder.has_begun and (side := read_config(folder.config).image_size) in sides:
+        config, sides = resized(side), ()  # it was begun so
     config = as_begun(folder, config)
     forecast = None
     if asked.limit is not None and not folder.is_planned:
-
-        def resized(side: int) -> StudyConfig:
-            return resolve(replace(asked, image_size=side), source)
-
-        forecast = foresee(source, config, asked.limit, time.monotonic() - started, resized)
+        used = time.monotonic() - started
+        forecast, config = foresee(source, config, asked.limit, used, resized, sides)
     with begin.taken(folder, config), Clocked(folder, asked.limit, started, quiet) as run:
         folder.stop.unlink(missing_ok=True)  # of an earlier run
         if asked.plan is not None:
@@ -214,6 +218,8 @@ def _plan(
         context.remember(tolerance=harm_test(context, within(run.limit, spare)).to_dict())
     try:
         plan = _planned(context, run, extended)
+        if forecast is not None:
+            plan = replace(plan, planned_away=(*forecast.planned_away, *plan.planned_away))
     except UserError as refusal:
         if context.state("plan") is None:
             context.remember(stage=f"refused: {refusal}")  # said by status and report where the folder stays

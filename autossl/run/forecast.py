@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from autossl.data.store import brought_to
 from autossl.errors import UserError
 from autossl.finish.baselines import UNTRAINED_SEED
 from autossl.nn.encoder import dims_of
-from autossl.record.clock import in_words
+from autossl.record.clock import as_option, in_words
 from autossl.record.config import StudyConfig
 from autossl.record.shares import TEST_SHARE
 from autossl.targets import target_class
@@ -51,6 +51,7 @@ class Forecast:
     needs: Needs
     before: float  # from now until the plan, on an idle machine
     busy: float  # so many times as long does work take now, beside other programs
+    planned_away: tuple[str, ...] = ()  # a sentence where images are smaller than they would be with more time
 
     def fits(self, limit: float, used: float) -> bool:
         """Whether a limit of which `used` are over may do."""
@@ -81,15 +82,26 @@ class Forecast:
         return max(score / 2, min(score, SLOWER * self.busy * self.score))
 
 
-def foresee(source: Source, config: StudyConfig, limit: float, used: float, resized: Resized) -> Forecast:
-    """Refuse a time limit (seconds, of which `used` are over) that cannot be enough; UserError names one that is.
+def foresee(
+    source: Source, config: StudyConfig, limit: float, used: float, resized: Resized, sides: Sequence[int] = ()
+) -> tuple[Forecast, StudyConfig]:
+    """What a time limit (seconds, of which `used` are over) is enough for: the study, or it on smaller images.
 
-    It names smaller images too. What cannot be known yet is taken for cheap, so that what is refused here would be
-    refused after decoding as well.
+    These are of the first of `sides` for which the time does. UserError names a limit that is enough, and smaller
+    images. What cannot be known yet is taken for cheap, so that what is refused here would be refused after decoding
+    as well.
     """
     found = _forecast(source, config, limit, SECONDS)
     if found.fits(limit, used):
-        return found
+        return found, config
+    for side in sides:
+        with suppress(UserError):  # a backbone may not take them
+            other = resized(side)
+            less = _forecast(source, other, limit, SECONDS / 2)
+            if less.fits(limit, used):
+                whole = as_option(found.enough(limit, used))
+                told = f"Images are brought to {side} a side: {config.image_size} would need --time-limit {whole}."
+                return replace(less, planned_away=(told,)), other
     raise too_short(limit, found.enough(limit, used), _with_smaller(source, config, limit, used, resized))
 
 

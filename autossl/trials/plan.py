@@ -8,7 +8,7 @@ from typing import Any, Literal
 from autossl.errors import UserError
 from autossl.errors.printable import joined
 from autossl.record.clock import in_words
-from autossl.trials.ambitions import ALONE, AMBITIONS, LONG, UNRANKED, Ambition, to_labels
+from autossl.trials.ambitions import Ambition, alone, hopes
 from autossl.trials.limits import too_short
 from autossl.trials.sizing import (
     ETA,
@@ -49,7 +49,7 @@ class Plan:
     candidates: int = 0  # so many the rungs were sized for
     workers: int = 1
     supervised_seconds: float = 0.0
-    supervised_least: float = 0.0  # one short run, which every study gets
+    supervised_least: float = 0.0  # one short run, which every study gets in which it sees each label
     finalists: int = 2
     finalist_seconds: float = 0.0  # one encoder embedded and scored
     replicates: int = 0  # new training seeds of each finalist
@@ -163,14 +163,14 @@ def extend(plan: Plan, limit: float | None, now: float, needs: Needs, answered: 
 
 
 def _best(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> Plan | None:
-    levels = [level for level in AMBITIONS if limit >= LONG or not level.replicates] if needs.ranked else UNRANKED
-    levels = [to_labels(level, needs) for level in levels] if needs.finetune else levels
-    attempts = (_attempt(limit, now, needs, ambition, known) for ambition in levels)
+    attempts = (_attempt(limit, now, needs, level, known) for level in hopes(limit, needs))
     found = next((plan for plan in attempts if plan is not None), None)
-    if found is not None or known is not None or not needs.ranked:
+    if found is not None or not needs.ranked:
         return found
-    alone = _attempt(limit, now, replace(needs, max_candidates=1, least=needs.least // SHORTER), ALONE, None)
-    return None if alone is None else replace(alone, planned_away=(UNSEARCHED, *alone.planned_away))
+    one = needs if known else replace(needs, max_candidates=1, least=needs.least // SHORTER)
+    attempts = (_attempt(limit, now, one, level, known) for level in alone(limit, needs))
+    found = next((plan for plan in attempts if plan is not None), None)
+    return found if found is None or known else replace(found, planned_away=(UNSEARCHED, *found.planned_away))
 
 
 def least_limit(limit: float, now: float, needs: Needs, known: Ladder | None = None) -> int:
@@ -195,12 +195,11 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
     until = _end(limit, needs, ambition)
     room = until["final training"] - now
     one = 2 * costs.score  # a finalist: embeds the scored images and the selection part
-    least = needs.least * costs.supervised
     final = min(ambition.final * limit, MOST_FINAL * room)
-    supervised = max(ambition.supervised * limit, least)
+    supervised = max(ambition.supervised * limit, needs.short)
     others = final + supervised + ambition.finalists * one + costs.export
     # the last segment is scored after its deadline, and one finalist is scored and exported even then
-    until["rescue"] = until["final training"] - least - WRONG * (costs.score + one) - MARGIN * costs.export
+    until["rescue"] = until["final training"] - needs.short - WRONG * (costs.score + one) - MARGIN * costs.export
     names = needs.order(needs.table, ambition.candidates)
     surely = needs.images_within((until["rescue"] - now) / WRONG, names[: min(PARADIGMS, ambition.candidates)])
     found = _search(room, others, replace(needs, longest=int(surely)), ambition, names, known)
@@ -217,7 +216,6 @@ def _attempt(limit: float, now: float, needs: Needs, ambition: Ambition, known: 
 def _written(
     limit: float, until: Mapping[str, float], sized: Ladder, methods: tuple[str, ...], needs: Needs, ambition: Ambition
 ) -> Plan:
-    supervised = max(ambition.supervised * limit, needs.least * needs.costs.supervised)
     plan = Plan(
         rungs=sized.rungs,
         methods=methods,
@@ -228,8 +226,8 @@ def _written(
         until=until,
         candidates=sized.candidates,
         workers=needs.workers,
-        supervised_seconds=supervised,
-        supervised_least=needs.least * needs.costs.supervised,
+        supervised_seconds=max(ambition.supervised * limit, needs.short),
+        supervised_least=needs.short,
         finalists=min(ambition.finalists, sized.candidates),
         finalist_seconds=2 * needs.costs.score,
         replicates=ambition.replicates,
@@ -262,12 +260,16 @@ def _search(
 def _end(limit: float, needs: Needs, ambition: Ambition) -> dict[str, float]:
     """When the last steps must be over, from the limit backwards."""
     written = limit - MARGIN * (needs.costs.export + needs.costs.report) - PAUSE
-    curve = CURVE * ambition.supervised * limit
+    curve = 0.0 if needs.decoded else CURVE * ambition.supervised * limit
     fits = 2 if ambition.finetune else 1  # that are tested: one, and the mean of several where there is time
     tuned = written - curve - fits * MARGIN * needs.testing_tuned
     tested = tuned - (ambition.finetune * limit if needs.finetune else 0.0)
     trained = tested - MARGIN * (2 * needs.costs.score + needs.judging(limit) + needs.testing)
     return {"label curve": written, "finetune": tuned, "final training": trained}
+
+
+def _a_pass(needs: Needs) -> str:
+    return f"to see each of them once takes {in_words(needs.fitted * needs.costs.supervised)}"
 
 
 def _planned_away(plan: Plan, needs: Needs) -> tuple[str, ...]:
@@ -277,6 +279,7 @@ def _planned_away(plan: Plan, needs: Needs) -> tuple[str, ...]:
     rows = (
         (plan.replicates == 0, "New training seeds of the finalists did not fit: one seed stands behind each score."),
         (plan.finalists == 1, "A second finalist did not fit: the best candidate of the search is trained on."),
+        (not plan.supervised_seconds, f"Training on the labels alone did not fit: {_a_pass(needs)}."),
         (needs.finetune and not plan.finetune_seconds, "Fine-tuning did not fit: encoders stay frozen."),
         (needs.turned and not plan.turned, "Means over flips and turns did not fit: probes see images as they are."),
         (len(plan.rungs) < 3, f"Upper rungs did not fit: candidates are compared after {plan.rungs[-1]} images."),

@@ -67,14 +67,24 @@ class Needs:
         fits = 0 if not self.labelled else 2 if self.labelled >= MANY_LABELS else 1 + FOLDS
         return self.frozen * fits
 
+    @property
+    def fitted(self) -> float:
+        """How many labels a network sees where a fold of them judges it."""
+        return self.labelled * (1 - 1 / FOLDS)
+
+    @property
+    def short(self) -> float:
+        """Seconds of the shortest training on the labels alone; 0 where it would not see each of them once."""
+        return self.least * self.costs.supervised if self.fitted <= self.least else 0.0
+
     def turns(self, limit: float | None) -> bool:
         """Whether the limit has time for all views of what frozen encoders are fitted to and tested on."""
         return self.turned and (limit is None or self._turning <= TURNING * limit)
 
     def judging(self, limit: float | None) -> float:
         """Seconds to judge frozen encoders on folds of the labels, beside one pass over the images of each."""
-        turns = self.turns(limit)
-        probe = self.costs.probe + SIGHTS * (1 + turns) * self.costs.sight
+        turns, sights = self.turns(limit), 0 if self.decoded else SIGHTS  # maps are seen in one way
+        probe = self.costs.probe + sights * (1 + turns) * self.costs.sight
         return self.probes * probe + turns * self._turning
 
     @property
