@@ -1,4 +1,4 @@
-"""What the table holds, as data: sets with their targets, methods, strengths of views, rates, rungs, and the order of work."""
+"""What the table holds, as data: sets with targets, methods, strengths of views, rates, rungs, in the order of work."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -48,10 +48,10 @@ CELLS = {
 }
 SETS = {  # in the order of work
     "pneumonia": Set("pneumoniamnist/pneumoniamnist.npz", {"modality": "xray"}, {"class": classes()}, GREY),
-    "cells": Set("sample:cells", {"image_size": 32}, CELLS, COLOURED, (RANDOM, LITE)),
-    "marks": Set("marks", {"image_size": 28}, MARKS, COLOURED),
+    "cells": Set("sample:cells", {"modality": "microscopy", "image_size": 32}, CELLS, COLOURED, (RANDOM, LITE)),
+    "marks": Set("marks", {"modality": "colour", "image_size": 28}, MARKS, COLOURED),
     "pbc": Set("pbc_blood_28/pbc_blood_28.npz", {"modality": "microscopy"}, {"class": classes()}, COLOURED),
-    "marks_grey": Set("marks_grey", {"image_size": 28}, MARKS, GREY),
+    "marks_grey": Set("marks_grey", {"modality": "grey", "image_size": 28}, MARKS, GREY),
     "nuclei": Set(
         "dsb2018_nuclei", {"modality": "microscopy", "image_size": 32}, {"foreground": numbers("foreground")}, COLOURED
     ),

@@ -6,7 +6,8 @@ DATA_FOLDER holds the public sets by name; run from the top of a checkout. A run
 rows stand in rows/SET.json, one a training, and WORK_FOLDER keeps checkpoints, what encoders make of the labelled
 images at every rung (fp16) and the encoders of the last one. While FILE exists nothing new is begun.
 
-A row says for each rung the seconds of training, and for each target what LABELS labels say of the encoder without the
+A row says for each rung the seconds of training (`busy`: milliseconds of processor time an image, which load on the
+machine does not change), and for each target what LABELS labels say of the encoder without the
 test part (`proxies`, a column of draws each) and, as truth, the test metric of the aligned score's probe on drawn
 labels (`frozen`: number of labels -> draws). What can be fine-tuned is, for the better third of a cell (`tuned`).
 """
@@ -156,21 +157,26 @@ def trained(bench: Bench, piece: Piece, rows: Rows, rungs: tuple[int, ...] = RUN
     row = rows.rows.get(piece.key) or _begun(piece, chosen)
     run = new_run(context, 0, piece.method, chosen)
     training = Training(run, bench.file("checkpoints", piece, ".pt"))
+    already, busy = run.images, 0.0
     for rung, images in enumerate(rungs):
-        training.whole = False  # of the rung below
+        training.whole, before = False, time.process_time()  # whole: of the rung below
         try:
             training.to(images, Terms())
         except Diverged as fault:
             row["note"] = str(fault)
             break
+        busy += time.process_time() - before
         if rung < len(row["rungs"]):
             continue
         encoder = context.averaged(run)
-        row["rungs"].append(_scored(bench, piece, run, encoder))
+        told = _scored(bench, piece, run, encoder)
+        if run.images > already:  # else a kill came between the last step and the score
+            told["busy"] = _short(1e3 * busy / (run.images - already))
+        row["rungs"].append(told)
         if rung < len(rungs) - 1:
             rows.add(piece.key, row)
             continue
-        half = {name: v.half() if v.is_floating_point() else v for name, v in encoder.state_dict().items()}
+        half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in encoder.state_dict().items()}
         save_file(half, bench.file("encoders", piece, ".safetensors"))
     row["whole"] = True
     rows.add(piece.key, row)
@@ -213,9 +219,9 @@ def _begun(piece: Piece, chosen: Row) -> Row:
 
 def _scored(bench: Bench, piece: Piece, run: Run, encoder: Encoder) -> Row:
     """What a rung adds to a row."""
-    began = time.perf_counter()
+    began = time.process_time()
     targets, seen = bench.told(encoder)
-    spent = time.perf_counter() - began
+    spent = time.process_time() - began
     kept = bench.keep(piece, run.images, seen)
     losses = [loss for _, loss in run.losses[-8:]]
     facts = {"images": run.images, "steps": run.step, "seconds": round(run.seconds, 2), "scoring": round(spent, 2)}
@@ -226,7 +232,8 @@ def machine() -> str:
     """Processor, threads and versions, in words."""
     cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cpu}, {torch.get_num_threads()} threads"
-    return f"{where}; python {platform.python_version()}, torch {torch.__version__}, autossl-imaging {version('autossl-imaging')}"
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "autossl": version("autossl-imaging")}
+    return "; ".join([where, *(f"{name} {number}" for name, number in versions.items())])
 
 
 def _cpuinfo() -> list[str]:
