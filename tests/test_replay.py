@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from studies.replay.__main__ import TIMES, as_markdown, elsewhere, regrets, summary
-from studies.replay.strategies import STRATEGIES, Play, default, play
+from studies.replay.__main__ import TIMES, WAYS, as_markdown, elsewhere, regrets, summary
+from studies.replay.strategies import Play, default, play
 from studies.replay.table import Cell, cells
 
 METHODS = ("simclr", "byol", "cnn_mae", "genesis", "swav")
@@ -57,7 +57,7 @@ def test_what_others_say_leaves_the_set_at_hand_out(found: list[Cell]) -> None:
 
 
 def test_a_shorter_time_trains_less_and_nobody_is_better_than_the_oracle(found: list[Cell]) -> None:
-    played = regrets(found, STRATEGIES, 6)
+    played = regrets(found, WAYS, 6)
     for name, values in played.items():
         assert (values >= played["oracle"] - 1e-9).all(), name
         assert values[0].mean() > values[-1].mean() - 1e-9, name
@@ -67,7 +67,7 @@ def test_a_shorter_time_trains_less_and_nobody_is_better_than_the_oracle(found: 
 
 
 def test_it_is_told_with_intervals_and_ranks(found: list[Cell]) -> None:
-    told = summary(found, regrets(found, {name: STRATEGIES[name] for name in ("today", "random search")}, 6))
+    told = summary(found, regrets(found, {name: WAYS[name] for name in ("today", "random search")}, 6))
     mean, low, high = told["ways"]["today"]["late"]
     assert low <= mean <= high
     assert told["ways"]["today"]["less"] == [0, 0, 0]

@@ -14,8 +14,9 @@ import numpy as np
 
 from autossl.record.folder import write_json
 from studies.replay.bootstrap import Hierarchy
+from studies.replay.engine import ENGINE
 from studies.replay.proxies import agreement, tuned
-from studies.replay.strategies import FIXED, STRATEGIES, Play, Strategy, play
+from studies.replay.strategies import CONTROLS, RANDOM, Play, Strategy, play
 from studies.replay.table import Array, Cell, Elsewhere, cells
 from studies.rows import markdown
 
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent
 TIMES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 LATE = len(TIMES) // 2  # from here on changes are judged
 BASE = "today"
+WAYS = {**ENGINE, **CONTROLS}
 
 
 def regrets(found: list[Cell], ways: dict[str, Strategy], seeds: int) -> dict[str, Array]:
@@ -32,12 +34,18 @@ def regrets(found: list[Cell], ways: dict[str, Strategy], seeds: int) -> dict[st
         known = elsewhere(found, cell)
         order, spread, draws = known.order(), known.spread(), cell.candidates[0].truths.shape[1]
         for name, way in ways.items():
+            different = seeds if _by_lot(name, cell) else min(draws, seeds)
             for time, times in enumerate(TIMES):
-                for seed in range(draws if name in FIXED else seeds):
+                for seed in range(different):
                     random = np.random.default_rng([seed, at])
                     now = Play(cell, times * cell.whole, seed % draws, random, order, spread)
-                    played[name][time, at, seed :: draws if name in FIXED else seeds] = cell.regret(play(way, now))
+                    played[name][time, at, seed::different] = cell.regret(play(way, now))
     return played
+
+
+def _by_lot(name: str, cell: Cell) -> bool:
+    """Whether seeds differ in more than the draw of labels."""
+    return name in RANDOM or (name in ENGINE and len({c.method for c in cell.candidates}) < len(cell.candidates))
 
 
 def elsewhere(found: list[Cell], cell: Cell) -> Elsewhere:
@@ -128,7 +136,7 @@ def main() -> None:
     found = cells(asked.rows)
     if len({cell.set for cell in found}) < 2:
         raise SystemExit(f"cells of two sets were wanted, found fewer in {asked.rows}; fill the table further")
-    told = summary(found, regrets(found, STRATEGIES, asked.seeds))
+    told = summary(found, regrets(found, WAYS, asked.seeds))
     write_json(asked.out.with_suffix(".json"), told)
     asked.out.with_suffix(".md").write_text(as_markdown(told))
     print(as_markdown(told))

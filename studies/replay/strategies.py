@@ -1,18 +1,12 @@
 """Ways to spend a time on candidates, played over a table: what each does next, and what it delivers."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from autossl.pretext import METHODS
-from autossl.record.entries import Entry
-from autossl.trials.costs import Costs
-from autossl.trials.plan import Plan, make_untimed_plan
-from autossl.trials.scheduler import Promote, Sample, next_step
-from autossl.trials.sizing import Method, Needs, order, tried_first
-from studies.replay.table import SCORE, SE, Cell
+from studies.replay.table import SCORE, Cell
 
 KEPT = 3  # of those that saw one epoch; one of so many goes up in halving
 SEARCHED = (
@@ -143,76 +137,20 @@ def portfolio(now: Play, most: int = 5, share: float = 0.5, spread: bool = True)
     yield now.order[0], top(now)
 
 
-def today(now: Play, methods: Sequence[str] | None = None, share: float = SEARCHED) -> Iterator[Step]:
-    """The scheduler of the engine, its rungs those of the table; what TPE would draw is any other candidate.
-
-    `methods`: the order of trying; None: that of the modality.
-    """
-    cell, methods = now.cell, methods or now.cell.usual
-    own: dict[str, int] = {}
-    for at, candidate in enumerate(cell.candidates):
-        own.setdefault(candidate.method, at)
-    plan, entries, until = _plan(now, own, methods, share * now.limit), [], share * now.limit
-    price = {name: cell.candidates[at].per_image for name, at in own.items()}
-
-    def cost(method: str, images: int) -> float:
-        return price[method] * images + cell.scoring
-
-    def paired(a: int, b: int, rung: int) -> tuple[float, float]:
-        one, other = (cell.candidates[at].proxies for at in (a, b))
-        gap = one[SCORE][rung, now.draw] - other[SCORE][rung, now.draw]
-        return float(gap), CORRELATED * float(np.hypot(one[SE][rung, now.draw], other[SE][rung, now.draw]))
-
-    while True:
-        step = next_step(entries, plan, until - now.spent, cost, paired)
-        if isinstance(step, Promote):
-            at, rung = step.candidate, step.rung
-        elif isinstance(step, Sample):
-            others = [at for at in range(len(cell.candidates)) if at not in now.rung]
-            drawn = own.get(step.method or "")
-            if drawn is None and not others:
-                return
-            at, rung = int(now.random.choice(others)) if drawn is None else drawn, 0
-        else:
-            return
-        yield at, rung
-        entries.append(_entry(now, at, rung, len(entries), own))
-
-
-def _entry(now: Play, at: int, rung: int, number: int, own: dict[str, int]) -> Entry:
-    one = now.cell.candidates[at]
-    prior = 0 if own[one.method] == at else None
-    score, se = (float(one.proxies[name][rung, now.draw]) for name in (SCORE, SE))
-    return Entry(number, at, one.method, one.paradigm, rung, "scored", score, se, prior_index=prior)
-
-
-def _plan(now: Play, own: dict[str, int], methods: Sequence[str], seconds: float) -> Plan:
-    """As a timed study plans it, but for the rungs."""
-    cell = now.cell
-    names = [name for name in methods if name in own]
-    table = tuple(Method(name, METHODS[name].paradigm, 1, cell.candidates[own[name]].per_image) for name in names)
-    costs = Costs({row.name: row.per_image for row in table}, score=cell.scoring)
-    needs = Needs(costs, table, 1, 1, 1, max_candidates=len(cell.candidates))
-    rungs = cell.candidates[0].images
-    first = tried_first(order(table), rungs[0], seconds, len(table), needs)
-    return replace(make_untimed_plan(needs, rungs), methods=first, skipped=needs.others(first), candidates=len(first))
-
-
-STRATEGIES: dict[str, Strategy] = {
-    "today": today,
+CONTROLS: dict[str, Strategy] = {
     "random search": random,
     "synchronous halving": halving,
     "one epoch, best three": one_epoch,
     "grid by hand": grid,
     "static list": static,
     "default all the time": default,
-    "portfolio": portfolio,
+    "portfolio of 5": portfolio,
+    "portfolio of 3": partial(portfolio, most=3),
+    "portfolio of 3, a fifth": partial(portfolio, most=3, share=0.2),
     "oracle": oracle,
 }
-FIXED = (
-    "static list",
-    "default all the time",
-    "grid by hand",
-    "portfolio",
-    "oracle",
-)  # the same in every seed of a draw
+RANDOM = (
+    "random search",
+    "synchronous halving",
+    "one epoch, best three",
+)  # others are the same in every seed of a draw
