@@ -14,10 +14,10 @@ import numpy as np
 
 from autossl.record.folder import write_json
 from studies.replay.bootstrap import Hierarchy
-from studies.replay.engine import ENGINE
+from studies.replay.engine import ENGINE, TIMED
 from studies.replay.proxies import agreement, tuned
 from studies.replay.strategies import CONTROLS, RANDOM, Play, Strategy, play
-from studies.replay.table import Array, Cell, Elsewhere, cells
+from studies.replay.table import Array, Cell, Elsewhere, cells, in_seconds
 from studies.rows import markdown
 
 HERE = Path(__file__).parent
@@ -32,13 +32,14 @@ def regrets(found: list[Cell], ways: dict[str, Strategy], seeds: int) -> dict[st
     played = {name: np.zeros((len(TIMES), len(found), seeds)) for name in ways}
     for at, cell in enumerate(found):
         known = elsewhere(found, cell)
-        order, spread, draws = known.order(), known.spread(), cell.candidates[0].truths.shape[1]
+        order, spread, draws = known.order(), known.spread(), cell.draws
         for name, way in ways.items():
+            there = in_seconds(cell) if name in TIMED else cell
             different = seeds if _by_lot(name, cell) else min(draws, seeds)
             for time, times in enumerate(TIMES):
                 for seed in range(different):
                     random = np.random.default_rng([seed, at])
-                    now = Play(cell, times * cell.whole, seed % draws, random, order, spread)
+                    now = Play(there, times * cell.whole, seed % draws, random, order, spread)
                     played[name][time, at, seed::different] = cell.regret(play(way, now))
     return played
 
@@ -53,10 +54,13 @@ def elsewhere(found: list[Cell], cell: Cell) -> Elsewhere:
     return Elsewhere([other for other in found if other.set != cell.set], [c.name for c in cell.candidates])
 
 
-def speed_up(one: Array, other: Array) -> float:
-    """How much sooner a way comes to the final regret of another than that does itself (regrets over TIMES)."""
+def speed_up(one: Array, other: Array) -> float | None:
+    """How much sooner a way comes to the final regret of another than that does itself (regrets over TIMES).
+
+    None where it never does.
+    """
     own, sooner = (_reached(curve, other[-1]) for curve in (other, one))
-    return own / sooner
+    return round(own / sooner, 2) if np.isfinite(sooner) else None
 
 
 def _reached(curve: Array, level: float) -> float:
@@ -73,7 +77,7 @@ def summary(found: list[Cell], played: dict[str, Array]) -> dict[str, Any]:
     curves = {name: np.array([hierarchy.mean(v) for v in values]) for name, values in played.items()}
     ways = {name: _told(hierarchy, late[name], late[name] - late[BASE], curves[name]) for name in played}
     for name, way in ways.items():
-        way["sooner"] = round(speed_up(curves[name], curves[BASE]), 2)
+        way["sooner"] = speed_up(curves[name], curves[BASE])
     ranks = [agreement(cell, elsewhere(found, cell)) for cell in found]
     names = list(dict.fromkeys(name for one in ranks for name in one))
     proxies = {name: _short(np.nanmedian([one[name] for one in ranks if name in one], axis=0)) for name in names}

@@ -93,6 +93,8 @@ ENGINE: dict[str, Strategy] = {
     "today": today,
     "today, order of other sets": partial(today, known=True),
     "today, no floors": partial(today, floors=False),
+    "today, equal seconds": today,
     "today, a fifth searched": partial(today, share=0.2),
     "order, no floors, a fifth": partial(today, known=True, floors=False, share=0.2),
 }
+TIMED = ("today, equal seconds",)  # rungs of these are seconds

@@ -24,10 +24,10 @@ def agreement(cell: Cell, known: Elsewhere) -> dict[str, list[float]]:
     The ceiling is that of the truth on one draw of labels with the mean of the others.
     """
     truth = np.array([c.truth for c in cell.candidates])
-    rungs, draws = cell.candidates[0].truths.shape
+    rungs, draws = cell.candidates[0].truths.shape  # of the truth
     found: dict[str, list[float]] = {"static list": [weighted_kendall(-known.mean, truth)] * rungs}
     for rung in range(rungs):
-        told = [seen(cell, rung, draw) for draw in range(draws)]
+        told = [seen(cell, rung, draw) for draw in range(cell.draws)]
         for name in told[0]:
             found.setdefault(name, []).append(float(np.nanmean([weighted_kendall(t[name], truth) for t in told])))
     last = np.array([c.truths[-1] for c in cell.candidates])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ class Cell:
         """As tables have it."""
         return f"{self.set} {self.target}"
 
+    @property
+    def draws(self) -> int:
+        """How many draws of labels a search may see; one where there are no more labels."""
+        return min(values.shape[1] for c in self.candidates for values in c.proxies.values())
+
     @cached_property
     def best(self) -> float:
         """The highest truth."""
@@ -85,6 +90,27 @@ class Cell:
     def regret(self, value: float) -> float:
         """How far a truth lies below the best one, in units of what the best one gained."""
         return (self.best - value) / (self.best - self.untrained)
+
+
+def in_seconds(cell: Cell) -> Cell:
+    """The cell as it is where rungs are equal seconds instead of equal images: dear candidates see fewer by each.
+
+    What was not measured is taken from between the rungs, along the logarithm of images; beyond them it is that of the
+    nearest one.
+    """
+    usual = float(np.mean([c.per_image for c in cell.candidates]))
+
+    def moved(candidate: Candidate) -> Candidate:
+        known = np.log(candidate.images)
+        wanted = known + np.log(usual / candidate.per_image)
+
+        def at(values: Array) -> Array:
+            return np.stack([np.interp(wanted, known, column) for column in values.T], axis=1)
+
+        proxies = {name: at(values) for name, values in candidate.proxies.items()}
+        return replace(candidate, per_image=usual, proxies=proxies, truths=at(candidate.truths))
+
+    return replace(cell, candidates=tuple(moved(c) for c in cell.candidates))
 
 
 class Elsewhere:

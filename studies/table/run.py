@@ -151,7 +151,7 @@ def varies(context: Context, piece: Piece) -> bool:
     return piece.strength == OWN or "jitter" in context.space[piece.method].searched
 
 
-def trained(bench: Bench, piece: Piece, rows: Rows, rungs: tuple[int, ...] = RUNGS) -> None:
+def trained(bench: Bench, piece: Piece, rows: Rows, rungs: tuple[int, ...]) -> None:
     """Train a piece from where it is, and add to its row at every rung that is not there."""
     context, chosen = bench.first, hyperparameters(bench.first, piece)
     row = rows.rows.get(piece.key) or _begun(piece, chosen)
@@ -274,7 +274,7 @@ class Table:
             bench = self.bench(piece)
             if not varies(bench.first, piece):
                 return None
-            trained(bench, piece, rows)
+            trained(bench, piece, rows, RUNGS)
         return time.monotonic() - began
 
     def bench(self, piece: Piece) -> Bench:
