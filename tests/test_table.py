@@ -24,7 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One target, one draw, short rungs."""
     targets = {"tone": cells.classes("tone")}
-    monkeypatch.setitem(run.SETS, "marks", Set("marks", {"image_size": 28}, targets, cells.COLOURED))
+    monkeypatch.setitem(run.SETS, "marks", Set("marks", {"image_size": 28, "backbone": "test_resnet"}, targets, cells.COLOURED))
     monkeypatch.setattr(run, "RUNGS", (100, 200))
     monkeypatch.setattr(run, "BUDGETS", (40, 60))
     monkeypatch.setattr(run, "DRAWS", 1)
@@ -41,7 +41,7 @@ def test_a_piece_goes_on_where_it_was(small: None, data: Path, tmp_path: Path, m
     assert set(row["rungs"][0]["targets"]["tone"]["frozen"]) == {"40", "60", learnt}
     assert table.step("own", PIECE) is None
     with np.load(table.bench(PIECE).file("embeddings", PIECE, f"-{last}.npz")) as kept:
-        assert kept["z"].shape == (len(kept["rows"]), 512)
+        assert len(kept["z"]) == len(kept["rows"])
 
     class Killed(Exception):
         """As a kill after the first rung."""
