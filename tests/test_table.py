@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One target, one draw, short rungs."""
     targets = {"tone": cells.classes("tone")}
-    monkeypatch.setitem(run.SETS, "marks", Set("marks", {"image_size": 28, "backbone": "test_resnet"}, targets, cells.COLOURED))
+    monkeypatch.setitem(
+        cells.SETS, "marks", Set("marks", {"image_size": 28, "backbone": "test_resnet"}, targets, cells.COLOURED)
+    )
     monkeypatch.setattr(run, "RUNGS", (100, 200))
     monkeypatch.setattr(run, "BUDGETS", (40, 60))
     monkeypatch.setattr(run, "DRAWS", 1)
@@ -46,14 +49,16 @@ def test_a_piece_goes_on_where_it_was(small: None, data: Path, tmp_path: Path, m
     class Killed(Exception):
         """As a kill after the first rung."""
 
-    def kill(*_: object) -> str:
+    table.rows.clear()
+    (tmp_path / "marks.json").unlink()
+    first, rungs = run._scored, iter((0,))
+
+    def once(*given: Any) -> Any:
+        for _ in rungs:
+            return first(*given)
         raise Killed
 
-    (tmp_path / "marks.json").unlink()
-    table.rows.clear()
-    first = run._scored
-    calls = iter([first, kill])
-    monkeypatch.setattr(run, "_scored", lambda *given: next(calls)(*given))
+    monkeypatch.setattr(run, "_scored", once)
     with pytest.raises(Killed):
         table.step("own", PIECE)
     monkeypatch.setattr(run, "_scored", first)

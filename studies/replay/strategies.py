@@ -110,7 +110,9 @@ def _schedule(now: Play, number: int) -> float:
     """Seconds of halving so many candidates of the mean price."""
     total = 0.0
     for rung in range(top(now) + 1):
-        total += number * np.mean([now.cell.seconds(at, rung - 1, rung) for at in range(len(now.cell.candidates))])
+        total += number * float(
+            np.mean([now.cell.seconds(at, rung - 1, rung) for at in range(len(now.cell.candidates))])
+        )
         number = max(1, number // KEPT)
     return total
 

@@ -69,7 +69,7 @@ class Cell:
     @property
     def draws(self) -> int:
         """How many draws of labels a search may see; one where there are no more labels."""
-        return min(values.shape[1] for c in self.candidates for values in c.proxies.values())
+        return min(int(values.shape[1]) for c in self.candidates for values in c.proxies.values())
 
     @cached_property
     def best(self) -> float:

@@ -40,7 +40,7 @@ def inside(shape: str, x: Pixels, y: Pixels) -> Pixels:
     else:
         arm = np.minimum(np.abs(x), np.abs(y))
         depth = np.minimum(0.38 - arm, 1.05 - np.maximum(np.abs(x), np.abs(y)))
-    return np.clip(6 * depth, 0, 1)
+    return np.asarray(np.clip(6 * depth, 0, 1))
 
 
 def mark(random: np.random.Generator, drawn: dict[str, int], grey: bool) -> Pixels:
@@ -64,7 +64,7 @@ def mark(random: np.random.Generator, drawn: dict[str, int], grey: bool) -> Pixe
         tint = random.uniform(0.85, 1.15, 3)
         clean = (ground * (1 - mask))[..., None] * tint + (ink + stripes[..., None]) * mask[..., None]
     light = random.lognormal(0, 0.10)
-    return np.clip(clean * light + random.normal(0, NOISE, clean.shape), 0, 1)
+    return np.asarray(np.clip(clean * light + random.normal(0, NOISE, clean.shape), 0, 1))
 
 
 def write(folder: Path, grey: bool = False, images: int = IMAGES, tested: int = TESTED) -> Path:
