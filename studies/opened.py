@@ -22,8 +22,8 @@ from autossl.trials.sizing import Method, Needs
 Settings = dict[str, Any]
 
 
-def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
-    """The data set with a single rung of `images` images seen; `settings` are those of `autossl.search`."""
+def opened(data: str, root: Path, *rungs: int, **settings: Any) -> Context:
+    """The data set with these rungs (images seen), one or more; `settings` are those of `autossl.search`."""
     asked = Asked(**{"time_limit": None, "max_candidates": 1, "workers": 1, "weights": "none", **settings})
     check(asked)
     source = source_of(data, asked, None, None)
@@ -36,7 +36,7 @@ def opened(data: str, root: Path, images: int, **settings: Any) -> Context:
     context = open_context(folder)
     methods = tuple(Method(name, METHODS[name].paradigm, 1, METHODS[name].passes) for name in config.methods)
     needs = Needs(Costs(), methods, len(context.probe_pool), len(found.images), 0, max_candidates=1)
-    context.remember(plan=make_untimed_plan(needs, [images]).to_dict())
+    context.remember(plan=make_untimed_plan(needs, rungs).to_dict())
     return context
 
 

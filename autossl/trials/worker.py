@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from autossl.pretext import METHODS
@@ -20,6 +21,7 @@ from autossl.train.loop import Diverged, resume
 from autossl.train.resumable import Terms, Training
 from autossl.train.shortcut import monitored
 from autossl.trials.context import Context
+from autossl.trials.drawing import drawn
 from autossl.trials.scheduler import Promote, Sample, Stop, Wait, next_step, search_end, search_left
 from autossl.trials.segments import (
     Silence,
@@ -120,7 +122,7 @@ class Worker:
         return self.study.get_trials(deepcopy=False)
 
     def _queue(self, step: Promote | Sample | Repeat, trials: list[FrozenTrial]) -> None:
-        """Put a promotion or a prior into Optuna's queue; what TPE decides needs no queueing."""
+        """Put a promotion, a prior or what TPE draws into Optuna's queue."""
         if isinstance(step, Promote):
             parent = result(trials, step.candidate, step.rung - 1)
             attrs: dict[str, Any] = {k: v for k, v in parent.user_attrs.items() if k in INHERITED}
@@ -128,14 +130,19 @@ class Worker:
             self.study.enqueue_trial(parent.params, user_attrs=attrs)
         elif isinstance(step, Repeat):
             self.study.enqueue_trial(step.params, user_attrs=step.attrs(trials))
-        elif step.method is not None and step.prior is not None:
-            prior = self.context.space[step.method].priors[step.prior]
-            params = as_trial(step.method, prior)
-            self.study.enqueue_trial(params, user_attrs={"rung": 0, "prior_index": step.prior})
+        else:
+            attrs, known = {"rung": 0}, {}
+            if step.method is not None and step.prior is not None:
+                attrs["prior_index"] = step.prior
+                known = as_trial(step.method, self.context.space[step.method].priors[step.prior])
+            self.study.enqueue_trial(drawn(trials, self.context.space, self._sampler(trials), known), user_attrs=attrs)
+
+    def _sampler(self, trials: list[FrozenTrial]) -> BaseSampler:
+        return sampler(self.context.seed, next_candidate(trials), self.number)
 
     def _ask(self, trials: list[FrozenTrial]) -> optuna.Trial:
-        """The oldest waiting trial, whoever queued it, or a new one by TPE."""
-        self.study.sampler = sampler(self.context.seed, next_candidate(trials), self.number)
+        """The oldest waiting trial, whoever queued it."""
+        self.study.sampler = self._sampler(trials)  # what an earlier version queued may leave something to be drawn
         return self.study.ask()
 
     def _segment(self, trial: optuna.Trial) -> None:
