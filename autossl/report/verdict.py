@@ -35,7 +35,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
     test = result["test"]
     if few := test.get("few"):
         return Verdict("unclear", _unmeasured(result, few))
-    judged, differences = _chosen(test)
+    judged, differences = chosen(test)
     if ENTRANTS[judged].role == "control":
         return _without(result, judged, differences)
     gaps = {name: differences[name] for name in BASELINES if name in differences}
@@ -64,7 +64,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
     )
 
 
-def _chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def chosen(test: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What `model/` holds, and its differences to others; studies of before had the winner, frozen or fine-tuned."""
     if "chosen" in test:
         return test["chosen"], test["chosen_differences"]
