@@ -14,6 +14,7 @@ from autossl.errors import UserError
 from autossl.errors.keywords import one_of, path_of
 from autossl.model.load import load as load_model
 from autossl.model.model import Model
+from autossl.model.onnx import write_onnx
 from autossl.record.clock import Clock
 from autossl.record.config import read_config
 from autossl.record.entries import Entry
@@ -158,6 +159,8 @@ class Study:
     def export(self, path: str | Path, candidate: str = "best") -> Path:
         """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
 
+        A path that ends in .onnx is written as one ONNX file.
+
         Raises UserError if the study has none, or if `path` is there already.
         """
         places = {
@@ -169,6 +172,9 @@ class Study:
         source, target = places[candidate], Path(path_of(path, "the path to export to"))
         if not source.is_dir():
             raise self._why_none(candidate)
+        if target.suffix == ".onnx":
+            check_output(target, "the path to export to", ".onnx")
+            return write_onnx(load_model(source), target)
         check_folder(target, "the path to export to")
         with machine_faults():
             shutil.copytree(source, target, dirs_exist_ok=True)
