@@ -23,7 +23,7 @@ def of_study(found: Found) -> str:
         "name": found.data.get("name") or found.config.study_name,
         "task": found.config.task,
         "stage": found.state.get("stage", "starting"),
-        "first": short(result, answer.kind) if result and answer else "",
+        "first": short(result, answer.kind) if result and answer and test else "",
         "verdict": answer.first if answer else "",
         "test": test,
         "chosen": chosen(test) if test else ("", {}),

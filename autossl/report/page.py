@@ -109,7 +109,7 @@ def _tested(found: Found) -> dict[str, Any]:
     test, answer = (result or {}).get("test"), verdict(result) if result else _so_far(found)
     return {
         "verdict": answer,
-        "short": short(result, answer.kind) if result else "",
+        "short": short(result, answer.kind) if result and test else "",
         "remarks": remarks(result) if result else [],
         "probe": (result or {}).get("probe", "a logistic probe"),
         "names": NAMES,

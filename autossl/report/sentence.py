@@ -9,12 +9,11 @@ HELPED = {"helped": "Self-supervision helped", "unclear": "Cannot tell whether s
 
 
 def short(result: dict[str, Any], kind: str) -> str:
-    """The score of what `model/` holds, and how far it is from its strongest rival; `kind` is that of the verdict.
+    """The score of what `model/` holds in the test, and how far it is from its strongest rival.
 
-    Where a baseline is better it comes first; where `model/` holds one, the rival is the best self-supervised network.
+    `kind` is that of the verdict. Where a baseline is better it comes first; where `model/` holds one, the rival is the
+    best self-supervised network.
     """
-    if "test" not in result:
-        return "Nothing could be verified: there are no labels."
     test = result["test"]
     if "few" in test:
         return "Nothing can be measured: the test part has too few patients."
