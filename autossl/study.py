@@ -139,6 +139,8 @@ class Study:
     def export(self, path: str | Path, candidate: str = "best") -> Path:
         """Copy an encoder to `path`: "best" (self-supervised), "model" (adapted, with head) or "supervised".
 
+        A path that ends in .onnx is written as one ONNX file.
+
         Raises UserError if the study has none, or if `path` is there already.
         """
         places = {
@@ -150,6 +152,11 @@ class Study:
         source, target = places[candidate], Path(path_of(path, "the path to export to"))
         if not source.is_dir():
             raise self._why_none(candidate)
+        if target.suffix == ".onnx":
+            check_output(target, "the path to export to", ".onnx")
+            from autossl.model.onnx import write_onnx
+
+            return write_onnx(_loaded(source), target)
         check_folder(target, "the path to export to")
         with machine_faults():
             shutil.copytree(source, target, dirs_exist_ok=True)

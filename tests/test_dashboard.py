@@ -11,9 +11,11 @@ from wsgiref.simple_server import WSGIServer
 import pytest
 
 from autossl.errors import UserError
-from autossl.record.folder import Folder, write_toml
+from autossl.record.config import write_config
+from autossl.record.folder import Folder
 from autossl.record.journal import open_study
 from autossl.report.dashboard import open_server
+from tests.toy_config import TOY
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:optuna_dashboard", "ignore::ResourceWarning")
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:optuna_dashb
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     folder = Folder(tmp_path)
-    write_toml(folder.config, {"study_name": "toy"}, "toy")
+    write_config(folder.config, TOY)
     study = open_study(folder, "toy")
     trial = study.ask()
     trial.suggest_float("simclr.lr", 1e-4, 1e-2, log=True)

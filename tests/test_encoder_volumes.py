@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -84,6 +85,12 @@ def test_a_plain_monai_network_gives_the_same_embedding(name: str, tmp_path: Pat
         embedding = eval(line.split("=", 1)[1].split("#")[0], {"network": network, "x": x})
         assert torch.allclose(encoder(x), embedding, atol=1e-5)
         assert torch.equal(encoder(x), autossl.load(tmp_path / "encoder")(x))
+    bundle = ConfigParser()
+    bundle.read_config(str(tmp_path / "encoder" / "configs" / "inference.json"))
+    bundle["bundle_root"] = str(tmp_path / "encoder")
+    bundled = bundle.get_parsed_content("network_def")
+    bundle.get_parsed_content("initialize")
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in bundled.state_dict().items())
 
 
 def test_an_export_starts_from_voxels_and_carries_its_head(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub import ModelCard
 
 import autossl
 from autossl.errors import UserError
 from autossl.model import export
 from autossl.model.card import Preprocessing
 from autossl.model.model import Meaning, Model
+from autossl.model.onnx import write_onnx
 from autossl.nn.encoder import Encoder, fit_to_size
 from autossl.targets.readouts import Classifier
 from tests.test_verdict import GOOD, outcome
@@ -91,6 +93,30 @@ def test_a_head_travels_with_the_model(tmp_path: Path) -> None:
         assert np.allclose(model(x).numpy(), head.answers(z.numpy()), atol=1e-3)
         assert torch.allclose(loaded(x), z, atol=1e-5)
     assert loaded.classes == ("a", "b", "c")
+
+
+def test_an_onnx_file_gives_what_the_model_gives_from_stored_values(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    encoder = Encoder("test_resnet", 1, 20).eval()
+    head = Classifier.of(rng.normal(size=(encoder.dim, 3)).astype(np.float32), np.zeros(3, np.float32))
+    meaning = Meaning("classification", "classes", {"classes": ["a", "b", "c"]})
+    model = Model(encoder, Preprocessing(20, 255.0, (0.4,), (0.2,)), head, meaning)
+    path = write_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    pixels = rng.integers(0, 256, (5, 20, 20, 1), dtype=np.uint8)  # more images than it was made with
+    embedding, answer = session.run(None, {"images": pixels.transpose(0, 3, 1, 2).astype(np.float32)})
+    assert np.abs(embedding - model.embed_stored(pixels)).max() < 1e-4
+    assert np.abs(answer - model.answers_stored(pixels)).max() < 1e-4
+
+
+def test_the_header_of_a_card_is_what_hubs_read(tmp_path: Path) -> None:
+    model = Model(Encoder("test_resnet", 1, 20).eval(), Preprocessing(20, 255.0, (0.4,), (0.2,)))
+    export.write(model, tmp_path / "encoder", {**outcome(GOOD), "data": {"name": "a [name]: *"}})
+    told = ModelCard.load(tmp_path / "encoder" / "README.md").data
+    assert (told.library_name, told.pipeline_tag) == ("timm", "image-feature-extraction")
+    first = next(iter(told.eval_results or ()))
+    assert (first.metric_type, first.metric_value) == ("balanced_accuracy", 0.8)
 
 
 def test_an_upsampled_input_is_written_down(tmp_path: Path) -> None:

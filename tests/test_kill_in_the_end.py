@@ -53,7 +53,8 @@ def before_its_end(ended: Folder, root: Path) -> Folder:
     folder = Folder(Path(shutil.copytree(ended.root, root)))
     for path in (folder.encoder, folder.model, folder.root / "baselines", folder.root / "arms"):
         shutil.rmtree(path)
-    folder.report.unlink()
+    for report in (folder.report, folder.report.with_suffix(".md")):
+        report.unlink()
     state = read_json(folder.state)
     state["plan"] |= {"replicates": 1, "rungs": [640], "final_images": 400}
     done = {*NOT_YET, "finished", "result", "tests", "stage"}
@@ -123,7 +124,7 @@ def test_a_finished_study_leaves_nothing_behind(ended: Folder) -> None:
         for file in ("README.md", "config.json", "metrics.json", "model.safetensors")
     ]
     exported += [f"{name}/readout.safetensors" for name in models]
-    own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "state.json"]
+    own = ["autossl.log", "clock.json", "config.toml", "data.json", "lock", "report.html", "report.md", "state.json"]
     parts = [
         "artifacts/c0000-r0.npz",
         "artifacts/test.npz",
@@ -241,7 +242,7 @@ def test_real_processes_are_killed_in_three_stages(ended: Folder, undisturbed: F
         assert "result" not in read_json(folder.state)
     Command(command, tmp_path).end()
     assert outcome(folder) == outcome(undisturbed)
-    assert [name for name in files(folder) if name != "report.html"] == files(undisturbed)
+    assert [name for name in files(folder) if name not in ("report.html", "report.md")] == files(undisturbed)
     log = folder.log.read_text()
     # in the study that was copied; begun, gone on with, and not a third time
     assert log.count("training on the labels alone") == 3

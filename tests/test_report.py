@@ -17,13 +17,14 @@ from autossl.data import open_data, prepare
 from autossl.errors import UserError
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
+from autossl.proxies import Outcomes
 from autossl.record.config import write_config
 from autossl.record.folder import Folder, write_json, write_toml
 from autossl.record.journal import open_study
 from autossl.report.charts import contact_sheet
 from autossl.report.page import MOST_ROWS, headline, write_report
 from autossl.report.shown import shown, watched
-from autossl.trials.context import Context, open_context
+from autossl.trials.context import TEST, Context, open_context
 from autossl.trials.space import read_space, suggest
 from tests.test_verdict import GOOD, outcome
 from tests.toy_config import TOY
@@ -107,6 +108,9 @@ def finished(root: Path, **more: Any) -> Folder:
     rng = np.random.default_rng(1)
     winner = rng.normal(size=(45, 32)).astype(np.float16)
     np.savez(folder.artifacts / "test.npz", winner=winner, labels=np.arange(45) % 3)
+    y = open_context(folder, "cpu").data.truth.strata[open_context(folder, "cpu").rows(TEST, labelled=True)]
+    answers = Outcomes.of(y, np.eye(3)[y] + rng.normal(size=(len(y), 3)))
+    np.savez(folder.artifacts / "answers.npz", entrant=np.array("winner"), **answers.arrays())
     return folder
 
 
@@ -241,11 +245,20 @@ def test_a_finished_study_answers_first_and_shows_everything(tmp_path: Path) -> 
     assert f"{same} --plan {folder.root.name}" in page.text
     assert "/images" not in page.text
     assert "3 settings compared on the selection part, the best at learning rate 0.002" in page.text
-    assert page.counts["svg"] == 7
+    assert page.counts["svg"] == 10
+    assert page.counts["img"] == 2  # views, and the worst errors
+    assert "Class by class" in page.text
+    assert page.text.count("sensitivity") >= 1
+    labels = re.findall('aria-label="([^"]*)"', folder.report.read_text())
+    assert not any(label.startswith("figure: ") for label in labels)  # a screen reader hears the caption
     assert "contains pixels of your images" in page.text
     assert " predictive 1 0.750 ± 0.020" in page.text  # the paradigm as the terminal names it
     assert "could not be drawn" not in page.text
-    assert page.text.count("<script>alert($x_1$)</script>") == 2  # the table of classes, and the map's legend
+    assert page.text.count(NASTY) == 3  # the tables of classes, and the map's legend
+    told = folder.root / "report.md"
+    assert told.read_text().startswith("# AutoSSL report")
+    assert "<script>" not in told.read_text()
+    assert "| the winner (in model/) | 0.800 [0.780, 0.820] |" in told.read_text()
 
 
 def test_an_extension_after_the_test_is_confessed(tmp_path: Path) -> None:

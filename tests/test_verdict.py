@@ -1,11 +1,14 @@
 """The answer in words follows the paired intervals of the test."""
 
+import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autossl.report.page import headline
+from autossl.report.sentence import short
 from autossl.report.verdict import verdict
 
 SUPERVISED = {"settings": {"lr": 2e-3, "tried": 3}, "seconds": 9.0, "selection": 0.7}
@@ -125,6 +128,42 @@ def test_a_missing_supervised_baseline_is_said() -> None:
     first = headline(outcome({"untrained": (0.1, 0.05, 0.15)}))
     assert first.startswith("Self-supervision helped")
     assert "training on the labels alone did not fit" in first
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [
+        (
+            GOOD,
+            "Self-supervision helped: 0.800 balanced accuracy, 0.060 more than the encoder trained on the same labels",
+        ),
+        (
+            {**GOOD, "supervised": (-0.1, -0.15, -0.05)},
+            "A baseline is better: training on the same labels alone, 0.900",
+        ),
+        ({**GOOD, "supervised": (0.01, -0.02, 0.04)}, "Cannot tell whether self-supervision helped: 0.800 balanced"),
+        (
+            {"supervised": (0.0, 0.0, 0.0)},
+            "Cannot tell whether self-supervision helped: 0.800 balanced accuracy, as much",
+        ),
+    ],
+)
+def test_the_short_sentence_has_two_numbers_and_few_words(
+    gaps: dict[str, tuple[float, float, float]], said: str
+) -> None:
+    result = outcome(gaps)
+    first = short(result, verdict(result).kind)
+    assert first.startswith(said)
+    assert len(first.split()) <= 18
+    assert len(re.findall(r"\d\.\d+", first)) == 1 + ("as much" not in first)
+
+
+def test_a_model_that_owes_nothing_to_the_search_is_named_in_the_short_sentence() -> None:
+    result = chosen("supervised", {"winner": (0.1, 0.05, 0.15), "untrained": (0.2, 0.1, 0.3)})
+    assert short(result, verdict(result).kind) == (
+        "Self-supervision did not help: training on the same labels alone, 0.600 balanced accuracy, 0.100 more than "
+        "the winner."
+    )
 
 
 gap = st.tuples(st.floats(-0.4, 0.4), st.floats(0.001, 0.2), st.floats(0.001, 0.2)).map(

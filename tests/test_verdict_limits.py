@@ -68,7 +68,7 @@ def test_no_interval_stands_in_report_and_card(tmp_path: Path) -> None:
     page = page_of(folder)
     assert "No intervals are drawn: the test part has 1 patient of class 'died'." in page.text
     assert "could not be drawn" not in page.text
-    tested = page.text.split("Leaderboard")[0].split("Test network")[1]
+    tested = page.text.split("winner minus this")[1].split("Winner and adaptation")[0]
     assert "[" not in tested
     lines = card._tested(result["test"])
     assert "the scores cannot be measured" in lines[0]

@@ -9,6 +9,7 @@ from autossl.errors.printable import markdown
 from autossl.model import recipe, seeing
 from autossl.model.entrants import NAMES, measure, measures
 from autossl.model.export_volumes import called, network_lines, usage
+from autossl.model.front import FEATURES, front
 from autossl.nn.encoder import Encoder
 from autossl.nn.sight import PLAIN, Sight
 from autossl.proxies import Metric
@@ -44,10 +45,11 @@ def card(
     classes: tuple[str, ...] = (),
     readout: Readout | None = None,
     members: Sequence[str] = (),
+    hub: str = FEATURES,
 ) -> str:
     """The model card (Markdown with the header that model hubs read) of an encoder, or of a model with a readout.
 
-    `members`: networks that answer together.
+    `members`: networks that answer together. `hub`: what model hubs call such a model.
     """
     sight = PLAIN if readout is None else readout.sight
     own = len(classes) if sight == PLAIN else 0  # of the plain library's classifier
@@ -59,8 +61,9 @@ def card(
     told = [*USE_OF_SEVERAL] if members else [*use(encoder, own)]
     if members:
         kind = f"{len(members)} networks ({', '.join(members)}) whose answers are averaged"
+    tested = "winner" if readout is None else (facts.get("test") or {}).get("chosen", "winner")
     lines = [
-        "---", f"library_name: {library}", "tags: [medical-imaging, self-supervised]", "---", "",
+        *front(library, hub, encoder.name, facts, tested),
         f"# {markdown(facts.get('data', {}).get('name', 'AutoSSL'))} — {encoder.name}", "",
         f"{kind}, found and trained by AutoSSL. Research use; not a medical device.", "",
         *([f"Its answers are those of {readout.told(encoder.dims)}.", ""] if readout and not members else []),

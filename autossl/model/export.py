@@ -18,7 +18,8 @@ from autossl.errors.machine import machine_faults
 from autossl.model import recipe
 from autossl.model.card import card, steps_of
 from autossl.model.ensemble import Ensemble
-from autossl.model.export_volumes import write_network
+from autossl.model.export_volumes import write_bundle, write_network
+from autossl.model.front import FEATURES
 from autossl.model.model import Model
 from autossl.nn.networks import create
 from autossl.nn.sight import PLAIN
@@ -45,7 +46,8 @@ def write(model: Model, path: Path, facts: Mapping[str, Any]) -> None:
         metrics = {**facts, "versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()}
         (part / "metrics.json").write_text(json.dumps(metrics, indent=1))
         members = [member.encoder.name for member in model.models] if isinstance(model, Ensemble) else []
-        words = card(model.encoder, model.preprocessing, metrics, model.classes, model.readout, members)
+        hub = FEATURES if model.meaning is None else model.target.hub
+        words = card(model.encoder, model.preprocessing, metrics, model.classes, model.readout, members, hub)
         (part / "README.md").write_text(words)
         for weights in part.glob("*.safetensors"):  # written for its owner alone, unlike the files beside it
             weights.chmod((part / "README.md").stat().st_mode)
@@ -65,6 +67,7 @@ def _write_network(model: Model, part: Path) -> None:
     """The network as its library has it, and the readout beside it."""
     if model.encoder.dims == 3:
         write_network(model.encoder, part, {"num_classes": 0, **_config(model)})
+        write_bundle(model.encoder, part, version("monai"))
     else:
         _write_timm(model, part)
     if model.readout is not None:

@@ -29,6 +29,34 @@ def write_network(encoder: Encoder, part: Path, own: Mapping[str, Any]) -> None:
     (part / "config.json").write_text(json.dumps(config, indent=2))
 
 
+def write_bundle(encoder: Encoder, part: Path, version: str) -> None:
+    """Make the folder a MONAI bundle as well: configs/metadata.json, and a network that `ConfigParser` builds.
+
+    Its weights are those of model.safetensors, so that nothing is pickled.
+    """
+    volume = {
+        "type": "image", "format": "standardised", "num_channels": encoder.channels,
+        "spatial_shape": list(encoder.size), "dtype": "float32", "is_patch_data": False,
+    }  # fmt: skip
+    embedding = {"type": "embedding", "format": "features", "num_channels": encoder.dim, "dtype": "float32"}
+    metadata = {
+        "version": "1.0.0", "monai_version": version, "task": "self-supervised encoder",
+        "description": "An encoder for volumes, found and trained by AutoSSL; README.md says how it is used.",
+        "network_data_format": {"inputs": {"image": volume}, "outputs": {"pred": embedding}},
+    }  # fmt: skip
+    network = {"_target_": VOLUMES[encoder.name].place, **monai_args(encoder)}
+    inference = {
+        "imports": ["$from safetensors.torch import load_file"],
+        "bundle_root": ".",
+        "network_def": network,
+        "weights": "$load_file(@bundle_root + '/model.safetensors')",
+        "initialize": ["$@network_def.load_state_dict(@weights)", "$@network_def.eval()"],
+    }
+    (part / "configs").mkdir()
+    for name, told in (("metadata", metadata), ("inference", inference)):
+        (part / "configs" / f"{name}.json").write_text(json.dumps(told, indent=2))
+
+
 def monai_args(encoder: Encoder) -> dict[str, Any]:
     """What MONAI's class is called with."""
     return arguments(encoder.name, encoder.channels, encoder.image_size * encoder.upsample, encoder.model_args)

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,13 @@ class _Journal(JournalFileBackend):
         super().append_logs(logs)
 
 
-def open_storage(folder: Folder) -> BaseStorage:
-    """The journal in the study folder. No setting leads elsewhere: a folder may come from anybody."""
+def open_storage(folder: Folder, kind: Callable[[JournalFileBackend], BaseStorage] = JournalStorage) -> BaseStorage:
+    """The journal in the study folder, as what reads it. No setting leads elsewhere: a folder may come from anybody."""
     # absolute: the lock is a symbolic link to the journal, and one that dangles never grows stale
     path = str(folder.journal.resolve())
     _refuse_zeros(folder.journal)
     try:
-        return JournalStorage(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
+        return kind(_Journal(path, lock_obj=JournalFileSymlinkLock(path)))
     except OSError:
         raise
     except Exception as fault:  # Optuna trusts every line of it

@@ -141,6 +141,8 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
     },
     "state.json": {
         "stage": TEXT,
+        "stages": _all(_with(stage=TEXT, at=ANY_NUMBER)),
+        "planned": _typed("a text", str),
         "finished": FLAG,
         "tests": counted(0),
         "baselines": optional(_each(SCORED)),

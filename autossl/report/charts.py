@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,15 +20,20 @@ from PIL import Image
 from autossl.model.entrants import ENTRANTS
 
 INK = "#010203"  # stands for the page's text colour
-COLOURS = {  # by paradigm; told apart on light and on dark paper, and by the colour-blind (after Okabe and Ito)
-    "contrastive": "#3a8fd0",
-    "non-contrastive and predictive": "#d9822b",
-    "generative": "#17a17e",
-    "hybrid": "#c76aa5",
+# by paradigm, of Okabe and Ito (2008), whom the colour-blind can tell apart; a shape says the same in grey print
+COLOURS = {
+    "contrastive": "#0072B2",
+    "non-contrastive and predictive": "#E69F00",
+    "generative": "#009E73",
+    "hybrid": "#CC79A7",
     "baseline": "#8c8f94",
 }
-MANY = ("#3a8fd0", "#d9822b", "#17a17e", "#c76aa5", "#d4b106", "#8d6bd1", "#d1495b", "#5ab4cf", "#8c8f94", "#7a9b3a")
-WIDTH = 7.2  # inches
+SHAPES = dict(zip(COLOURS, "osD^X", strict=True))
+MANY = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8c8f94")
+MARKS = "osD^vPX*"  # of as many groups
+LINES = ("-", "--", "-.", ":")
+WIDTH = 5.2  # inches: text can be read on a phone, to whose width figures shrink
+NAME = 24  # letters of a name to a line
 POINTS = 600  # of the embedding map
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -51,22 +57,25 @@ class Interval(NamedTuple):
     low: float
     high: float
     colour: str = "baseline"  # a key of COLOURS
+    hollow: bool = False
 
 
 def intervals(name: str, found: Sequence[Interval], xlabel: str, zero: bool = False) -> str:
     """One row per number: a dot with its interval; with `zero`, a line at no difference."""
     with mpl.rc_context(STYLE):
-        figure, ax = _axes(0.55 + 0.34 * len(found))
+        names = [textwrap.fill(one.name, NAME) for one in found]
+        figure, ax = axes_of(0.6 + 0.2 * sum(1 + name.count("\n") for name in names) + 0.14 * len(found))
         for row, one in enumerate(found):
             colour = COLOURS[one.colour]
             ax.plot([one.low, one.high], [row, row], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.55)
-            ax.plot([one.value], [row], "o", color=colour)
+            face = "none" if one.hollow else colour
+            ax.plot([one.value], [row], SHAPES[one.colour], color=colour, markerfacecolor=face, markersize=7)
         if zero:
             ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")
-        ax.set_yticks(range(len(found)), [one.name for one in found])
+        ax.set_yticks(range(len(found)), names)
         ax.set(ylim=(len(found) - 0.5, -0.5))
         ax.set_xlabel(xlabel, loc="right")  # long names leave the axis less room than its label
-        ax.locator_params(axis="x", nbins=6)
+        ax.locator_params(axis="x", nbins=5)
         return svg_of(figure, name)
 
 
@@ -79,13 +88,23 @@ def scores(rows: Sequence[dict[str, Any]], winner: int | None) -> str:
     methods, baselines = sorted(top, key=lambda m: -top[m]), _shown(rows)
     names = [*methods, *(row["method"].partition(" (")[0] for row in baselines)]  # the leaderboard has the whole name
     with mpl.rc_context(STYLE):
-        figure, ax = _axes(0.8 + 0.32 * len(names))
+        figure, ax = axes_of(0.8 + 0.32 * len(names))
         for row in candidates:
             at, best = methods.index(row["method"]), row["candidate"] == winner
             colour = COLOURS.get(row["paradigm"], COLOURS["baseline"])
             ax.errorbar(row["score"], at, xerr=row["se"] or 0, color=colour, alpha=0.35, linewidth=1.1, zorder=1)
             edge = INK if best else colour
-            ax.scatter(row["score"], at, s=26 + 22 * row["rung"], color=colour, edgecolor=edge, alpha=0.9, zorder=2)
+            shape = SHAPES.get(row["paradigm"], "o")
+            ax.scatter(
+                row["score"],
+                at,
+                s=26 + 22 * row["rung"],
+                marker=shape,
+                color=colour,
+                edgecolor=edge,
+                alpha=0.9,
+                zorder=2,
+            )
         for at, row in enumerate(baselines, len(methods)):
             ax.axvline(row["score"], color=COLOURS["baseline"], linestyle="--", linewidth=1, zorder=0)
             ax.errorbar(row["score"], at, xerr=row["se"] or 0, color=COLOURS["baseline"], fmt="D", markersize=5)
@@ -105,11 +124,12 @@ def _shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def ladder(curves: Sequence[tuple[str, Sequence[float]]], rungs: Sequence[int]) -> str:
     """Which candidates climbed: (paradigm, score at each rung reached) over the images seen at a rung."""
     with mpl.rc_context(STYLE):
-        figure, ax = _axes(2.9)
+        figure, ax = axes_of(2.9)
         for paradigm, climbed in curves:
             colour = COLOURS.get(paradigm, COLOURS["baseline"])
-            ax.plot(range(len(climbed)), climbed, "o-", markersize=4, color=colour, alpha=0.75)
-        ax.set_xticks(range(len(rungs)), [f"rung {i}\n{images:,} images" for i, images in enumerate(rungs)])
+            shape = SHAPES.get(paradigm, "o")
+            ax.plot(range(len(climbed)), climbed, f"{shape}-", markersize=5, color=colour, alpha=0.75)
+        ax.set_xticks(range(len(rungs)), [f"rung {i}\n{images:,}\nimages" for i, images in enumerate(rungs)])
         ax.set(xlim=(-0.3, len(rungs) - 0.7), ylabel="aligned score")
         _paradigms(ax, {paradigm for paradigm, _ in curves})
         return svg_of(figure, "ladder")
@@ -117,7 +137,7 @@ def ladder(curves: Sequence[tuple[str, Sequence[float]]], rungs: Sequence[int]) 
 
 def losses(curves: Sequence[tuple[str, str, NDArray[np.floating]]]) -> str:
     """One panel per candidate: (title, paradigm, (k, 2) images seen and loss); scales differ between methods."""
-    columns = min(3, len(curves))
+    columns = min(2, len(curves))
     rows = -(-len(curves) // columns)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.3 + 1.7 * rows), layout="constrained")
@@ -145,13 +165,14 @@ def _thinned(curve: NDArray[np.float64], most: int = 120) -> NDArray[np.float64]
 def label_curve(points: Sequence[dict[str, Any]], names: dict[str, str], metric: str, line: float | None) -> str:
     """Test score over the number of labels, log scale; `line` is training on all labels from scratch."""
     with mpl.rc_context(STYLE):
-        figure, ax = _axes(2.9)
+        figure, ax = axes_of(2.9)
         entrants = list(dict.fromkeys(p["name"] for p in points))
         for name in entrants:
             own = sorted((p for p in points if p["name"] == name), key=lambda p: p["labels"])
             x, y, sd = (np.array([p[key] for p in own], float) for key in ("labels", "mean", "sd"))
-            colour = COLOURS[ENTRANTS[name].colour if name in ENTRANTS else "hybrid"]
-            ax.plot(x, y, "o-", markersize=4, color=colour, label=names.get(name, name))
+            kind = ENTRANTS[name].colour if name in ENTRANTS else "hybrid"
+            colour = COLOURS[kind]
+            ax.plot(x, y, f"{SHAPES[kind]}-", markersize=5, color=colour, label=names.get(name, name))
             ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
         if line is not None:
             ax.axhline(line, color=COLOURS["hybrid"], linestyle="--", label="labels alone, all of them")
@@ -169,16 +190,16 @@ def embedding_map(z: NDArray[np.floating], labels: NDArray[np.int64], classes: S
     pick = np.sort(np.random.default_rng(0).permutation(len(z))[:POINTS])
     at, y = _map(np.asarray(z[pick], np.float32)), labels[pick]
     with mpl.rc_context(STYLE):
-        figure, ax = _axes(4.2)
+        figure, ax = axes_of(4.2)
         for place, index in enumerate(sorted(set(y.tolist()))):
             name = classes[index] if 0 <= index < len(classes) else str(index)
-            marker = "o^sDvP"[place // len(MANY) % 6]
+            marker = MARKS[(place + place // len(MARKS)) % len(MARKS)]
             own, colour = at[y == index], MANY[place % len(MANY)]
-            ax.scatter(own[:, 0], own[:, 1], s=11, marker=marker, color=colour, label=name, linewidth=0)
+            ax.scatter(own[:, 0], own[:, 1], s=13, marker=marker, color=colour, label=name, linewidth=0)
         ax.set(xticks=[], yticks=[])
         for side in ("left", "bottom"):
             ax.spines[side].set_visible(False)
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8.5, markerscale=1.6)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=8.5, markerscale=1.6)
         return svg_of(figure, "map")
 
 
@@ -196,7 +217,8 @@ def _map(z: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(TSNE(init="pca", max_iter=350, random_state=0, n_jobs=1).fit_transform(components / size[0]))
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
+def axes_of(height: float) -> tuple[Figure, Axes]:
+    """A figure of the width of all and this height in inches, with its axes."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.subplots()
 
@@ -204,8 +226,8 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 def _paradigms(ax: Axes, present: set[str]) -> None:
     """A legend of the paradigms above the axes."""
     names = [name for name in COLOURS if name in present]
-    handles = [Line2D([], [], color=COLOURS[n], marker="o", linestyle="", label=n) for n in names]
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), fontsize=8.5, borderpad=0)
+    handles = [Line2D([], [], color=COLOURS[n], marker=SHAPES[n], linestyle="", label=n) for n in names]
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8.5, borderpad=0)
 
 
 def svg_of(figure: Figure, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -10,6 +11,8 @@ from autossl.errors import UserError
 from autossl.errors.keywords import whole
 from autossl.record.folder import Folder
 from autossl.record.journal import open_storage
+from autossl.report.attached import Attached
+from autossl.report.board import Board
 
 HOST = "127.0.0.1"  # the dashboard asks nobody for a password
 LOCAL = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.ASCII)  # what a Host may be; a tunnel has another port
@@ -62,7 +65,7 @@ def serve(folder: Folder, port: int | str = 8080, read_only: bool = True) -> Non
 
 def open_server(folder: Folder, port: int, read_only: bool) -> WSGIServer:
     """The server, bound to 127.0.0.1 and not yet serving; port 0 takes a free one. Raises UserError as `serve`."""
-    app = only_here(_application(folder))
+    app = only_here(_application(folder, read_only))
     try:
         return make_server(HOST, port, reading_only(app) if read_only else app, Server, Quiet)
     except (OSError, OverflowError) as fault:
@@ -72,7 +75,8 @@ def open_server(folder: Folder, port: int, read_only: bool) -> WSGIServer:
         ) from None
 
 
-def _application(folder: Folder) -> App:
+def _application(folder: Folder, read_only: bool) -> App:
+    """The dashboard as a view of the study; where one may write, on the study as Optuna has it."""
     try:
         from optuna_dashboard import wsgi
     except ModuleNotFoundError:
@@ -84,7 +88,8 @@ def _application(folder: Folder) -> App:
         raise UserError(
             f"a study was wanted, found none at {folder.root} (no study.journal); start one with autossl search"
         )
-    app: App = wsgi(open_storage(folder))
+    board = partial(Board, folder=folder)
+    app: App = wsgi(open_storage(folder, board), Attached(folder)) if read_only else wsgi(open_storage(folder))
     return app
 
 

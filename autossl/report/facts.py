@@ -83,10 +83,14 @@ class Found(NamedTuple):
 
 def read(folder: Folder) -> Found:
     """The study in this folder as it stands; it may be at work."""
+    study = read_study(folder, read_config(folder.config).study_name)
+    return seen(folder, study.get_trials(deepcopy=False) if study else [])
+
+
+def seen(folder: Folder, trials: list[FrozenTrial]) -> Found:
+    """The study in this folder, whose trials have been read already."""
     config = read_config(folder.config)
     state, clock = read_json(folder.state) or {}, read_json(folder.clock) or {"runs": []}
-    study = read_study(folder, config.study_name)
-    trials = study.get_trials(deepcopy=False) if study else []
     rows = leaderboard.rows(trials, state, config.task)
     return Found(folder, config, state, read_json(folder.data) or {}, clock["runs"], trials, rows)
 

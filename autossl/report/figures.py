@@ -11,12 +11,13 @@ from autossl.data.truth import SHARE
 from autossl.model.entrants import BASELINES, ENTRANTS, NAMES, measure
 from autossl.proxies import METRICS, Outcomes
 from autossl.record.journal import entries
-from autossl.report import answers, charts, detections, label_curve, overlays, restorations, tolerated
+from autossl.report import answers, charts, detections, diagnosis, label_curve, overlays, restorations, tolerated
+from autossl.report.clinical import Reading
 from autossl.report.facts import Found
 from autossl.report.shown import shown
-from autossl.report.verdict import metric_name
-from autossl.targets.base import PICTURED
-from autossl.trials.context import open_context
+from autossl.report.verdict import chosen, metric_name
+from autossl.targets.base import ASKED, PICTURED
+from autossl.trials.context import TEST, open_context
 from autossl.trials.space import read_space
 from autossl.trials.tolerance import Tolerance
 
@@ -35,8 +36,11 @@ class Drawn(NamedTuple):
     words: str = ""  # what is said beside it
 
 
-def figures(found: Found) -> dict[str, Drawn]:
-    """Every figure by name; one that cannot be drawn says why and takes nothing else down with it."""
+def figures(found: Found, reading: Reading | None = None) -> dict[str, Drawn]:
+    """Every figure by name; one that cannot be drawn says why and takes nothing else down with it.
+
+    `reading`: the answers of the chosen network, where they are of yes and no.
+    """
     known: dict[str, Callable[[Found], Drawn]] = {
         "test": _test_figure,
         "differences": _difference_figure,
@@ -50,6 +54,13 @@ def figures(found: Found) -> dict[str, Drawn]:
         "tolerated": _tolerance_figure,
         "views": _view_figure,
     }
+    if reading is not None:
+        known |= {
+            "confusion": lambda _: Drawn(diagnosis.confusion(reading) if reading.exclusive else ""),
+            "roc": lambda _: Drawn(diagnosis.roc(reading)),
+            "calibration": lambda _: Drawn(diagnosis.calibration(reading)),
+            "errors": lambda found: _error_figure(found, reading),
+        }
     return {name: _guarded(name, draw, found) for name, draw in known.items()}
 
 
@@ -72,7 +83,7 @@ def _test_figure(study: Found) -> Drawn:
         charts.Interval(str(NAMES.get(name, name)), found[metric], *_ends(found, metric), colour=_colour(name))
         for name, found in test["entrants"].items()
     ]
-    return Drawn(charts.intervals("test", dots, f"{metric_name(test)} on the test part, 95 % interval"))
+    return Drawn(charts.intervals("test", dots, f"{metric_name(test)}, 95 % interval"))
 
 
 def _ends(found: dict[str, Any], metric: str) -> tuple[float, float]:
@@ -90,9 +101,18 @@ def _difference_figure(found: Found) -> Drawn:
     test = found.result["test"]
     if "few" in test:
         return Drawn()
-    gaps = {name: gap for name, gap in test["differences"].items() if name in BASELINES}
-    dots = [charts.Interval(f"against {NAMES[n]}", g["value"], g["low"], g["high"]) for n, g in gaps.items()]
-    label = f"{metric_name(test)}: winner minus baseline"
+    judged, gaps = chosen(test)
+    ours = ENTRANTS[judged].role == "winner"
+    rows = {"": gaps, "the frozen winner ": test["differences"] if judged != "winner" else {}}
+    dots = [
+        charts.Interval(
+            f"{who}against {NAMES.get(name, name)}", gap["value"], gap["low"], gap["high"], _colour(judged), bool(who)
+        )
+        for who, each in rows.items()
+        for name, gap in each.items()
+        if name != judged and (name in BASELINES or not (ours or who))
+    ]
+    label = f"difference in {metric_name(test)}, 95 % interval"
     return Drawn(charts.intervals("differences", dots, label, zero=True)) if dots else Drawn()
 
 
@@ -146,7 +166,7 @@ def _label_figure(found: Found) -> Drawn:
 
 def _answer_figure(found: Found) -> Drawn:
     path = found.folder.artifacts / "answers.npz"
-    if not found.target.figure or not path.is_file():
+    if found.target.figure in ("", *ASKED) or not path.is_file():
         return Drawn()
     if found.target.figure in PICTURED:
         return _pictures(found)
@@ -183,6 +203,35 @@ def _outcomes(found: Found) -> Outcomes:
     """What the chosen network answered in the test."""
     with np.load(found.folder.artifacts / "answers.npz", allow_pickle=False) as stored:
         return Outcomes.loaded({name: stored[name] for name in stored if name != "entrant"})
+
+
+def read_answers(found: Found) -> Reading | None:
+    """What the chosen network answered to questions of yes and no; None where there are none or none can be read."""
+    try:
+        return _reading(found)
+    except Exception as fault:  # as of a figure: of NumPy, zipfile and the data's own files
+        log.info("report: no answers class by class (%s: %s)", type(fault).__name__, fault)
+        return None
+
+
+def _reading(found: Found) -> Reading | None:
+    kind = found.target.figure
+    if kind not in ASKED or not (found.folder.artifacts / "answers.npz").is_file():
+        return None
+    context = open_context(found.folder, "cpu")
+    names = found.data["columns" if kind == "findings" else "classes"]
+    return Reading.of(kind, _outcomes(found), tuple(names), context.groups(context.rows(TEST, labelled=True)))
+
+
+def _error_figure(found: Found, reading: Reading) -> Drawn:
+    if found.config.no_images:
+        return Drawn(missing=LEFT_OUT)
+    rows = diagnosis.errors(reading)
+    if not len(rows):
+        return Drawn(missing="No image of the test part was told wrong." if reading.exclusive else "")
+    context = open_context(found.folder, "cpu")
+    images = np.take(context.data.images, context.rows(TEST, labelled=True)[rows], axis=0)
+    return Drawn(png=diagnosis.sheet(images, context.data.scale, diagnosis.words(reading, rows)))
 
 
 def _map_figure(found: Found) -> Drawn:

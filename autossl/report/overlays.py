@@ -72,7 +72,7 @@ def _flat(
     return image[most], [mask[most] for mask in masks]
 
 
-def _plain(image: NDArray[np.unsignedinteger], scale: float) -> Image.Image:
+def plain(image: NDArray[np.unsignedinteger], scale: float) -> Image.Image:
     """An image (h, w, c) on the sheet's scale, as RGB."""
     grey = np.clip(image.astype(np.float64) / scale * 255, 0, 255).astype(np.uint8)
     colours = grey if image.shape[2] == 3 else np.repeat(grey[..., :1], 3, axis=2)
@@ -84,7 +84,7 @@ def boxed(image: NDArray[np.unsignedinteger], scale: float, boxes: NDArray[Any] 
 
     Detections have their score before the class, and are shown from the score `least` on.
     """
-    found = _plain(image, scale)
+    found = plain(image, scale)
     draw, font = ImageDraw.Draw(found), ImageFont.load_default(10)
     for row in [] if boxes is None else boxes[np.isfinite(boxes[:, 0])]:
         kind = int(row[-1])
@@ -100,7 +100,7 @@ def boxed(image: NDArray[np.unsignedinteger], scale: float, boxes: NDArray[Any] 
 
 def outlined(image: NDArray[np.unsignedinteger], scale: float, mask: NDArray[Any] | None) -> Pixels:
     """An image (h, w, c) with the outlines of the structures of a mask."""
-    found = np.array(_plain(image, scale))
+    found = np.array(plain(image, scale))
     if mask is None:
         return found
     large = np.asarray(Image.fromarray(mask).resize((SIDE, SIDE), Image.Resampling.NEAREST))

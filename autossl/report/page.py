@@ -1,8 +1,10 @@
 """The report: one self-contained HTML file that answers first, at every stage of a study."""
 
 import platform
+import re
 import shlex
 from dataclasses import replace
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from autossl.errors import UserError
 from autossl.errors.printable import joined
-from autossl.model.entrants import BASELINES, NAMES, measure, measures
+from autossl.model.entrants import NAMES, measure, measures
 from autossl.model.export import PACKAGES
 from autossl.pretext import METHODS
 from autossl.proxies import METRICS
@@ -23,8 +25,10 @@ from autossl.record.journal import entries
 from autossl.report import label_curve
 from autossl.report.facts import Found, read
 from autossl.report.html import rendered
+from autossl.report.in_markdown import in_markdown
 from autossl.report.leaderboard import shortcuts
-from autossl.report.verdict import alternatives, answer, detectable, headline, metric_name, remarks
+from autossl.report.sentence import short
+from autossl.report.verdict import alternatives, answer, chosen, detectable, headline, metric_name, remarks
 from autossl.trials.standing import CUT_OFF
 from autossl.trials.starts import Start
 
@@ -48,29 +52,34 @@ def write_report(folder: Folder, path: Path, no_images: bool = False) -> Path:
     if no_images:
         found = found._replace(config=replace(found.config, no_images=True))
     with threadpool_limits(1):  # small problems; threads that wait for each other on a busy machine took a minute
-        text = rendered("report.html.j2", _facts(found), three=_three, duration=in_words)
-    replace_file(path, lambda file: file.write(text.encode()))
+        facts = _facts(found)
+    _write(path, rendered("report.html.j2", facts, three=_three, duration=in_words, said=_said))
+    _write(path.with_suffix(".md"), in_markdown(facts, three=_three))
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def _said(svg: str, caption: str) -> str:
+    """A figure with its caption as what a screen reader says of it."""
+    label = f'aria-label="{escape(caption)}"'
+    return re.sub('aria-label="[^"]*"', lambda _: label, svg, count=1)
 
 
 def _facts(found: Found) -> dict[str, Any]:
     """Everything the template shows."""
-    from autossl.report.figures import figures  # here, because a search needs matplotlib only at its end
+    from autossl.report.figures import figures, read_answers  # here, because a search needs them only at its end
 
-    result, plan = found.result, found.state.get("plan") or {}
-    test, probe = (result or {}).get("test"), (result or {}).get("probe", "a logistic probe")
+    plan, reading = found.state.get("plan") or {}, read_answers(found)
     tried = {str(t.user_attrs["method"]) for t in found.trials if "method" in t.user_attrs}
     return {
-        "verdict": answer(found),
-        "alternatives": alternatives(result) if result else "",
-        "remarks": remarks(result) if result else [],
+        **_tested(found),
+        "reading": reading,
+        "figures": figures(found, reading),
         "caution": found.caution,
         "detectable": _detectable(found),
-        "test": test,
-        "metric": metric_name(test) if test else "",
-        "measure": measure(test) if test else None,
-        "measures": measures(test) if test else [],
-        "probe": probe,
         "headings": found.headings,
         "ranks": found.target.ranks,
         "scored": found.target.scored,
@@ -78,8 +87,6 @@ def _facts(found: Found) -> dict[str, Any]:
         "started": _started(found),
         "settings": _without_folders(found.config),
         "name": found.data.get("name") or found.config.study_name,
-        "names": NAMES,
-        "baselines": BASELINES,
         "plan": plan,
         "shown": _shown(found),
         "shortcuts": shortcuts(found.rows),
@@ -91,9 +98,29 @@ def _facts(found: Found) -> dict[str, Any]:
         "spent": _spent(found.trials),
         "seconds": sum(run["seconds"] for run in found.runs),
         "used": spent(found.runs, found.config.gpus),
+        "stages": _stages(found),
         "repeat": _repeat(found),
         "versions": _versions(found.folder),
-        "figures": figures(found),
+        "cite": _cite(found),
+    }
+
+
+def _tested(found: Found) -> dict[str, Any]:
+    """The answer, and what the test was."""
+    result = found.result
+    test, told = (result or {}).get("test"), answer(found)
+    return {
+        "verdict": told,
+        "short": short(result, told.kind) if result and test else "",
+        "alternatives": alternatives(result) if result else "",
+        "remarks": remarks(result) if result else [],
+        "probe": (result or {}).get("probe", "a logistic probe"),
+        "names": NAMES,
+        "test": test,
+        "chosen": chosen(test) if test else None,
+        "metric": metric_name(test) if test else "",
+        "measure": measure(test) if test else None,
+        "measures": measures(test) if test else [],
         "curve": label_curve.words(test, bool(found.data.get("patients"))) if test else "",
     }
 
@@ -169,6 +196,27 @@ def _repeat(found: Found) -> str:
         words += ["--methods", ",".join(methods)]
     words += [word for key in RESOLVED for word in (f"--{key}", str(config[key]))]
     return shlex.join([*words, "--plan", found.folder.root.resolve().name, "--out", "NEW"])
+
+
+def _stages(found: Found) -> list[tuple[str, float, float | None]]:
+    """What was done: each stage, when it began on the study's clock, and how long it took."""
+    told = found.state.get("stages") or []
+    took = [None if after is None else max(0.0, after["at"] - each["at"]) for each, after in _followed(told)]
+    return [(each["stage"], each["at"], seconds) for each, seconds in zip(told, took, strict=True)]
+
+
+def _followed(told: list[Any]) -> list[tuple[Any, Any]]:
+    """Each with the one after it, the last with None."""
+    return list(zip(told, [*told[1:], None], strict=False))
+
+
+def _cite(found: Found) -> list[str]:
+    """What a paper that uses the encoder names: this program, the method's own paper, and the data by fingerprint."""
+    config, row = found.config, found.row(found.winner)
+    told = f"AutoSSL {config.version}, study {config.study_name}"
+    data = f", data {found.data['fingerprint'][:16]}" if "fingerprint" in found.data else ""
+    method = found.result["candidate"]["method"] if found.result else row and row["method"]
+    return [f"{told}{data}.", *([f"{method}: {METHODS[method].paper}."] if method in METHODS else [])]
 
 
 def _without_folders(config: StudyConfig) -> dict[str, Any]:

@@ -193,7 +193,8 @@ def _report(context: Context, say: Callable[[str], None]) -> None:
 def _sayer(context: Context, run: Clocked) -> Callable[[str], None]:
     def say(stage: str) -> None:
         run.display.say(stage)
-        context.remember(stage=stage)
+        begun = {"stage": stage, "at": round(run.clock.now(), 1)}
+        context.remember(stage=stage, stages=[*(context.state("stages") or ()), begun])
         run.clock.stamp()
 
     return say
@@ -224,7 +225,7 @@ def _plan(
         if context.state("plan") is None:
             context.remember(stage=f"refused: {refusal}")  # said by status and report where the folder stays
         raise
-    context.remember(plan=plan.to_dict())
+    context.remember(plan=plan.to_dict(), planned=plan.words(run.clock.now()))
     if extended:  # now that the plan has accepted it
         write_config(context.folder.config, replace(context.config, time_limit=run.limit))
     _tell_plan(context, plan, run.clock.now())

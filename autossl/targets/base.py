@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 
 DRAWN = ("masks", "pairs")  # figures of answers that are images themselves
 PICTURED = (*DRAWN, "boxes")  # figures of answers that show in images
+ASKED = ("classes", "findings", "grades")  # figures of answers to whether an image has something
 LARGE = 3000  # labels below which threads would wait for each other: on busy cores a probe took 40 times as long
 COMPARED = 1000  # labels on which sights are compared at most
 
@@ -55,7 +56,8 @@ class Target(ABC):
     metrics: ClassVar[tuple[str, ...]]  # rows of METRICS that may be asked for, the default first; none without labels
     told: ClassVar[tuple[str, ...]] = ()  # rows that are reported beside them
     shown: ClassVar[Mapping[str, str]]  # proxies beside the aligned one: key in a trial -> row of PROXIES
-    figure: ClassVar[str] = ""  # what the report draws of answers: "values", one of PICTURED, or nothing of its own
+    figure: ClassVar[str] = ""  # what the report draws of answers: "values", of PICTURED or ASKED, or nothing
+    hub: ClassVar[str] = "image-feature-extraction"  # what model hubs call a model with such a readout
     rows: ClassVar[str] = "images"  # what the rows of a table of answers are
     headings: ClassVar[Mapping[str, str]]  # those of them that a leaderboard has room for: key -> heading
     decodes: ClassVar[bool] = False  # whether its readout has to be learnt: more depends on training on labels

@@ -42,6 +42,8 @@ class Classification(Judged):
     form: ClassVar = Classes
     metrics: ClassVar = ("balanced_accuracy", "macro_auroc")
     told: ClassVar = ("accuracy",)
+    hub: ClassVar = "image-classification"
+    figure: ClassVar = "classes"
     shown: ClassVar = {
         "knn": "knn", "auroc": "ridge_auroc", "rankme": "rankme", "participation": "participation"
     }  # fmt: skip

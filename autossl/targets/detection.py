@@ -42,6 +42,7 @@ class Detection(Judged):
     metrics: ClassVar = ("ap50", "mean_ap", "froc_score")
     shown: ClassVar = {"knn": "dense_knn", "rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"knn": "k-NN", "rankme": "RankMe"}
+    hub: ClassVar = "object-detection"
     figure: ClassVar = "boxes"
     rows: ClassVar = "boxes"
     scored: ClassVar = "AP of cells"

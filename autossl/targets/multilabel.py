@@ -30,6 +30,8 @@ class MultiLabel(Judged):
     task: ClassVar = "multilabel"
     form: ClassVar = Labels
     metrics: ClassVar = ("multilabel_auroc", "average_precision")
+    hub: ClassVar = "image-classification"
+    figure: ClassVar = "findings"
     shown: ClassVar = {"ap": "ridge_labels_ap", "rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"ap": "AP", "rankme": "RankMe"}
 

@@ -30,7 +30,8 @@ class Ordinal(Judged):
         "knn": "knn_kappa", "spearman": "ridge_spearman", "rankme": "rankme", "participation": "participation"
     }  # fmt: skip
     headings: ClassVar = {"knn": "k-NN", "spearman": "ρ", "rankme": "RankMe"}
-    figure: ClassVar = "values"
+    hub: ClassVar = "image-classification"
+    figure: ClassVar = "grades"
 
     def score(self, seen: Seen, truth: Truth, groups: Ints | None) -> Score:
         """Ridge predicted in folds of whole patients; k-NN of grades and the spectrum beside it."""

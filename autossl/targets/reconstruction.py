@@ -66,6 +66,7 @@ class Reconstruction(Judged):
     told: ClassVar = ("ssim", "nmse")
     shown: ClassVar = {"rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"rankme": "RankMe"}
+    hub: ClassVar = "image-to-image"
     figure: ClassVar = "pairs"
     scored: ClassVar = "dB gained on cells"
     trained: ClassVar = 2.5

@@ -39,6 +39,7 @@ class Segmentation(Judged):
     told: ClassVar = ("surface_dice", *DISTANCES.values(), "object_recall", "false_objects")
     shown: ClassVar = {"knn": "dense_knn", "rankme": "rankme", "participation": "participation"}
     headings: ClassVar = {"knn": "k-NN", "rankme": "RankMe"}
+    hub: ClassVar = "image-segmentation"
     figure: ClassVar = "masks"
     scored: ClassVar = "cell Dice"
     trained: ClassVar = 2.5
