@@ -12,7 +12,7 @@ from autossl.pretext import METHODS
 from autossl.record.config import write_config
 from autossl.record.folder import Folder, write_json
 from autossl.run.asked import Asked, check
-from autossl.run.begin import opened as source_of
+from autossl.run.opening import opened as source_of
 from autossl.run.settings import resolve
 from autossl.trials.context import Context, open_context
 from autossl.trials.costs import Costs

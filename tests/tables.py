@@ -5,6 +5,7 @@ Torch takes seconds to import, and what there is to choose from is told, and ref
 
 import inspect
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def targets() -> dict[str, dict[str, Any]]:
         name: {
             "about": (cls.__doc__ or "").splitlines()[0],
             "form": cls.form.form,
-            **{fact: getattr(cls, fact) for fact in ("metrics", "headings", "figure", "scored", "ranks")},
+            **{fact: getattr(cls, fact) for fact in ("metrics", "headings", "figure", "scored", "ranks", "curved")},
             "shown": list(cls.shown),
         }
         for name, cls in TARGETS.items()
@@ -62,12 +63,12 @@ def written(what: str, tables: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-FILES = {
+FILES: dict[str, Callable[[], str]] = {
     "methods.toml": lambda: written("What pretext methods say of themselves", methods()),
     "targets.toml": lambda: written("What targets say of themselves", targets()),
     "timm.toml": lambda: written("What timm says of the tags of its own that weights.toml names", of_timm()),
 }
 
 if __name__ == "__main__":
-    for file, text in FILES.items():
-        (ROOT / "search_spaces" / file).write_text(text())
+    for file, made in FILES.items():
+        (ROOT / "search_spaces" / file).write_text(made())

@@ -155,15 +155,11 @@ def test_a_student_is_an_arm_like_others_also_after_a_kill(
 def test_the_mean_is_of_what_was_fine_tuned_and_what_was_not_begun_from_it_and_of_nothing_unjudged(
     context: Context,
 ) -> None:
-    n, few, folds = 40, np.arange(40) % 10 < 4, cast(Folds, SimpleNamespace(groups=None))
+    n, few, folds = 40, np.arange(40) % 10 < 4, cast(Folds, SimpleNamespace(groups=np.arange(40)))
     worse, better = judged_as(few, TUNED), judged_as(~few, SOUPS[TUNED])
-    (mean,) = together(
-        context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")], cast(Folds, folds)
-    )
+    (mean,) = together(context, [judged_as(few, "winner"), worse, better, judged_as(~few, "supervised")], folds)
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "supervised"]
-    (mean,) = together(
-        context, [judged_as(~few, "winner"), worse, better, judged_as(few, "supervised")], cast(Folds, folds)
-    )
+    (mean,) = together(context, [judged_as(~few, "winner"), worse, better, judged_as(few, "supervised")], folds)
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "winner"]
     (mean,) = together(context, [judged_as(few, "winner"), worse, better], folds)
     assert [arm.name for arm in mean.members] == [SOUPS[TUNED], "winner"]

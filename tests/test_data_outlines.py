@@ -24,7 +24,8 @@ def runs(mask: NDArray[np.bool_]) -> list[int]:
     """Pixels out of and in a mask in turns, column by column."""
     flat = mask.T.ravel().astype(int)
     edges = np.flatnonzero(np.diff(flat, prepend=0)).tolist()
-    return np.diff([0, *edges, len(flat)]).tolist()
+    found: list[int] = np.diff([0, *edges, len(flat)]).tolist()
+    return found
 
 
 def packed(counts: list[int]) -> str:

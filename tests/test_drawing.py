@@ -8,9 +8,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autossl.record.entries import METHOD
 from autossl.record.journal import sampler
 from autossl.trials.drawing import drawn, highest
-from autossl.trials.space import METHOD, MethodSpace, Range
+from autossl.trials.space import MethodSpace, Range
 
 METHODS = (
     "simclr", "dcl", "swav", "vicreg", "nnclr", "byol", "barlow", "moco", "mocov3", "ressl", "cnn_mae", "denoising",

@@ -110,7 +110,8 @@ def finished(root: Path, **more: Any) -> Folder:
     np.savez(folder.artifacts / "test.npz", winner=winner, labels=np.arange(45) % 3)
     y = open_context(folder, "cpu").data.truth.strata[open_context(folder, "cpu").rows(TEST, labelled=True)]
     answers = Outcomes.of(y, np.eye(3)[y] + rng.normal(size=(len(y), 3)))
-    np.savez(folder.artifacts / "answers.npz", entrant=np.array("winner"), **answers.arrays())
+    kept: dict[str, Any] = answers.arrays()
+    np.savez(folder.artifacts / "answers.npz", entrant=np.array("winner"), **kept)
     return folder
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tables import FILES, ROOT
+from tests.layout import ROOT
+from tests.tables import FILES
 from tests.test_earlier_study import FIXTURE
 
 CODE = """

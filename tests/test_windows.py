@@ -15,7 +15,7 @@ from autossl.data.truth.structures import IGNORED, width
 from autossl.data.windows import MOST, corners, laid, whole
 from autossl.errors import UserError
 from autossl.run.asked import Asked
-from autossl.run.settings import check
+from autossl.run.opening import ready
 from autossl.targets.segmentation import Segmentation
 from tests.mask_toys import discs
 
@@ -126,4 +126,4 @@ def test_of_very_large_images_some_windows_are_drawn(monkeypatch: pytest.MonkeyP
 )
 def test_tasks_whose_images_cannot_be_cut_say_so(task: str, windows: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        check(Asked(task=task, windows=windows, time_limit="5m"))
+        ready("nowhere", Asked(task=task, windows=windows, time_limit="5m"))

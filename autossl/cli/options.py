@@ -62,7 +62,7 @@ HELP = {  # in the order of --help
 }
 
 
-class Listed(click.ParamType):
+class Listed(click.ParamType):  # type: ignore[type-arg]
     """A text for which shells offer values, and --help too where it takes no others (`only`).
 
     What it may be is said where the Python call is.

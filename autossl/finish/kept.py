@@ -1,6 +1,6 @@
 """Arms that are trained on labels: kept as folders when they are whole, and read again after a kill."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,13 @@ def _written(context: Context, arm: Arm) -> dict[str, Any]:
     replace_file(outcomes_of(context.folder, name), lambda file: np.savez(file, allow_pickle=False, **found))
     for word, raws in (("", [raw.astype(np.float32) for raw in arm.soft]), (RAWS, arm.raws)):
         if raws:
-            held = {str(number): raw for number, raw in enumerate(raws)}
-            path = _beside(context.folder, name, word)
-            replace_file(path, lambda file, held=held: np.savez(file, allow_pickle=False, **held))
+            _keep(_beside(context.folder, name, word), raws)
     return facts
+
+
+def _keep(path: Path, raws: Sequence[NDArray[Any]]) -> None:
+    held: dict[str, Any] = {str(number): raw for number, raw in enumerate(raws)}
+    replace_file(path, lambda file: np.savez(file, allow_pickle=False, **held))
 
 
 def folder_of(folder: Folder, name: str) -> Path:

@@ -76,8 +76,9 @@ def known() -> dict[str, Known]:
 
 
 def _row(name: str, table: dict[str, Any]) -> Known:
-    own = {**_tables("timm").get(name, {}), **table}
-    return Known(name=name, **{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
+    own: dict[str, Any] = {**_tables("timm").get(name, {}), **table}
+    told: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+    return Known(name=name, **told)
 
 
 @cache

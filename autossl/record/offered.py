@@ -25,6 +25,7 @@ class Task:
     figure: str
     scored: str
     ranks: bool
+    curved: bool
     shown: tuple[str, ...]  # keys in a trial
 
     def check(self, metric: str, adaptation: str) -> None:

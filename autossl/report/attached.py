@@ -12,12 +12,13 @@ from optuna.trial import FrozenTrial
 
 from autossl.proxies import Outcomes
 from autossl.record.config import read_config
+from autossl.record.entries import METHOD
 from autossl.record.folder import Folder, read_json
 from autossl.record.journal import open_storage
 from autossl.record.offered import task
 from autossl.targets.base import ASKED
 from autossl.trials.context import open_context
-from autossl.trials.space import METHOD, read_space
+from autossl.trials.space import read_space
 
 XMLNS = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 FILES = (  # at most five; what cannot be made is not found

@@ -18,7 +18,7 @@ from autossl.record.folder import Folder
 from autossl.record.journal import entries
 from autossl.report import attached, notes, plots
 from autossl.report.facts import seen
-from autossl.trials.scheduler import best
+from autossl.trials.standing import best
 
 PIECE = 2045  # letters of a text that the dashboard takes in one attribute
 INNER = ("lease", "worker", "parent", "checkpoint", "retry", "kills", "killed", "headway", "prior_index", "ranked")

@@ -107,7 +107,7 @@ class Reading:
     def sure(self) -> tuple[NDArray[np.float64], Bools]:
         """How sure the network is of what it said, and whether that is true; of findings of every one that is known."""
         if self.exclusive:
-            return self.shares.max(1), (self.truth & self.said).any(1)
+            return self.shares.max(1), np.asarray((self.truth & self.said).any(1))
         return self.shares[self.known], self.truth[self.known]
 
 

@@ -81,7 +81,7 @@ def _arm(one: Facts, name: str) -> str:
     found = next((arm for arm in one["arms"] if arm["name"] == name), None)
     if found is None:
         return ""
-    return arm_in_words(METRICS[one["metric"]], found)["score"] + (" *" if found["delivered"] else "")
+    return str(arm_in_words(METRICS[one["metric"]], found)["score"]) + (" *" if found["delivered"] else "")
 
 
 def _winner(one: Facts) -> str:
@@ -160,11 +160,12 @@ def _chart(found: dict[str, Facts]) -> str:
     from autossl.report import charts  # here, because a table needs no matplotlib
 
     dots = [
-        charts.Interval(f"{NAMES[key]}: {name}", arm["score"], *arm["interval"], colour=ENTRANTS[key].colour)
+        charts.Interval(f"{NAMES[key]}: {name}", arm["score"], low, high, ENTRANTS[key].colour)
         for key in ENTRANTS
         for name, one in found.items()
         for arm in one["arms"]
         if arm["name"] == key and arm["interval"]
+        for low, high in [arm["interval"]]
     ]
     metrics = {one["metric"] for one in found.values()}
     if not dots or len(metrics) > 1:

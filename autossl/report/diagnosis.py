@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -58,7 +59,7 @@ def roc(reading: Reading) -> str:
             at = reading.names.index(name)
             known = reading.known[:, at]
             wrong, right, _ = roc_curve(reading.truth[known, at], reading.shares[known, at])
-            style = {"color": MANY[place % len(MANY)], "linestyle": LINES[place % len(LINES)]}
+            style: dict[str, Any] = {"color": MANY[place % len(MANY)], "linestyle": LINES[place % len(LINES)]}
             ax.plot(wrong, right, label=f"{_cut(name, 22)} {areas[name]:.3f}", **style)
         ax.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="1 - specificity", ylabel="sensitivity")
         ax.legend(loc="lower right", fontsize=8.5, title="area under the curve", title_fontsize=8.5)

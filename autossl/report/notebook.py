@@ -71,5 +71,12 @@ def _between(metric: Metric, ends: Sequence[float] | None, signed: bool = False)
 
 def _drawn(**facts: Any) -> str:
     """The template of notebooks with these facts; what they do not name is left out."""
-    known = {"facts": None, "arms": [], "board": None, "report": "", "headings": HEADINGS, "with_error": with_error}
+    known: dict[str, Any] = {
+        "facts": None,
+        "arms": [],
+        "board": None,
+        "report": "",
+        "headings": HEADINGS,
+        "with_error": with_error,
+    }
     return rendered("notebook.html.j2", {**known, **facts}, short=short, duration=in_words)

@@ -10,7 +10,7 @@ from autossl.report.in_markdown import in_markdown
 from autossl.report.leaderboard import with_error
 from autossl.report.sentence import short
 from autossl.report.verdict import chosen, verdict
-from autossl.trials.scheduler import CUT_OFF, order
+from autossl.trials.standing import CUT_OFF, order
 
 FAILED = {"nan": "its loss was no number", "collapsed": "its embeddings collapsed"}
 

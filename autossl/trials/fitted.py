@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from autossl.pretext import METHODS
 from autossl.pretext.needs import OF_ENCODERS
 from autossl.record.config import StudyConfig
-from autossl.trials.space import MethodSpace, Range, Space, read_space, shipped_spaces
+from autossl.record.offered import shipped_spaces
+from autossl.trials.space import MethodSpace, Range, Space, read_space
 from autossl.trials.starts import Start
 from autossl.trials.tolerance import CROP, Tolerance
 from autossl.views.presets import Preset
