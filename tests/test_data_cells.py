@@ -6,8 +6,9 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.data import Source, open_data
-from autossl.data.open import Beside, _picked
+from autossl.data.open import _picked
 from autossl.data.parts import OFFICIAL_TEST
+from autossl.data.paths import Beside
 from autossl.data.readers.beside import raw
 from autossl.data.readers.found import Found, truth_of
 from autossl.data.samples.cells import (

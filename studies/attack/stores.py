@@ -52,8 +52,7 @@ def _by_itk(suffix: str) -> Seeds:
 
 
 def _analyze() -> Seeds:
-    import nibabel
-
+    nibabel: Any = importlib.import_module("nibabel")
     image = nibabel.AnalyzeImage(_cube(), np.eye(4))
     with TemporaryDirectory() as folder:
         nibabel.save(image, Path(folder, "x.img"))
