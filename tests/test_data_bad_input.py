@@ -104,7 +104,7 @@ def table_beside_folders(root: Path) -> Path:
         (class_of_one, r"found 1 of class 'rare' \(1 image\) in {root}; add some or leave the class out"),
         (small, r"found 1 smaller ones in {root}, the first 12 x 5 \(b/9.png\); leave them out"),
         (no_images_at_all, r"found 4 of 4 that cannot be read in {root}, the first a/0.png \(it is no image\); copy"),
-        (frames, r"found 1 of 1 that cannot be read in {root}, the first a/stack.tif \(it holds 3 frames\)"),
+        (frames, r"found 1 of 1 that cannot be read in {root}, the first a/stack.tif \(it holds 3 frames: choose"),
         (table_beside_folders, r"found both in {root}, but no image that list.csv lists, .*{root}/gone.png; correct"),
     ],
 )
@@ -220,9 +220,9 @@ def test_what_is_no_data(data: Any, message: str) -> None:
 
 
 def test_a_file_of_another_type(tmp_path: Path) -> None:
-    (tmp_path / "set.parquet").write_bytes(b"")
-    with pytest.raises(UserError, match=r"found a file of type .parquet at .*set.parquet; convert it to one"):
-        open_data(tmp_path / "set.parquet")
+    (tmp_path / "set.feather").write_bytes(b"")
+    with pytest.raises(UserError, match=r"found a file of type .feather at .*set.feather; convert it to one"):
+        open_data(tmp_path / "set.feather")
 
 
 def test_a_single_array_in_a_file(tmp_path: Path) -> None:

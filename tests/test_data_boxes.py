@@ -15,7 +15,7 @@ from scipy.ndimage import label
 
 from autossl.data import open_data, prepare, read_images
 from autossl.data.frame import carried, frame_of
-from autossl.data.readers.images import fit
+from autossl.data.readers.squares import fit
 from autossl.data.truth import Boxes
 from autossl.errors import UserError
 from tests.box_toys import HIGH, WIDE, Drawn, scenes

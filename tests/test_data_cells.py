@@ -11,8 +11,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from autossl.data import Source, open_data
 from autossl.data.degradations import parsed
-from autossl.data.open import Beside, _picked
+from autossl.data.open import _picked
 from autossl.data.parts import OFFICIAL_TEST
+from autossl.data.paths import Beside
 from autossl.data.readers.beside import raw
 from autossl.data.readers.found import Found, truth_of
 from autossl.data.samples import cells as samples

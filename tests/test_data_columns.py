@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autossl.data import open_data
-from autossl.data.open import Beside, _find, _picked
+from autossl.data.open import _find, _picked
+from autossl.data.paths import Beside
 from autossl.data.readers.arrays import label_columns
 from autossl.data.readers.columns import chosen
 from autossl.data.truth.spelling import Column, cells

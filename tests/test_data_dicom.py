@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
 from autossl.data import open_data, read_images
@@ -141,10 +142,24 @@ def test_folders_of_patients_are_no_classes(hospital: Path, tmp_path: Path) -> N
     assert not any(secret in str(told.value) for secret in SECRETS)
 
 
-def test_other_images_beside_dicom_are_refused(samples: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.dcm").write_bytes((samples / "CT_small.dcm").read_bytes())
-    (tmp_path / "b.png").write_bytes(b"")
-    with pytest.raises(UserError, match="1 image of another form beside DICOM"):
+def test_other_images_beside_dicom_are_images_and_volumes_are_refused(samples: Path, tmp_path: Path) -> None:
+    shades = np.random.default_rng(0).integers(0, 256, (2, 20, 30), dtype=np.uint8)
+    lines = ["image,label"]
+    for at in range(12):
+        names = [f"{at}.dcm", f"{at}.png"]
+        (tmp_path / names[0]).write_bytes((samples / "MR_small.dcm").read_bytes())
+        Image.fromarray(shades[at % 2]).save(tmp_path / names[1])
+        lines += [f"{name},{'ab'[at % 2]}" for name in names]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    for data in (tmp_path, tmp_path / "labels.csv"):
+        source = open_data(data)
+        assert (source.n, source.dims, source.window) == (24, 2, "robust")
+        assert "12 images of another form beside DICOM, each of a patient of its own" in source.notes
+        small = [row for row in range(24) if source.sizes[row].tolist() == [20, 30]]
+        assert np.array_equal(source.read(small[1])[..., 0], shades[1])
+        assert source.white[small[1]] == 255
+    (tmp_path / "volume.nii").write_bytes(b"")
+    with pytest.raises(UserError, match="found 1 volume of another form beside DICOM"):
         open_data(tmp_path)
 
 

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from autossl.data.readers.images import Header, decode, fit, look
+from autossl.data.readers.images import Header, decode, look
+from autossl.data.readers.squares import fit
 
 RANDOM = np.random.default_rng(0)
 RAMP = (np.arange(64 * 64).reshape(64, 64) % 4096).astype(np.uint16)  # every 12-bit value

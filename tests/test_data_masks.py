@@ -14,8 +14,8 @@ from PIL import Image
 
 from autossl.data import open_data, prepare
 from autossl.data.frame import box, fitted, inner
-from autossl.data.readers.images import fit
 from autossl.data.readers.masks import read_mask, read_pairs
+from autossl.data.readers.squares import fit
 from autossl.data.samples.cells import STRUCTURES, smear
 from autossl.data.samples.lesions import scans
 from autossl.data.truth import OUTSIDE, Masks

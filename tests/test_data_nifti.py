@@ -13,7 +13,7 @@ from PIL import Image
 
 from autossl.data import CT, KEPT, ROBUST, open_data, prepare, read_images
 from autossl.data.readers.images import Header, Unreadable
-from autossl.data.readers.nifti import decode, look, raw, write_like
+from autossl.data.readers.volume_files import decode, look, raw, write_like
 from autossl.errors import UserError
 
 nib: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")
@@ -129,7 +129,7 @@ def test_four_axes_are_channels_or_a_series(tmp_path: Path) -> None:
     assert raw(save(tmp_path / "one.nii", many[..., :1])).shape == (11, 10, 9, 1)
     series = save(tmp_path / "series.nii", noise(9, 9, 9, 20))
     assert look(series) is None
-    with pytest.raises(Unreadable, match="a series of 20 volumes: write the one that is meant to a file of its own"):
+    with pytest.raises(Unreadable, match="a series of 20 volumes: choose one by ::0 to ::19 behind its name"):
         raw(series)
 
 

@@ -249,13 +249,13 @@ def test_masks_go_back_to_where_their_image_was() -> None:
 
 
 def test_masks_of_volumes_lie_where_the_volumes_do(tmp_path: Path) -> None:
-    from autossl.data.readers import nifti
+    from autossl.data.readers import volume_files
 
     turned = np.array([[0.0, -1.5, 0, 7], [1.2, 0, 0, 3], [0, 0, -2.0, 2], [0, 0, 0, 1]])
     values = np.random.default_rng(0).integers(0, 4, (5, 7, 9)).astype(np.uint8)
     nib.save(nib.Nifti1Image(values, turned), tmp_path / "image.nii.gz")
-    nifti.write_like(
-        nifti.raw(tmp_path / "image.nii.gz")[..., 0], tmp_path / "image.nii.gz", (), tmp_path / "out.nii.gz"
+    volume_files.write_like(
+        volume_files.raw(tmp_path / "image.nii.gz")[..., 0], tmp_path / "image.nii.gz", (), tmp_path / "out.nii.gz"
     )
     again: Any = nib.load(tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(np.asarray(again.dataobj), values)

@@ -61,7 +61,7 @@ def open_given(data: Any, kind: Kind, channels: int) -> Source | None:
 
 def _of_files(files: list[Path], window: str, channels: int, dims: int) -> Source:
     found = Found("list", "the given list", files=files)
-    if files and all(map(is_dicom_file, files)):
+    if any(map(is_dicom_file, files)):
         found = read_dicom_files(files, Path(), "the given list", None, Wanted(needed=False, read=False), dims)
     source = make_source(found, window, channels=channels)
     check_sizes(source)

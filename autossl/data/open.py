@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +12,17 @@ from autossl.data.checks import check_sizes, samples_of
 from autossl.data.dataset import CT, KEPT, ROBUST, Source
 from autossl.data.degradations import check, degraded, paired
 from autossl.data.join import join
+from autossl.data.paths import FORMS, Beside, read_path
 from autossl.data.readers import disk
-from autossl.data.readers.arrays import read_npz
-from autossl.data.readers.boxes import read_marked
-from autossl.data.readers.columns import Names, Wanted, chosen
-from autossl.data.readers.dicom_folder import holds_dicom, is_dicom_file, read_dicom, read_dicom_files, read_dicom_table
+from autossl.data.readers.bids import is_bids
+from autossl.data.readers.columns import Names, chosen
+from autossl.data.readers.dicom_folder import holds_dicom
 from autossl.data.readers.dicom_labels import tables as dicom_tables
-from autossl.data.readers.files import is_image, read_flat, read_folder, read_manifest, tables_in
-from autossl.data.readers.found import Found, Told
-from autossl.data.readers.masks import MASKED, folders_of, read_pairs
+from autossl.data.readers.files import tables_in
+from autossl.data.readers.found import Found
 from autossl.data.readers.medmnist import read_medmnist
 from autossl.data.readers.memory import read_array, read_dataset
-from autossl.data.readers.targets import PAIRED
+from autossl.data.readers.tables import SUFFIXES as TABLES
 from autossl.data.samples.cells import read_cells
 from autossl.data.samples.fields import read_fields
 from autossl.data.samples.lesions import read_lesions
@@ -34,41 +33,6 @@ from autossl.errors import UserError
 
 SAMPLES = {"cells": read_cells, "volumes": read_lesions}
 FIELDS = {"cells": read_fields}  # of a sample, where boxes are wanted
-TABLES = (".csv", ".tsv", ".txt")
-FORMS = "an .npz, a folder of class folders, a CSV manifest, sample:cells, sample:volumes or medmnist:NAME"
-
-
-class Beside(NamedTuple):
-    """What was given beside data to say what their columns are."""
-
-    labels: Any = None
-    patients: Any = None
-    label_column: Names | None = None
-    patient_column: str | None = None
-    missing: str | Sequence[str] | None = None
-    needed: bool = False  # no data without labels
-    read: bool = True  # False: labels and splits are not looked at
-    form: type[Truth] = Classes  # of the labels
-    order: str | Sequence[str] | None = None  # of grades
-    study: Truth | None = None  # in whose terms labels of new images will be told
-    degradation: str | None = None  # how images make pairs with what they were
-    dims: int | None = None  # what DICOM is to be: 2 images, 3 volumes; None: what it mostly is
-
-    @property
-    def wanted(self) -> Wanted:
-        """What is asked of a table."""
-        read = self.read and self.form.looked_at and self.degradation is None
-        return Wanted(self.label_column, self.patient_column, self.needed and read, read, self.form, self.usual)
-
-    @property
-    def told(self) -> Told:
-        """How labels are to be read."""
-        return Told(self.form, self.missing, self.order, self.study)
-
-    @property
-    def usual(self) -> tuple[str, ...]:
-        """The columns of labels that the study was made with."""
-        return () if self.study is None else tuple(self.study.about.get("columns", ()))
 
 
 def open_data(
@@ -179,7 +143,7 @@ def _find(data: Any, beside: Beside) -> Found:
             return _sample(name, beside.form)
         if kind == "medmnist":
             return read_medmnist(name)
-        return _path(Path(text), beside)
+        return read_path(text, beside)
     if isinstance(data, np.ndarray):
         return read_array(data, beside.labels, beside.patients, beside.form)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Sequence):
@@ -194,12 +158,14 @@ def _is_table(data: Any, labels: Any) -> bool:
     """Whether columns can be named in the data: a CSV, or a folder with one that holds its labels."""
     if not isinstance(data, str | os.PathLike):
         return False
-    path = Path(data)
+    path = disk.entered(disk.parted(Path(data))[0])
     if path.suffix.lower() in TABLES:
         return True
     if not disk.is_folder(path):
         return False
-    return labels is not None or bool(tables_in(path)) or (bool(dicom_tables(path)) and holds_dicom(path))
+    return (
+        labels is not None or bool(tables_in(path)) or is_bids(path) or (bool(dicom_tables(path)) and holds_dicom(path))
+    )
 
 
 def _refuse_beside(data: Any, beside: Beside) -> None:
@@ -225,75 +191,3 @@ def _sample(name: str, form: type[Truth]) -> Found:
         known = ", ".join(f"sample:{known}" for known in SAMPLES)
         raise UserError(f"a built-in sample ({known}) was wanted, found sample:{name} as data; use one")
     return (FIELDS.get(name, SAMPLES[name]) if form.boxed else SAMPLES[name])()
-
-
-def _path(path: Path, beside: Beside) -> Found:
-    if (found := read_marked(path, beside.wanted)) is not None:
-        return found
-    if disk.is_folder(path):
-        return _folder(path, beside)
-    if what := disk.what_is(path):
-        raise UserError(f"{FORMS} was wanted, found {what} at {path}; give a file or a folder")
-    if not disk.is_file(path):
-        raise UserError(f"{FORMS} was wanted, found nothing at {path}; check the path")
-    if beside.labels is not None:
-        raise UserError(f"--labels beside a folder of images was wanted, found it beside {path}; leave it out")
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return read_npz(path)
-    if suffix in TABLES:
-        return read_dicom_table(path, beside.wanted, beside.dims) or read_manifest(path, beside.wanted)
-    return _single(path, suffix, beside)
-
-
-def _folder(path: Path, beside: Beside) -> Found:
-    if holds_dicom(path):
-        table = None if beside.labels is None else _labels_table(beside.labels)
-        return read_dicom(path, table, beside.wanted, beside.dims)
-    if beside.labels is not None:
-        return read_flat(path, _labels_table(beside.labels), beside.wanted)
-    named = PAIRED if beside.form is Pairs else MASKED
-    if beside.form.files and folders_of(path, named) and not tables_in(path):
-        return read_pairs(path, named)
-    return read_folder(path, beside.wanted) if beside.wanted.needed else _any_folder(path, beside.wanted)
-
-
-def _single(path: Path, suffix: str, beside: Beside) -> Found:
-    """One image, where labels are not needed; UserError for any other file."""
-    is_dicom = is_dicom_file(path)
-    if not is_dicom and not is_image(path):
-        raise UserError(
-            f"{FORMS} was wanted, found a file of type {suffix or 'unknown'} at {path}; convert it to one of these"
-        )
-    if beside.needed:
-        raise UserError(
-            f"{FORMS} was wanted, found a single image at {path}; give the folder that holds the class folders, or a "
-            "CSV with image and label"
-        )
-    if is_dicom:
-        return read_dicom_files([path], path.parent, str(path), None, beside.wanted._replace(read=False), beside.dims)
-    return Found(path.stem, str(path), files=[path], root=path.parent)
-
-
-def _any_folder(path: Path, wanted: Wanted) -> Found:
-    """Class folders if there are any and labels are looked at, else every image below the folder."""
-    if not wanted.read and not tables_in(path):
-        return read_flat(path, None, wanted)
-    try:
-        return read_folder(path, wanted)
-    except UserError:
-        if wanted.label is not None or wanted.patient is not None:
-            raise
-        return read_flat(path, None, wanted)
-
-
-def _labels_table(labels: Any) -> Path:
-    if not isinstance(labels, str | os.PathLike):
-        raise UserError(
-            f"the path of a CSV with image and label was wanted, found {type(labels).__name__} as labels= of a folder; "
-            "write the labels into a CSV"
-        )
-    if not disk.is_file(table := Path(labels)):
-        found = disk.what_is(table) or "nothing"
-        raise UserError(f"a CSV with image and label was wanted, found {found} at {table}; check --labels")
-    return table

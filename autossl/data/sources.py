@@ -1,8 +1,7 @@
 """Makes one `Source` of what a reader found: columns as numbers, values as pixels, headers looked at."""
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.channels import of_channels
-from autossl.data.dataset import CT, KEPT, ROBUST, Ints, Pixels, Source
+from autossl.data.cubes import are_volumes, from_volumes, with_window
+from autossl.data.dataset import KEPT, Ints, Pixels, Source
 from autossl.data.frames import from_rows
 from autossl.data.parts import NO_SPLIT
-from autossl.data.readers import beside, nifti
+from autossl.data.readers import beside, disk
 from autossl.data.readers.arrays import content_key
 from autossl.data.readers.found import AS_CLASSES, Found, Told, alike_note, encode_patients, encode_slices, truth_of
-from autossl.data.readers.images import Header, Unreadable, decode, finite, look, to_pixels
-from autossl.data.readers.volumes import CT_WHITE, ROBUST_WHITE, WORDS, kept_as_is, looked_at, recognise, to_voxels
+from autossl.data.readers.images import Header, decode, finite, look, to_pixels
+from autossl.data.readers.volumes import kept_as_is, looked_at, recognise, to_voxels
 from autossl.errors import UserError
 from autossl.errors.printable import plural
 
@@ -117,7 +117,7 @@ def _from_array(
         key=content_key((array, *columns)),
         values=None if window == KEPT else lambda row: values[row],
     )
-    source = _of_floats(_with_window(source, window), values, array)
+    source = _of_floats(with_window(source, window), values, array)
     return of_channels(source, [source.channels] * source.n, channels)
 
 
@@ -141,7 +141,7 @@ def _from_items(
         key=content_key((*items, *columns)),
         values=None if window == KEPT else lambda row: values[row],
     )
-    return of_channels(_of_floats(_with_window(source, window), values[0], items[0]), counts, channels)
+    return of_channels(_of_floats(with_window(source, window), values[0], items[0]), counts, channels)
 
 
 def _one_count(place: str, counts: list[int], what: str, remedy: str) -> None:
@@ -166,15 +166,6 @@ def _window(volumes: Sequence[NDArray[Any]] | NDArray[Any], window: str | None, 
     return recognise(volumes[row] for row in looked_at(len(volumes)))
 
 
-def _with_window(source: Source, window: str) -> Source:
-    """The source of volumes with its window noted; images pass as they are."""
-    if source.dims == 2:
-        return source
-    spacing = np.ones((source.n, 3)) if source.spacing is None else source.spacing
-    said = () if window == KEPT else (WORDS[window],)
-    return replace(source, spacing=spacing, window=window, notes=(*source.notes, *said))
-
-
 def _of_floats(source: Source, values: NDArray[Any], pixels: Pixels) -> Source:
     """The source of values in [0, 1] that became these pixels, which is noted; whole numbers pass as they are."""
     if values.dtype.kind != "f" or source.window != KEPT:
@@ -186,12 +177,14 @@ def _of_floats(source: Source, values: NDArray[Any], pixels: Pixels) -> Source:
 
 def _from_files(bare: Source, found: Found, columns: Columns, window: str | None, channels: int | None) -> Source:
     files = tuple(found.files or ())
-    parts = files if found.rows is None else tuple(path for row in found.rows for path, _ in row.frames)
+    parts = files if found.channels is None else tuple(path for each in found.channels for path in each)
+    if found.rows is not None:
+        parts = tuple(path for row in found.rows for path, _ in row.frames)
     bare = replace(bare, files=files, key=content_key((_stamps(parts, bare.root), *columns)))
     if found.rows is not None:
         return from_rows(bare, found.rows, found.modality, window, channels)
-    if _are_volumes(bare, files):
-        return _from_volumes(bare, files, window)
+    if are_volumes(bare, files):
+        return from_volumes(bare, found.channels or tuple((file,) for file in files), window, found.modality)
     with ThreadPoolExecutor() as pool:
         headers = list(pool.map(look, files))
     counts = [header.channels if header else 0 for header in headers]
@@ -209,76 +202,13 @@ def _from_files(bare: Source, found: Found, columns: Columns, window: str | None
 def _form_notes(headers: list[Header | None]) -> list[str]:
     turned = sum(header.turned for header in headers if header)
     inverted = sum(header.inverted for header in headers if header)
+    reduced = sum(header.reduced for header in headers if header)
     notes = [f"{plural(turned, 'image')} turned as the orientation tag says"] if turned else []
+    notes += [f"{plural(reduced, 'pyramid')} read at the finest level that is not too large"] if reduced else []
     return [*notes, f"{plural(inverted, 'image')} inverted, for the file says that 0 is white"] if inverted else notes
-
-
-def _are_volumes(source: Source, files: tuple[Path, ...]) -> bool:
-    volumes = [nifti.is_volume(file) for file in files]
-    if any(volumes) and not all(volumes):
-        raise UserError(
-            f"images or volumes were wanted, found {volumes.count(False)} images (such as "
-            f"{source.naming(volumes.index(False))}) beside {volumes.count(True)} volumes (such as "
-            f"{source.naming(volumes.index(True))}) in {source.place}; leave one kind out"
-        )
-    return volumes[0]
-
-
-def _from_volumes(bare: Source, files: tuple[Path, ...], window: str | None) -> Source:
-    headers = [nifti.look(files[0])]  # alone, because it imports what reads the others
-    with ThreadPoolExecutor() as pool:
-        headers += pool.map(nifti.look, files[1:])
-    chosen = window or _window_of_files(files, headers)
-    fixed = {CT: CT_WHITE, ROBUST: ROBUST_WHITE}.get(chosen)
-    source = replace(
-        bare,
-        read=lambda row: nifti.decode(files[row], chosen),
-        sizes=np.array([header.size if header else (0, 0, 0) for header in headers]),
-        channels=_one_channel_count(bare, headers),
-        white=np.array([fixed or max(0, header.white if header else 255) for header in headers]),
-        spacing=np.array([header.spacing if header else (1.0, 1.0, 1.0) for header in headers]),
-        key=f"{bare.key} {chosen}",
-        values=None if chosen == KEPT else lambda row: nifti.raw(files[row]),
-    )
-    return _with_window(source, chosen)
-
-
-def _window_of_files(files: tuple[Path, ...], headers: list[Header | None]) -> str:
-    """KEPT where every header says unsigned whole numbers of up to 16 bit, else by the values of a few volumes."""
-    good = [row for row, header in enumerate(headers) if header]
-    if all(header.white >= 0 for header in headers if header):
-        return KEPT
-    return recognise(_readable(files[good[at]] for at in looked_at(len(good))))
-
-
-def _readable(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
-    for file in files:
-        with contextlib.suppress(Unreadable):  # it is counted and named when all are decoded
-            yield nifti.raw(file)
 
 
 def _stamps(files: tuple[Path, ...], root: Path | None) -> NDArray[np.uint8]:
     """Names, sizes and times of files: what tells that they are still the same."""
-    lines = []
-    for file in files:
-        try:
-            stat = file.stat()
-            stamp = f"{stat.st_size}\0{stat.st_mtime_ns}"
-        except OSError:  # a link to nothing, counted with the unreadable images
-            stamp = "gone"
-        lines.append(f"{os.path.relpath(file, root or '.')}\0{stamp}")
+    lines = [f"{os.path.relpath(file, root or '.')}\0{disk.stamp(file)}" for file in files]
     return np.frombuffer("\n".join(lines).encode("utf-8", "surrogateescape"), dtype=np.uint8)
-
-
-def _one_channel_count(source: Source, headers: list[Header | None]) -> int:
-    rows: dict[int, list[int]] = {}
-    for row, header in ((row, header) for row, header in enumerate(headers) if header):
-        rows.setdefault(header.channels, []).append(row)
-    if len(rows) > 1:
-        found = " and ".join(
-            f"{len(at)} with {count} (such as {source.naming(at[0])})" for count, at in sorted(rows.items())
-        )
-        raise UserError(
-            f"images with one number of channels were wanted, found {found} in {source.place}; leave one kind out"
-        )
-    return next(iter(rows), 0)

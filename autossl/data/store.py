@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from autossl.data.checks import allowed_failures, too_many_unreadable
 from autossl.data.dataset import Pixels, Source
 from autossl.data.readers import volumes
-from autossl.data.readers.images import Unreadable, fit, is_grey
+from autossl.data.readers.images import Unreadable, is_grey
+from autossl.data.readers.squares import fit
 from autossl.errors import UserError
 
 DIGEST_BYTES = 16

@@ -1,5 +1,6 @@
 """What a segmenting model says of images, as masks of the images' own size, values and place in space."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from PIL import Image
 
 from autossl.data import Source
 from autossl.data.frame import Given, frames, inside
-from autossl.data.readers import nifti
+from autossl.data.readers import disk, volume_files
 from autossl.model.sliding import Slid
 from autossl.nn.intake import LINEAR
 
@@ -60,7 +61,7 @@ def write(said: Said, values: tuple[int, ...], folder: Path, row: int) -> str:
         Image.fromarray(mask).save(made(folder / name))
     else:
         name = f"{base}.nii.gz"
-        nifti.write_like(mask, given.file, given.spacing, made(folder / name))
+        volume_files.write_like(mask, given.file, given.spacing, made(folder / name))
     return name
 
 
@@ -81,9 +82,6 @@ def stem(file: Path | None, row: int, told: str) -> str:
     if file is None:
         return f"{row:05d}"
     name = Path(told)
-    inside = name if not name.is_absolute() and ".." not in name.parts else Path(name.name)
-    text = inside.as_posix()
-    for suffix in (".nii.gz", inside.suffix):
-        if suffix and text.lower().endswith(suffix.lower()):
-            return text[: -len(suffix)]
-    return text
+    inside, part = disk.parted(name if not name.is_absolute() and ".." not in name.parts else Path(name.name))
+    text = inside.with_name(volume_files.stem(inside)).as_posix()
+    return "-".join((text, *filter(None, re.split(r"\W+", part))))

@@ -10,7 +10,7 @@ from PIL import Image
 from autossl.data import CT, Source
 from autossl.data.frame import frames
 from autossl.data.fresh import read_as
-from autossl.data.readers import nifti
+from autossl.data.readers import volume_files
 from autossl.data.readers.volumes import CT_WHITE, ends
 from autossl.data.truth import SHARE
 from autossl.model.card import Preprocessing
@@ -53,7 +53,7 @@ def _write(image: NDArray[Any], source: Source, row: int, folder: Path) -> str:
     base, flat = stem(given.file, row, source.naming(row)), image[..., 0] if image.shape[-1] == 1 else image
     if source.dims == 3:
         name = f"{base}.nii.gz"
-        nifti.write_like(flat, given.file, given.spacing, made(folder / name))
+        volume_files.write_like(flat, given.file, given.spacing, made(folder / name))
     elif flat.ndim == 3 and flat.dtype == np.uint16:
         name = f"{base}.npy"
         np.save(made(folder / name), flat, allow_pickle=False)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from autossl.errors import UserError
-from studies.attack import formats
+from studies.attack import formats, stores
 from studies.attack.acts import textures
 from studies.attack.case import Case, Faults, Outcome
 
@@ -30,6 +30,7 @@ COUNTS = {
     "npz": 1000,
     "csv": 600,
     "dicom": 800,
+    **stores.COUNTS,
 }
 WORDS = (
     b"\0",
@@ -186,7 +187,12 @@ def read_dicom(name: str, data: bytes) -> None:
     assert np.isfinite(found.images).all()
 
 
-READERS: dict[str, Callable[[str, bytes], None]] = {"npz": read_npz, "csv": read_csv, "dicom": read_dicom}
+READERS: dict[str, Callable[[str, bytes], None]] = {
+    "npz": read_npz,
+    "csv": read_csv,
+    "dicom": read_dicom,
+    **stores.READERS,
+}
 
 
 def _saved(suffix: str, mode: str, **options: Any) -> bytes:
@@ -332,4 +338,5 @@ SEEDS: dict[str, Callable[[], Seeds]] = {
     "dicom": _dicom,
     "npz": _npz,
     "csv": _csv,
+    **stores.SEEDS,
 }

@@ -34,7 +34,7 @@ def read_arrays(path: Path, names: Collection[str]) -> tuple[Arrays, list[str]]:
         try:
             archive = zipfile.ZipFile(file)
         except Exception:  # whatever a damaged directory makes zipfile raise
-            raise _damaged(path) from None
+            raise _damaged(path, file.seek(0, 2)) from None
         with archive:
             members = _members(archive, path)
             found = {name: _read(archive, member, path) for name, member in members.items() if name in names}
@@ -107,8 +107,8 @@ def _unreadable(member: zipfile.ZipInfo, path: Path, why: str, remedy: str = "sa
     return UserError(f"arrays that can be read were wanted, found {shown(member.filename)} in {path} ({why}); {remedy}")
 
 
-def _damaged(path: Path) -> UserError:
+def _damaged(path: Path, size: int) -> UserError:
     return UserError(
         f"a whole npz archive was wanted, found one that is truncated or damaged at {path} "
-        f"({path.stat().st_size:,} bytes); copy or download it again"
+        f"({size:,} bytes); copy or download it again"
     )

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.parts import OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.readers import npy
 from autossl.data.readers.archive import LAYOUT, Arrays, read_arrays
 from autossl.data.readers.found import Found, encode_split
+from autossl.data.readers.npy import LEAST_SIDE, MOST_CHANNELS
+from autossl.data.readers.pages import Unreadable
 from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
-MOST_CHANNELS, LEAST_SIDE = 4, 8  # what tells (n, h, w, c) from (n, d, h, w)
 MOST_COLUMNS = 1000  # of labels
 OFFICIAL = (("train", TRAIN), ("val", VAL), ("test", OFFICIAL_TEST))
 COLUMNS = ("labels", "masks", "targets", "patients", "groups", "slices")
@@ -29,7 +31,24 @@ def read_npz(path: Path) -> Found:
 
     `groups` is another word for patients.
     """
-    arrays, others = read_arrays(path, KNOWN)
+    return of_arrays(*read_arrays(path, KNOWN), path)
+
+
+def read_npy(path: Path) -> Found:
+    """All images of a set, (n, h, w[, c]) or (n, d, h, w[, c]), without labels."""
+    try:
+        return of_arrays({"images": npy.read_values(path)}, [], path)
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError(f"an array that fits into memory was wanted, found a larger one at {path}") from None
+    except Exception as fault:  # whatever the parser of NumPy raises for damage
+        why = str(fault) if isinstance(fault, Unreadable) else f"it is damaged: {type(fault).__name__}"
+        raise UserError(f"a whole array was wanted, found another file at {path} ({why}); save it again") from None
+
+
+def of_arrays(arrays: Arrays, others: list[str], path: Path) -> Found:
+    """Arrays of these names, as `read_npz` has it; `others` are not used."""
     place = str(path)
     official = [(name, code) for name, code in OFFICIAL if f"{name}_images" in arrays]
     _refuse_two_names(arrays, bool(official), place)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.readers import masks, targets
+from autossl.data.readers import dicom_seg, masks, targets
 from autossl.data.readers.found import Found
 from autossl.data.readers.outlines import Outlines
 from autossl.data.truth import Pairs, Raw, Truth
@@ -16,6 +16,8 @@ def raw(found: Found, form: type[Truth]) -> Raw | None:
     drawn = found.drawn(form)
     if drawn is not None:
         return targets.given(drawn) if form is Pairs else masks.given(drawn)
+    if found.segments is not None:
+        return dicom_seg.reader(found.segments)
     if found.labels is None or found.files is None:
         return None
     reader = targets.reader if form is Pairs else masks.reader
@@ -26,6 +28,8 @@ def stamps(found: Found, form: type[Truth]) -> tuple[NDArray[Any], ...]:
     """What tells that masks or targets are still the same."""
     if (drawn := found.drawn(form)) is not None:
         return tuple(np.zeros(0) if each is None else _stamp(each) for each in drawn)
+    if found.segments is not None:
+        return (dicom_seg.stamps(found.segments),)
     return () if not found.labels else (masks.stamps(next(iter(found.labels.values())), found.root),)
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from autossl.data.parts import NO_SPLIT
+from autossl.data.readers import disk
 from autossl.data.readers.annotated import Annotated, found_of, numbers
 from autossl.data.readers.columns import Wanted, pick_columns
 from autossl.data.readers.disk import is_file
 from autossl.data.readers.files import image_files
 from autossl.data.readers.found import NO_NUMBER, Found, encode_split
-from autossl.data.readers.tables import IMAGE, SPLIT, Table, head, named, read_table
+from autossl.data.readers.tables import IMAGE, SPLIT, Table, head, in_folder, named, read_table
 from autossl.data.truth import NOTHING, Objects
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
-SUFFIXES = (".csv", ".tsv", ".txt")
 CORNERS = (  # columns of x0, y0, x1, y1
     ("x0", "y0", "x1", "y1"),
     ("xmin", "ymin", "xmax", "ymax"),
@@ -32,7 +32,7 @@ ONE = "object"  # the class where no column names any
 
 def read_folder(root: Path, wanted: Wanted) -> Found | None:
     """The one CSV of boxes in a folder; None without any."""
-    tables = [path for path in sorted(root.glob("*.csv")) if is_file(path) and _corners(head(path))]
+    tables = [path for path in in_folder(root) if _corners(head(path))]
     if len(tables) > 1:
         raise UserError(
             f"one CSV of boxes was wanted, found {', '.join(path.name for path in tables)} in {root}; give the one "
@@ -63,6 +63,7 @@ def read_file(path: Path, wanted: Wanted) -> Found | None:
     rows: dict[str, list[int]] = {}
     for row, image in enumerate(columns[IMAGE]):
         rows.setdefault(image.removeprefix("./"), []).append(row)
+    disk.refuse_escapes(path.parent, columns[IMAGE], path)
     files = {name: _file(path.parent, name) for name in rows}
     there = [name for name, file in files.items() if is_file(file)]
     known, damaged = dict[Path, Objects](), dict[str, str]()

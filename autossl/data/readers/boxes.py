@@ -12,6 +12,7 @@ from autossl.data.readers.columns import Wanted
 from autossl.data.readers.files import image_files
 from autossl.data.readers.found import SPLITS, Found
 from autossl.data.readers.markup import Element, read_markup
+from autossl.data.readers.tables import SUFFIXES as TABLES
 from autossl.data.truth import Masks, Objects
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -30,7 +31,7 @@ def read_boxed(path: Path, wanted: Wanted) -> Found | None:
         return _voc(path) or coco.read_folder(path) or yolo.read_folder(path) or box_tables.read_folder(path, wanted)
     if path.suffix.lower() == ".json":
         return coco.read_files([path], path.parent)
-    return box_tables.read_file(path, wanted) if path.suffix.lower() in box_tables.SUFFIXES else None
+    return box_tables.read_file(path, wanted) if path.suffix.lower() in TABLES else None
 
 
 def _voc(root: Path) -> Found | None:

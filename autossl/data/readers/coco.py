@@ -54,10 +54,16 @@ def read_outlined(path: Path) -> Found | None:
 def read_folder(root: Path, key: str = BOX) -> Found | None:
     """The JSON files of a folder, its own or those in its folder of annotations, that are COCO's; None without any."""
     below = [root, *(folder for folder in disk.folders(root) if not image_files_of(folder))]
-    files = [path for folder in below for path in sorted(folder.glob("*.json")) if disk.is_file(path)]
-    files += [path for folder in disk.folders(root) for path in sorted(folder.glob("_annotations.coco.json"))]
+    files = [path for folder in below for path in _json(folder, "")]
+    files += [path for folder in disk.folders(root) for path in _json(folder, "_annotations.coco")]
     own = [path for path in dict.fromkeys(files) if _may_be(path)]
     return read_files(own, root, key) if own else None
+
+
+def _json(folder: Path, stem: str) -> list[Path]:
+    """The JSON files directly in a folder, or the one of this name."""
+    there = [folder / name for name in disk.names(folder) if name.endswith(".json") and stem in ("", name[:-5])]
+    return [path for path in there if disk.is_file(path)]
 
 
 def image_files_of(folder: Path) -> list[Path]:
@@ -68,7 +74,7 @@ def image_files_of(folder: Path) -> list[Path]:
 def _may_be(path: Path) -> bool:
     with disk.open_file(path, "a JSON file") as file:
         head = file.read(LOOKED_AT)
-        file.seek(max(0, path.stat().st_size - LOOKED_AT))
+        file.seek(max(0, file.seek(0, 2) - LOOKED_AT))
         return all(f'"{key}"'.encode() in head + file.read() for key in ("images", "annotations")) or (
             path.name == "_annotations.coco.json"
         )

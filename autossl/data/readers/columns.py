@@ -1,14 +1,16 @@
 """Which columns of a table hold labels and patients, and which hold identifiers instead."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from autossl.data.readers import disk
 from autossl.data.readers.found import NO_NUMBER
 from autossl.data.readers.images import SUFFIXES
-from autossl.data.readers.nifti import is_volume
 from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, named
+from autossl.data.readers.volume_files import is_volume
 from autossl.data.truth import Classes, Truth
 from autossl.data.truth.naming import NUMBER, yes_or_no
 from autossl.data.truth.spelling import Column
@@ -37,6 +39,12 @@ class Wanted(NamedTuple):
     read: bool = True  # False: labels are not looked at
     form: type[Truth] = Classes  # of the labels
     usual: tuple[str, ...] = ()  # columns of labels where none is named and all of these are there
+    structures: Mapping[str, int] = MappingProxyType({})  # of a study, and what they are in its masks
+
+    @property
+    def masked(self) -> bool:
+        """Whether masks are wanted that lie beside images."""
+        return self.read and self.form.beside == "masks" and not self.form.boxed
 
 
 class Picked(NamedTuple):
@@ -164,7 +172,8 @@ def _no_labels(columns: Table, label: str, patient: str | None, form: type[Truth
 
 
 def _names_image(value: str) -> bool:
-    return Path(value).suffix.lower() in SUFFIXES or is_volume(Path(value))
+    path = disk.parted(value)[0]
+    return path.suffix.lower() in SUFFIXES or is_volume(path)
 
 
 def _digits(value: str) -> bool:

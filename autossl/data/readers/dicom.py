@@ -13,21 +13,23 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_file_meta_info
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from autossl.data.readers import codecs
+from autossl.data.readers import codecs, disk
 from autossl.data.readers.images import Unreadable, check_regular
 from autossl.errors import UserError
 
 MOST_IN_A_FRAME = 1 << 27  # values; a mammogram has 20 million, and Pillow stops at 180
+MOST_IN_A_FILE = 1 << 31  # values of all frames
 MOST_INFLATED = 1 << 29  # bytes that a deflated file may come to
 MOST_WHOLE = 1 << 30  # largest value that is kept as a whole number
 PIECE = 1 << 16
+META = 2  # the group that says how a file is written
 META_AT = 144  # where the elements begin whose length the first of the file gives
 PALETTE, INVERTED = "PALETTE COLOR", "MONOCHROME1"
 Ends = tuple[float, float]
@@ -60,6 +62,18 @@ def raw(path: Path, frame: int = 0) -> tuple[NDArray[Any], Ends | None]:
         return values[:, :, None], ends
 
 
+def frames(path: Path) -> tuple[Dataset, NDArray[Any]]:
+    """The header and all frames (n, h, w) of a file as they are stored; Unreadable as for `raw`."""
+    with _reading(path) as file:
+        about = _dataset(file, stop=True)
+        check_promise(about)
+        count = max(1, int(about.get("NumberOfFrames") or 1))
+        if count * about.Rows * about.Columns > MOST_IN_A_FILE:
+            raise Unreadable(f"its header says {count} x {about.Rows} x {about.Columns} values")
+        found = _stored(file, about, None)
+        return about, found if found.ndim == 3 else found[None]
+
+
 def groups(about: Dataset, frame: int, name: str) -> Dataset:
     """The item of a functional group of a frame, its own or that of all; of other files the header itself."""
     for place, at in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
@@ -86,7 +100,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
     _silence()
     try:
         check_regular(path)
-        with open(path, "rb") as file:
+        with disk.opened(path) as file:
             yield file
     except Unreadable:
         raise
@@ -119,7 +133,8 @@ def _dataset(file: IO[bytes], tags: list[str] | None = None, stop: bool = False)
 def _inflated(file: IO[bytes]) -> IO[bytes] | None:
     """A deflated file as if it were not, within bounds that pydicom does not set; None for other files."""
     try:
-        meta = read_file_meta_info(file.name)
+        read_preamble(file, False)  # type: ignore[arg-type]
+        meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != META))  # type: ignore[arg-type]
     except Exception:  # without a preamble
         file.seek(0)
         return None
@@ -142,8 +157,8 @@ def _inflated(file: IO[bytes]) -> IO[bytes] | None:
     return whole
 
 
-def _stored(file: IO[bytes], about: Dataset, frame: int) -> NDArray[Any]:
-    """A frame as it is stored, (h, w) or (h, w, c), YBR as RGB."""
+def _stored(file: IO[bytes], about: Dataset, frame: int | None) -> NDArray[Any]:
+    """A frame as it is stored, (h, w) or (h, w, c), YBR as RGB; None: all, (n, ...)."""
     syntax = syntax_of(about)
     plugin = codecs.plugin_of(syntax, int(about.get("BitsStored") or 0)) if syntax else ""
     file.seek(0)

@@ -6,15 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from autossl.data.readers import disk, series
+from autossl.data.readers import dicom_seg, disk, series
 from autossl.data.readers.columns import Wanted
-from autossl.data.readers.dicom_labels import key_of, told_by
+from autossl.data.readers.dicom_labels import Told, key_of, told_by
+from autossl.data.readers.dicom_seg import Drawn
 from autossl.data.readers.files import MOST_LOOKED_AT, is_image
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable
-from autossl.data.readers.instances import Instance, Plane, look
+from autossl.data.readers.instances import Instance, Plane, look, of_picture
 from autossl.data.readers.series import FEWEST, Row, Sorted
 from autossl.data.readers.tables import IMAGE, has_column, read_table
+from autossl.data.readers.tables import SUFFIXES as TABLES
+from autossl.data.readers.volume_files import is_volume
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown
 
@@ -42,25 +45,22 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def holds_dicom(root: Path) -> bool:
-    """Whether a folder holds DICOM; UserError where it holds other images too."""
+    """Whether a folder holds DICOM; UserError where it holds volumes of another form too."""
     there = disk.files(root)
     pictures = [path for path in there if is_image(path)]
-    others = [path for path in there if not is_image(path) and path.suffix.lower() != ".csv"]
-    found = sum(map(is_dicom_file, others)) if others else 0
-    disguised = [path for path in pictures[:MOST_LOOKED_AT] if disk.is_dicom(path)]
-    if disguised:
-        pictures = [path for path in pictures if not disk.is_dicom(path)]
-    if (found or disguised) and pictures:
+    others = [path for path in there if not is_image(path) and path.suffix.lower() not in TABLES]
+    found = any(map(is_dicom_file, (*others, *pictures[:MOST_LOOKED_AT])))
+    if found and (volumes := [path for path in pictures if is_volume(path) and not disk.is_dicom(path)]):
         raise UserError(
-            f"DICOM or images of another form were wanted, found {plural(len(pictures), 'image')} of another form "
+            f"DICOM or volumes of another form were wanted, found {plural(len(volumes), 'volume')} of another form "
             f"beside DICOM in {root}; move one of the two away"
         )
-    return bool(found or disguised)
+    return found
 
 
 def read_dicom(root: Path, table: Path | None, wanted: Wanted, dims: int | None = None) -> Found:
-    """All DICOM below a folder. `dims` 2: each frame is an image, 3: series are volumes, None: what most series are."""
-    files = [path for path in disk.files(root) if is_dicom_file(path)]
+    """All DICOM and other images below a folder. `dims` 2: frames are images, 3: series volumes, None: as most are."""
+    files = [path for path in disk.files(root) if is_image(path) or is_dicom_file(path)]
     return read_dicom_files(files, root, str(root), table, wanted, dims)
 
 
@@ -69,7 +69,7 @@ def read_dicom_files(
 ) -> Found:
     """These DICOM files, as `read_dicom` has it."""
     told = told_by(root, table, wanted)
-    instances, notes = _images(files, told.attributes, place)
+    instances, drawn, notes = _images(files, told, place)
     instances = _without_captures(instances, notes)
     groups = _groups(instances, told.by_file)
     known = [group for group in groups if any(told.row_of(each) >= 0 for each, _ in group.frames)]
@@ -80,10 +80,16 @@ def read_dicom_files(
             f"{': ' if notes else ''}{'; '.join(notes)}; give the folder that holds the images"
         )
     patients = [each.patient for each in owners]
-    labels, patients, said = told.columns(owners, patients)
+    found = dicom_seg.segments(drawn, rows, owners, instances, wanted.structures) if drawn else None
+    if found is None:
+        labels, patients, said = told.columns(owners, patients)
+    else:
+        labels, said = {"mask": found.names}, [f"{plural(len(drawn), 'file')} of segments, by the codes of these"]
     modalities = Counter(each.modality for each in owners)
     named = ", ".join(f"{shown(name) or 'none'} {count}" for name, count in modalities.most_common(MOST_KINDS))
     about = f"DICOM: {plural(len(files), 'file')}, {plural(len(groups), 'stack')} of frames, modality {named}"
+    if pictures := sum(each.picture for each in owners):
+        said = [*said, f"{plural(pictures, 'image')} of another form beside DICOM, each of a patient of its own"]
     return Found(
         root.resolve().name,
         place,
@@ -95,35 +101,44 @@ def read_dicom_files(
         class_folders=told.class_folders,
         root=root,
         rows=tuple(rows),
+        segments=found,
+        structures={} if found is None else {number: name for name, number in found.numbers.items()},
         modality=next(iter(modalities)) if len(modalities) == 1 else "",
         notes=(about, *notes, *said),
     )
 
 
-def read_dicom_table(table: Path, wanted: Wanted, dims: int | None = None) -> Found | None:
-    """The DICOM that a CSV tells of, below the folder it lies in; None where it names images of another form."""
+def read_dicom_table(table: Path, root: Path, wanted: Wanted, dims: int | None = None) -> Found | None:
+    """The DICOM that a CSV tells of, below this folder; None where it names images of another form."""
     if not disk.is_file(table) or not has_column(table, key_of):
         return None
     images = read_table(table, key=key_of).get(IMAGE)
     if images is None:
-        return read_dicom(table.parent, table, wanted, dims)
-    paths = [table.parent / image for image in images]
+        return read_dicom(root, table, wanted, dims)
+    disk.refuse_escapes(root, images, table)
+    paths = [root / image for image in images]
     there = [
         path for path in paths[:MOST_LOOKED_AT] if disk.is_folder(path) or (disk.is_file(path) and is_dicom_file(path))
     ]
     if not there:
         return None
     files = [file for path in paths for file in (disk.files(path) if disk.is_folder(path) else [path])]
-    known = [file for file in dict.fromkeys(files) if disk.is_file(file) and is_dicom_file(file)]
-    return read_dicom_files(known, table.parent, str(table), table, wanted, dims)
+    known = [file for file in dict.fromkeys(files) if disk.is_file(file) and (is_image(file) or is_dicom_file(file))]
+    return read_dicom_files(known, root, str(table), table, wanted, dims)
 
 
-def _images(files: Sequence[Path], attributes: tuple[str, ...], place: str) -> tuple[list[Instance], list[str]]:
-    """The images among files, and notes on what is none or broken; UserError where many are broken."""
+def _images(files: Sequence[Path], told: Told, place: str) -> tuple[list[Instance], list[Drawn], list[str]]:
+    """The images among files, what was drawn on them where that is wanted, and notes on what is none or broken.
 
-    def try_look(path: Path) -> Instance | str:
+    UserError where many are broken.
+    """
+
+    def try_look(path: Path) -> Instance | Drawn | str:
         try:
-            return look(path, attributes)
+            if is_image(path) and not disk.is_dicom(path):
+                return of_picture(path, told.attributes)
+            found = look(path, told.attributes)
+            return dicom_seg.look(path) if found.aside in dicom_seg.KINDS and told.drawn else found
         except Unreadable as fault:
             return str(fault)
 
@@ -143,7 +158,7 @@ def _images(files: Sequence[Path], attributes: tuple[str, ...], place: str) -> t
         notes.append(
             f"{plural(sum(kinds.values()), 'file')} that {_are(sum(kinds.values()))} no image set aside: {listed}"
         )
-    return [each for each in instances if not each.aside], notes
+    return [each for each in instances if not each.aside], [each for each in found if isinstance(each, Drawn)], notes
 
 
 def _are(count: int) -> str:
@@ -230,7 +245,8 @@ def _in_order(group: Group) -> list[Placed]:
 
 def _image(each: Instance, frame: int) -> Row:
     plane = each.planes[frame]
-    return Row(((each.path, frame),), each.header, None if plane is None else series.position(plane))
+    where = None if plane is None else series.position(plane)
+    return Row(((each.path, frame),), each.header, where, picture=each.picture)
 
 
 def _slices(rows: list[Row], owners: list[Instance]) -> list[str] | None:

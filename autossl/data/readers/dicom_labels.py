@@ -12,7 +12,7 @@ from autossl.data.readers import disk
 from autossl.data.readers.columns import Wanted, pick_columns
 from autossl.data.readers.found import SPLITS, encode_split
 from autossl.data.readers.instances import KEYS, Instance, refuse_attribute
-from autossl.data.readers.tables import IMAGE, SPLIT, Table, has_column, read_table
+from autossl.data.readers.tables import IMAGE, SPLIT, Table, has_column, in_folder, read_table
 from autossl.data.truth.naming import LABEL, folder_notes
 from autossl.data.truth.spelling import Column, cells
 from autossl.errors import UserError
@@ -39,6 +39,11 @@ class Told:
     rows: dict[str, int] = field(default_factory=dict)
     by_file: bool = False
     class_folders: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether segmentations among the files are the labels."""
+        return self.wanted.masked and not self.key and not self.attributes
 
     def row_of(self, each: Instance) -> int:
         """The row of the table that a file belongs to; -1 for none."""
@@ -99,7 +104,7 @@ class Told:
         names = [self._folder(each) for each in owners]
         inside = {
             name: {
-                each.patient or each.keys["StudyInstanceUID"]
+                each.patient or each.keys["StudyInstanceUID"] or str(each.path)
                 for each, own in zip(owners, names, strict=True)
                 if own == name
             }
@@ -140,8 +145,7 @@ class Told:
 
 def tables(root: Path) -> list[Path]:
     """The CSVs in a folder that name files, or tell them by an identifier."""
-    there = [path for path in sorted(root.glob("*.csv")) if not disk.hidden(path.name) and disk.is_file(path)]
-    return [path for path in there if has_column(path, key_of)]
+    return [path for path in in_folder(root) if has_column(path, key_of)]
 
 
 def key_of(column: str) -> str:

@@ -1,5 +1,6 @@
 """Finds image files and their columns: folders of class folders, with or without tables, and CSV manifests."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,18 @@ from autossl.data.readers.columns import Picked, Wanted, pick_columns
 from autossl.data.readers.disk import is_file
 from autossl.data.readers.found import SPLITS, Found, encode_split
 from autossl.data.readers.images import SUFFIXES
-from autossl.data.readers.nifti import is_volume
-from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, has_column, read_table
+from autossl.data.readers.tables import IMAGE, SLICE, SPLIT, Table, has_column, in_folder, read_table
+from autossl.data.readers.volume_files import is_volume, stem, without_halves
 from autossl.data.truth.naming import LABEL, folder_notes
 from autossl.data.truth.spelling import Column, cells, respelled
 from autossl.errors import UserError
 from autossl.errors.printable import plural, shown
 
-OTHER_FORMS = {".svs": "whole-slide", ".mha": "MetaImage", ".nrrd": "NRRD"}
+OTHER_FORMS = {".svs": "whole-slide", ".mnc": "MINC", ".mgz": "FreeSurfer"}
 OBJECTS = ("annotations", "imagesets")  # what lies beside the images where there are boxes for detection
 PICTURES = ("image", "img", "jpegimages")  # how folders of images for segmentation begin
 MASKS = ("mask", "label", "seg", "annotation", "ground", "gt", "manual")  # and folders of their masks
+CHANNEL = re.compile(r"_0000$")  # of images of nnU-Net
 MOST_LOOKED_AT = 20  # files of which the head is read to tell what a folder holds
 
 
@@ -73,8 +75,7 @@ def _official(root: Path) -> list[tuple[int, Path]]:
 
 def tables_in(root: Path) -> list[Path]:
     """The CSVs in a folder that have a column image."""
-    there = [path for path in sorted(root.glob("*.csv")) if not disk.hidden(path.name) and is_file(path)]
-    return [path for path in there if has_column(path, lambda name: name if name == IMAGE else "")]
+    return [path for path in in_folder(root) if has_column(path, lambda name: name if name == IMAGE else "")]
 
 
 def _beside(root: Path, tables: list[Path], wanted: Wanted) -> Found:
@@ -119,11 +120,12 @@ def read_flat(root: Path, table: Path | None, wanted: Wanted) -> Found:
     if not files:
         raise _no_class_folders(root)
     found = Found(root.resolve().name, str(root), files=files, root=root)
-    return found if table is None else _label_files(found, files, root, table, wanted)
+    return found if table is None else label_files(found, root, table, wanted)
 
 
-def _label_files(found: Found, files: list[Path], root: Path, table: Path, wanted: Wanted) -> Found:
-    columns = read_table(table)
+def label_files(found: Found, root: Path, table: Path, wanted: Wanted) -> Found:
+    """The files below a folder with the columns of a CSV that names them."""
+    files, columns = found.files or [], read_table(table)
     picked = pick_columns(columns, wanted, table)
     row_of = _rows(columns, picked, table)
     rows = [_row(file, root, row_of) for file in files]
@@ -160,15 +162,20 @@ def _rows(columns: Table, picked: Picked, table: Path) -> dict[str, int]:
 
 
 def _row(file: Path, root: Path, row_of: dict[str, int]) -> int:
-    names = (file.relative_to(root).as_posix(), file.name, file.stem.removesuffix(".nii"))
+    names = (file.relative_to(root).as_posix(), file.name, stem(file), CHANNEL.sub("", stem(file)))
     return next((row_of[name] for name in names if name in row_of), -1)
 
 
-def read_manifest(path: Path, wanted: Wanted) -> Found:
-    """A CSV with the columns image, label[, patient | patient_id, slice, split]; paths are relative to its folder."""
+def read_manifest(path: Path, wanted: Wanted, root: Path | None = None) -> Found:
+    """A table with the columns image, label[, patient | patient_id, slice, split].
+
+    Paths are relative to its folder, or to `root`, and lead out of neither.
+    """
     columns = read_table(path)
     picked = pick_columns(columns, wanted, path)
-    root = path.parent
+    root = path.parent if root is None else root
+    for name in (IMAGE, *(picked.labels if wanted.form.files else ())):
+        disk.refuse_escapes(root, columns[name], path)
     files = [root / image for image in columns[IMAGE]]
     rows = [row for row, file in enumerate(files) if is_file(file)]
     absent = next((row for row, file in enumerate(files) if not is_file(file)), 0)
@@ -178,7 +185,7 @@ def read_manifest(path: Path, wanted: Wanted) -> Found:
     if not rows:
         raise UserError(
             f"the images that {path} lists were wanted, found none of {len(files)}, the first looked for at {at}; "
-            "write paths relative to the folder of the CSV"
+            "write paths relative to the folder of the table"
         )
     if len(files) - len(rows) > max(1, len(files) // 20):
         raise UserError(
@@ -218,12 +225,12 @@ def _with_columns(found: Found, columns: Table, picked: Picked, rows: Sequence[i
 
 def image_files(folder: Path) -> list[Path]:
     """All image and volume files below a folder, sorted; hidden files and folders are passed over."""
-    return [path for path in disk.files(folder) if is_image(path)]
+    return without_halves([path for path in disk.files(folder) if is_image(path)])
 
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image or a volume by its name."""
-    return path.suffix.lower() in SUFFIXES or is_volume(path)
+    return disk.parted(path)[0].suffix.lower() in SUFFIXES or is_volume(path)
 
 
 def _no_class_folders(root: Path) -> UserError:

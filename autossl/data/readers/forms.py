@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
+from autossl.data.readers import pages
+from autossl.data.readers.pages import Unreadable as Unreadable
+
 # all that is opened, whatever a file is called: others run a program (EPS) or hold layers and pages
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 BEGINNINGS = {b"II": "TIFF", b"MM": "TIFF", b"\xff\xd8": "JPEG", b"\x89P": "PNG", b"BM": "BMP", b"GI": "GIF"}
@@ -17,19 +20,12 @@ NATIVE = {"I;16BS": "I;16S", "I;32BS": "I;32S", "F;32BF": "F;32F"}
 STARTS = b"\xff\x4f\xff\x51"  # of a JPEG 2000 codestream; depths of its components stand 42 bytes further
 
 
-class Unreadable(ValueError):
-    """An image file that cannot be decoded, or not without loss."""
+def opened(file: IO[bytes], part: str = "") -> ImageFile.ImageFile:
+    """The image in a file, not decoded, of several pages that of this number.
 
-
-def opened(file: IO[bytes]) -> ImageFile.ImageFile:
-    """The image in a file, not decoded; Unreadable for several frames and for forms that would lose something."""
-    file.seek(0)
-    # by its handle: of a name Pillow maps a plain TIFF into memory and scrambles it where it is to be turned
-    image = Image.open(file, formats=FORMATS)
-    assert isinstance(image, ImageFile.ImageFile)
-    frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # of a photograph the first is meant
-    if frames > 1:
-        raise Unreadable(f"it holds {frames} frames")
+    Unreadable where none of several pages is named, and for forms that would lose something.
+    """
+    image = pages.opened(file, part, FORMATS)
     if image.format == "TIFF":
         _check_tiff(image)
     elif image.format == "JPEG2000":
@@ -119,9 +115,9 @@ def rawmode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def reread(file: IO[bytes], as_rawmode: str) -> NDArray[np.uint8]:
-    """The file decoded again, its bytes taken for those of another form."""
-    image = opened(file)
+def reread(known: Image.Image, file: IO[bytes], as_rawmode: str) -> NDArray[np.uint8]:
+    """The page of a known image decoded again, its bytes taken for those of another form."""
+    image = opened(file, known.info.get(pages.PART, ""))
     image.tile = [
         tile._replace(args=as_rawmode if isinstance(tile.args, str) else (as_rawmode, *(tile.args or ())[1:]))
         for tile in image.tile

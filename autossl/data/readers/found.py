@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autossl.data.dataset import Ints
 from autossl.data.parts import NO_SPLIT, OFFICIAL_TEST, TRAIN, VAL
+from autossl.data.readers.dicom_seg import Segments
 from autossl.data.readers.series import Row
 from autossl.data.truth import Cells, Classes, Objects, Raw, Truth
 from autossl.data.truth.spelling import Column, look_alikes
@@ -46,7 +47,9 @@ class Found:
     class_names: dict[str, str] = field(default_factory=dict)  # label value -> name
     class_folders: bool = False  # labels are names of folders, none of which is missing
     root: Path | None = None
+    channels: tuple[tuple[Path, ...], ...] | None = None  # n: the files of a volume whose channels are files
     rows: tuple[Row, ...] | None = None  # DICOM: the frames that each of the n images or volumes is made of
+    segments: Segments | None = None  # DICOM: what was drawn on these
     modality: str = ""  # as DICOM has it, where it is one
     masks: NDArray[Any] | list[Any] | None = None  # n masks ([d,] h, w) in memory, of whole numbers, or their outlines
     targets: NDArray[Any] | list[NDArray[Any] | None] | None = None  # n images ([d,] h, w, c) that belong to those

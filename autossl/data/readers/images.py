@@ -1,6 +1,5 @@
-"""One image file or array, decoded without loss and brought to a square of the wanted size."""
+"""One image file or array, decoded without loss."""
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +11,18 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from autossl.data.dataset import Pixels
-from autossl.data.readers import forms
-from autossl.data.readers.disk import what_is
+from autossl.data.readers import forms, npy, pages
+from autossl.data.readers.disk import is_file, opened, parted, what_is
 from autossl.data.readers.forms import Unreadable as Unreadable
 from autossl.errors import UserError
 
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2"}
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2", npy.SUFFIX}
 )
 GREY = frozenset({"1", "L", "LA", "La"})
 DEEP = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 COLOURS = frozenset({"RGB", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+SHALLOW = (np.uint8, np.bool_)  # arrays of which are of 8 bit
 LOW_DEPTHS = {"L;2": 85, "L;4": 17}  # what PNG values of 2 and 4 bit are multiplied by, but not their transparent one
 
 
@@ -43,17 +43,24 @@ class Header(NamedTuple):
     spacing: tuple[float, ...] = ()  # of volumes: mm between voxels
     turned: bool = False  # by an orientation tag
     inverted: bool = False  # because the file says that 0 is white
+    reduced: bool = False  # it is of a pyramid, the finest level of which is too large
+    sided: bool = True  # whether a volume says which side is the left
 
 
 def look(path: Path) -> Header | None:
     """The header of an image file, without decoding it; None where it cannot be read."""
     try:
         with image_file(path) as file:
-            image = forms.opened(file)
+            if npy.is_array(path):
+                shape, dtype = npy.shape_of(path)
+                return Header(shape[:2], shape[2], 255 if dtype in SHALLOW else 0)
+            image = forms.opened(file, parted(path)[1])
             turn = forms.orientation(image, file)
             channels = 1 if image.mode in GREY | DEEP or forms.rawmode(image) == "LA;16B" else 3
-            white = 0 if _is_deep(image) else 255
-            return Header(forms.size(image, turn), channels, white, (), turn > 1, forms.is_inverted(image))
+            inverted, reduced = forms.is_inverted(image), pages.REDUCED in image.info
+            return Header(
+                forms.size(image, turn), channels, 0 if _is_deep(image) else 255, (), turn > 1, inverted, reduced
+            )
     except Unreadable:
         return None
 
@@ -62,10 +69,14 @@ def decode(path: Path) -> Pixels:
     """An image file as (h, w, 1 | 3), uint8 or uint16, without loss of depth; Unreadable where that fails.
 
     Opaque alpha is dropped, palettes, CMYK and YCbCr become RGB; floating-point TIFF in [0, 1] becomes uint16. What
-    an orientation tag asks for is done, and grey TIFF that says that 0 is white is inverted.
+    an orientation tag asks for is done, and grey TIFF that says that 0 is white is inverted. Of several pages one must
+    be named behind the path; of a pyramid the finest level that can be read is taken. Arrays keep up to 4 channels.
     """
     with image_file(path) as file:
-        image = forms.opened(file)
+        if npy.is_array(path):
+            shape, dtype = npy.shape_of(path)
+            return to_pixels(npy.read_values(path).reshape(shape), "it", deep=dtype not in SHALLOW)[0]
+        image = forms.opened(file, parted(path)[1])
         turn = forms.orientation(image, file)
         pixels = _deep(image, file) if _is_deep(image) else shallow(image)
         pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
@@ -76,7 +87,7 @@ def check_regular(path: Path) -> None:
     """Unreadable for what is not a file: opening a pipe waits for ever, and a device never ends."""
     if what := what_is(path):
         raise Unreadable(f"it is {what}, no file")
-    if not path.exists():
+    if not is_file(path):
         raise Unreadable("it is a link to a file that is not there")
 
 
@@ -85,7 +96,7 @@ def image_file(path: Path) -> Iterator[IO[bytes]]:
     """The file of an image, open; whatever goes wrong with it is Unreadable and says why."""
     try:
         check_regular(path)
-        with open(path, "rb") as file:
+        with opened(path) as file:
             try:
                 yield file
             except UnidentifiedImageError:
@@ -105,9 +116,8 @@ def _in_words(fault: Exception) -> str:
 
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:
-    if image.format == "PPM":
-        return image.mode == "F" or forms.depth_of_pnm(image) > 255
-    return image.mode in DEEP or ";16" in forms.rawmode(image)
+    deep = image.mode in DEEP or ";16" in forms.rawmode(image)
+    return image.mode == "F" or forms.depth_of_pnm(image) > 255 if image.format == "PPM" else deep
 
 
 def shallow(image: Image.Image) -> Pixels:
@@ -152,13 +162,13 @@ def _deep(image: ImageFile.ImageFile, file: IO[bytes]) -> Pixels:
         return _deep_grey(image, file)
     raw, key = forms.rawmode(image), image.info.get("transparency")
     if raw == "LA;16B":  # grey with alpha: four bytes a pixel, as in 8-bit RGBA
-        both = forms.reread(file, "RGBA")
+        both = forms.reread(image, file, "RGBA")
         return _without_alpha(_join_bytes(both[:, :, ::2], both[:, :, 1::2]), key)
     kind, _, order = raw.partition(";")
     if kind not in ("RGB", "RGBA") or order not in forms.SWAPPED:
         raise Unreadable(f"16-bit images in the form {raw} cannot be read without loss")
     # Pillow keeps one byte of each value of a 16-bit colour image: the high one, or with the order swapped the low one
-    low = forms.reread(file, f"{kind};{forms.SWAPPED[order]}")
+    low = forms.reread(image, file, f"{kind};{forms.SWAPPED[order]}")
     return _without_alpha(_join_bytes(np.asarray(image), low), key)
 
 
@@ -266,35 +276,3 @@ def _fractions(array: NDArray[Any], place: str, deep: bool) -> tuple[Pixels, int
     if not deep and np.abs(array * 255 - eighth).max(initial=0) < 1e-3:
         return eighth, 255
     return np.rint(array.astype(np.float64) * 65535).astype(np.uint16), 65535
-
-
-def fit(image: Pixels, size: int) -> Pixels:
-    """(h, w, c) -> (size, size, c): the whole image, its aspect ratio kept, padded with the median of its border.
-
-    An image that already has this size is untouched. Resampling is bicubic with antialiasing, never leaves the
-    image's own range of values, and goes through 32-bit floats for 16-bit images.
-    """
-    height, width = image.shape[:2]
-    if (height, width) == (size, size):
-        return image
-    factor = size / max(height, width)
-    inner = max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5))
-    resized = image if inner == (height, width) else _resize(image, *inner)
-    if inner == (size, size):
-        return resized
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    square = np.empty((size, size, image.shape[2]), dtype=image.dtype)
-    square[:] = np.median(border, axis=0).astype(image.dtype)
-    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
-    square[top : top + inner[0], left : left + inner[1]] = resized
-    return square
-
-
-def _resize(image: Pixels, height: int, width: int) -> Pixels:
-    channels = []
-    for channel in np.moveaxis(image, 2, 0):
-        kind = np.uint8 if image.dtype == np.uint8 else np.float32
-        plane = Image.fromarray(np.ascontiguousarray(channel, dtype=kind))
-        resized = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
-        channels.append(np.clip(np.rint(resized), channel.min(), channel.max()).astype(image.dtype))
-    return np.stack(channels, axis=2)

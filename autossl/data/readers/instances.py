@@ -8,7 +8,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from autossl.data.readers import codecs, dicom
+from autossl.data.readers import codecs, dicom, images
 from autossl.data.readers.images import Header, Unreadable
 from autossl.errors import UserError
 from autossl.errors.printable import shown
@@ -22,6 +22,7 @@ TAGS = [
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 NO_IMAGES = ("Segmentation", "Label Map Segmentation", "RT ", "Parametric Map", "VL Whole Slide")
+NEWER = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation"}  # than the tables of pydicom
 CAPTURE, UNKNOWN = "Secondary Capture", "object of a kind without a name"
 CODES = frozenset({"CS", "DS", "IS", "FD", "FL", "US", "SS", "UL", "SL", "AS"})  # forms of values that name nobody
 TEXTS = frozenset(
@@ -53,6 +54,17 @@ class Instance(NamedTuple):
     planes: tuple[Plane | None, ...]  # one for each frame
     capture: bool  # a picture of a screen or a scanned film, or an image that was brought into DICOM
     labels: dict[str, str]
+    picture: bool = False  # an image of another form, of which nothing else is known
+
+
+def of_picture(path: Path, attributes: tuple[str, ...] = ()) -> Instance:
+    """An image file of another form; Unreadable where its header is."""
+    header = images.look(path)
+    if header is None:
+        images.decode(path)  # says why
+        raise Unreadable("it changes while it is read")
+    none = dict.fromkeys(KEYS, "")
+    return Instance(path, "", none, "", "", header, 1, 0, (None,), False, dict.fromkeys(attributes, ""), True)
 
 
 def look(path: Path, attributes: tuple[str, ...] = ()) -> Instance:
@@ -91,7 +103,7 @@ def _instance(path: Path, about: Dataset, attributes: tuple[str, ...]) -> Instan
         dicom.check_promise(about)
         frames = max(1, int(about.get("NumberOfFrames") or 1))
         header = _header(about)
-        planes = tuple(_plane(about, frame) for frame in range(frames))
+        planes = tuple(plane_of(about, frame) for frame in range(frames))
         if syntax and codecs.lacking(syntax, int(about.get("BitsStored") or 0)):
             raise UserError(
                 f"DICOM that can be decoded was wanted, found pixels compressed as {syntax.name}; {codecs.REMEDY}"
@@ -106,7 +118,7 @@ def _instance(path: Path, about: Dataset, attributes: tuple[str, ...]) -> Instan
 
 def _kind(sop: str) -> str:
     """The name of a class of objects, without the words that all have."""
-    name = UID(sop).name
+    name = NEWER.get(sop) or UID(sop).name
     return UNKNOWN if name == sop else name.removesuffix(" Storage")
 
 
@@ -132,7 +144,7 @@ def _header(about: Dataset) -> Header:
     return Header(size, samples, white, inverted=photometric == dicom.INVERTED)
 
 
-def _plane(about: Dataset, frame: int) -> Plane | None:
+def plane_of(about: Dataset, frame: int) -> Plane | None:
     """Where a frame lies; None where that is not said, or makes no sense."""
     corner = dicom.groups(about, frame, "PlanePositionSequence").get("ImagePositionPatient")
     along = dicom.groups(about, frame, "PlaneOrientationSequence").get("ImageOrientationPatient")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.parts import NO_SPLIT
-from autossl.data.readers import disk, forms, nifti
+from autossl.data.readers import disk, forms, npy, volume_files
 from autossl.data.readers.disk import is_file
-from autossl.data.readers.files import MASKS, PICTURES, image_files
+from autossl.data.readers.files import CHANNEL, MASKS, PICTURES, image_files
 from autossl.data.readers.found import SPLITS, Found
 from autossl.data.readers.images import Unreadable, image_file, turned
 from autossl.data.truth import Raw
@@ -22,7 +22,6 @@ HALF = 128  # of a mask that JPEG has blurred
 MOST_VALUES = 1 << 24
 WORD = r"masks?|seg|segmentations?|labels?|gt|ground_?truth|manual\d?|annotations?"
 ENDING = re.compile(rf"[-_. ](?:{WORD})$|^(?:{WORD})[-_. ]", re.IGNORECASE)
-CHANNEL = re.compile(r"_0000$")  # of images of nnU-Net
 
 
 class Named(NamedTuple):
@@ -43,10 +42,12 @@ def read_mask(path: Path) -> NDArray[Any]:
 
     A palette gives its indices. What JPEG has blurred is taken at half.
     """
-    if nifti.is_volume(path):
-        return _whole(nifti.raw(path)[..., 0])
+    if volume_files.is_volume(path):
+        return _whole(volume_files.raw(path)[..., 0])
     with image_file(path) as file:
-        image = forms.opened(file)
+        if npy.is_array(path):
+            return _whole(npy.read_values(path).reshape(npy.shape_of(path)[0])[..., 0])
+        image = forms.opened(file, disk.parted(path)[1])
         turn = forms.orientation(image, file)
         lossy = image.format in ("JPEG", "MPO", "WEBP")
         values = np.asarray(image)
@@ -79,8 +80,8 @@ def reader(names: Sequence[str], root: Path | None, images: Sequence[Path]) -> R
         if not is_file(path):
             raise Unreadable("there is no such file")
         found = read_mask(path)
-        if nifti.is_volume(path) and nifti.is_volume(images[row]):
-            nifti.check_same_grid(images[row], path)
+        if volume_files.is_volume(path) and volume_files.is_volume(images[row]):
+            volume_files.check_same_grid(images[row], path)
         return found
 
     return read
@@ -88,13 +89,7 @@ def reader(names: Sequence[str], root: Path | None, images: Sequence[Path]) -> R
 
 def stamps(names: Sequence[str], root: Path | None) -> NDArray[np.uint8]:
     """Sizes and times of mask files: what tells that they are still the same."""
-    lines = []
-    for name in names:
-        try:
-            stat = ((root or Path()) / name).stat()
-            lines.append(f"{stat.st_size} {stat.st_mtime_ns}" if name else "")
-        except OSError:
-            lines.append("gone")
+    lines = [disk.stamp((root or Path()) / name) if name else "" for name in names]
     return np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
 
 
@@ -183,5 +178,4 @@ def _by_name(masks: Path, named: Named) -> dict[str, Path]:
 
 def _name(path: Path, named: Named) -> str:
     """What an image and its mask are both called."""
-    stem = path.name.lower().removesuffix(".gz").removesuffix(".nii") if nifti.is_volume(path) else path.stem
-    return named.ending.sub("", CHANNEL.sub("", stem)).lower()
+    return named.ending.sub("", CHANNEL.sub("", volume_files.stem(path))).lower()

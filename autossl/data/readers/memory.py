@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autossl.data.readers.arrays import (
-    MOST_CHANNELS,
     column,
     has_channels,
     label_columns,
@@ -20,6 +19,7 @@ from autossl.data.readers.arrays import (
 )
 from autossl.data.readers.found import Found
 from autossl.data.readers.images import Unreadable, from_pillow
+from autossl.data.readers.npy import MOST_CHANNELS
 from autossl.data.truth import NOTHING, Classes, Objects, Truth
 from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column, cells

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autossl.data.readers import dicom
-from autossl.data.readers.images import Header, Unreadable
+from autossl.data.readers.images import Header, Unreadable, decode
 from autossl.data.readers.instances import Instance, Plane
 
 FEWEST = 8  # slices of a volume, which is the least side that data may have
@@ -36,6 +36,7 @@ class Row(NamedTuple):
     position: float | None = None  # of an image along the normal, in mm
     axes: tuple[int, ...] = ()  # of a volume: which of its axes are depth, height and width
     turned: tuple[int, ...] = ()  # and -1 where one runs the other way
+    picture: bool = False  # a file of another form than DICOM
 
 
 def sort(planes: Sequence[Plane]) -> Sorted:
@@ -96,6 +97,8 @@ def raw(row: Row) -> tuple[NDArray[Any], dicom.Ends | None]:
     Images are as they are stored, the first row on top. Volumes are turned to the nearest axes of the body: d towards
     the head, h to the front, w to the right, as those of NIfTI are; nothing is interpolated.
     """
+    if row.picture:
+        return decode(row.frames[0][0]), None
     if not row.axes:
         return dicom.raw(*row.frames[0])
     if np.prod(row.header.size, dtype=float) > MOST_VALUES:
@@ -107,9 +110,14 @@ def raw(row: Row) -> tuple[NDArray[Any], dicom.Ends | None]:
             raise Unreadable("its slices have several sizes")
         planes.append(values.astype(np.float32) if values.dtype.kind == "f" else values)
         ends += [] if window is None else [window]
-    stack = np.stack(planes).transpose(*row.axes, 3)
-    turned = stack[tuple(slice(None, None, way) for way in row.turned)]
+    stack = turned(np.stack(planes), row)
     if len(ends) < len(planes):
-        return turned, None
+        return stack, None
     low, high = np.median(np.array(ends), axis=0).tolist()
-    return turned, (low, high)
+    return stack, (low, high)
+
+
+def turned(stack: NDArray[Any], row: Row) -> NDArray[Any]:
+    """The frames (n, h, w[, c]) of a volume with its axes as `raw` orders them."""
+    axes = stack.transpose(*row.axes, *range(3, stack.ndim))
+    return axes[tuple(slice(None, None, way) for way in row.turned)]

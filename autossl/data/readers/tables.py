@@ -1,20 +1,29 @@
-"""CSV manifests: their cells, by column."""
+"""Tables, CSV and others: their cells, by column."""
 
 import csv
 import io
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from autossl.data.readers import disk, sheets
 from autossl.data.readers.disk import open_file, refused
 from autossl.data.truth.naming import LABEL
 from autossl.data.truth.spelling import Column
 from autossl.errors import UserError
 from autossl.errors.printable import shown
 
+SUFFIXES = (".csv", ".tsv", ".txt", *sheets.FORMS)
+BESIDE = (".csv", ".tsv")  # of tables that are looked for in a folder
 IMAGE, SPLIT, SLICE = "image", "split", "slice"
 PATIENT_COLUMNS = ("patient", "patient_id")
 
 Table = dict[str, Column]  # column name -> cells
+
+
+def in_folder(root: Path) -> list[Path]:
+    """The tables in a folder, in order; others than CSV and TSV are used where they are given by name."""
+    there = [root / name for name in disk.names(root) if name.lower().endswith(BESIDE)]
+    return [path for path in there if disk.is_file(path)]
 
 
 def head(path: Path) -> list[str]:
@@ -59,6 +68,8 @@ def read_table(path: Path, usual: Collection[str] = (), key: Callable[[str], str
 
 def has_column(path: Path, key: Callable[[str], str]) -> bool:
     """Whether the first line of a CSV names a column that `key` says something of."""
+    if sheets.is_sheet(path):
+        return any(map(key, (name.strip() for row in sheets.rows(path, most=1) for name in row)))
     with open_file(path, "a CSV") as file:
         head = file.readline(1 << 16).decode("utf-8-sig", "replace")
     return any(key(name.strip(' "\r\n')) for name in head.replace(";", ",").replace("\t", ",").split(","))
@@ -70,7 +81,9 @@ def named(columns: Iterable[str]) -> str:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV, each with the number of the line on which it begins."""
+    """The rows of a table, each with the number of the line on which it begins."""
+    if sheets.is_sheet(path):
+        return list(enumerate(sheets.rows(path), 1))
     try:
         with open_file(path, "a CSV") as file:
             text = file.read().decode("utf-8-sig")
@@ -78,7 +91,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         raise UserError(f"a CSV in UTF-8 was wanted, found another encoding in {path}; save it as UTF-8") from None
     except OSError as fault:
         raise refused(path, fault) from None
-    mark = max(",;\t", key=text.partition("\n")[0].count)
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=text.partition("\n")[0].count)
     try:
         return _parsed(text, mark, strict=True)
     except csv.Error as fault:

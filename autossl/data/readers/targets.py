@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autossl.data.readers import nifti
+from autossl.data.readers import volume_files
 from autossl.data.readers.disk import is_file
 from autossl.data.readers.images import Unreadable, decode
 from autossl.data.readers.masks import Named
@@ -31,12 +31,12 @@ def reader(names: Sequence[str], root: Path | None, images: Sequence[Path]) -> R
         path = (root or Path()) / names[row]
         if not is_file(path):
             raise Unreadable("there is no such file")
-        volume = nifti.is_volume(path)
-        if volume != nifti.is_volume(images[row]):
+        volume = volume_files.is_volume(path)
+        if volume != volume_files.is_volume(images[row]):
             raise Unreadable("of it and its image one is a volume")
         if volume:
-            nifti.check_same_grid(images[row], path)
-        return _varied(nifti.raw(path) if volume else decode(path))
+            volume_files.check_same_grid(images[row], path)
+        return _varied(volume_files.raw(path) if volume else decode(path))
 
     return read
 

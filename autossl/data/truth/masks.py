@@ -19,7 +19,9 @@ from autossl.errors.printable import joined, plural, shown
 
 LISTED = 20  # places of masks that are set aside
 LEAST_GROUPS = 4  # two in the probe part, where one is judged by the other, one in each other part
-SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".nii", ".gz", ".pgm"})
+SUFFIXES = frozenset(
+    {".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".nii", ".gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img"}
+)
 FORGOTTEN = {"shares": np.nan, "prints": 0, "at": 0, "grains": 1.0, "image": -1, "corner": 0}  # where nothing is known
 ANY = Ranges((0.0,), (1.0,), ())
 
