@@ -86,6 +86,9 @@ def _time_for(context: Context, labels: int, folds: int) -> bool:
         return True
     fits, images = folds + LAST, min(context.judged.least_passes * labels, LEAST_IMAGES)
     tuned = plan.finetune_seconds / (2 if context.given is not None else 1)
-    wanted = [(plan.supervised_seconds, "supervised"), *([(tuned, "tuned")] if tuned else [])]
-    wanted += [(tuned, "given")] if tuned and context.given is not None else []
-    return all(seconds >= fits * images * costs.get(cost, costs["supervised"]) for seconds, cost in wanted)
+    wanted = [(plan.supervised_seconds, "supervised"), (tuned, "tuned")]
+    wanted += [(tuned, "given")] if context.given is not None else []
+    # what has no time at all judges nothing
+    return all(
+        seconds >= fits * images * costs.get(cost, costs["supervised"]) for seconds, cost in wanted if seconds
+    )
