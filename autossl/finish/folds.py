@@ -89,6 +89,4 @@ def _time_for(context: Context, labels: int, folds: int) -> bool:
     wanted = [(plan.supervised_seconds, "supervised"), (tuned, "tuned")]
     wanted += [(tuned, "given")] if context.given is not None else []
     # what has no time at all judges nothing
-    return all(
-        seconds >= fits * images * costs.get(cost, costs["supervised"]) for seconds, cost in wanted if seconds
-    )
+    return all(seconds >= fits * images * costs.get(cost, costs["supervised"]) for seconds, cost in wanted if seconds)

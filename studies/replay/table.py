@@ -114,14 +114,21 @@ def in_seconds(cell: Cell) -> Cell:
 
 
 class Elsewhere:
-    """What the cells of other sets say of configurations: their regret there, 1 at most and where they are missing."""
+    """What the cells of other sets say of configurations: their regret there, 1 at most.
+
+    Where one is missing it counts with its mean over the cells that have it, and with 1 where there is none.
+    """
 
     def __init__(self, others: list[Cell], names: Sequence[str]) -> None:
         self.names = list(names)
         told = [{c.name: min(1.0, cell.regret(c.truth)) for c in cell.candidates} for cell in others]
         sets = [cell.set for cell in others]
         self.weight = np.array([1 / sets.count(name) for name in sets]) / max(1, len(set(sets)))  # sets count alike
-        self.regrets = np.array([[one.get(name, 1.0) for name in names] for one in told]).reshape(len(told), -1)
+        known = np.array([[one.get(name, np.nan) for name in names] for one in told]).reshape(len(told), len(names))
+        there = np.isfinite(known) * self.weight[:, None]
+        total = (np.nan_to_num(known) * there).sum(0)
+        usual = np.divide(total, there.sum(0), out=np.ones(len(names)), where=there.any(0))
+        self.regrets = np.where(np.isfinite(known), known, usual)
 
     @property
     def mean(self) -> Array:
@@ -143,7 +150,7 @@ class Elsewhere:
         return chosen
 
 
-def cells(folder: Path, least: int = 3) -> list[Cell]:
+def cells(folder: Path, least: int = 5) -> list[Cell]:
     """All cells of a folder of rows with at least so many candidates, and with something to gain."""
     found: list[Cell] = []
     for path in sorted(folder.glob("*.json")):
