@@ -21,6 +21,12 @@ USE_OF_SEVERAL = (
     'model = autossl.load("PATH")         # model.predict(DATA): paths, folders, arrays, Pillow images of any size',
     'one = autossl.load("PATH/network-1")  # each is whole by itself; its own card says how timm or MONAI loads it',
 )
+LIMITS: tuple[str, ...] = (
+    "One training seed stands behind these weights unless replicates are listed.",
+    "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
+    "For research; not a medical device.",
+)
+STARTED = "What the given weights were trained on is not known here; if on images of the test part, scores flatter."
 
 
 @dataclass(frozen=True)

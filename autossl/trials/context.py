@@ -16,7 +16,7 @@ from autossl.data import PROBE, SELECTION, TEST, Data
 from autossl.data import load as load_data
 from autossl.data.truth import Truth
 from autossl.errors import UserError
-from autossl.model.card import Preprocessing
+from autossl.model.card import LIMITS, STARTED, Preprocessing
 from autossl.nn.encoder import Encoder, check_device, dims_of
 from autossl.nn.sight import PLAIN, Maps, Sight, looked, mapped
 from autossl.nn.weights import load_weights
@@ -40,12 +40,6 @@ from autossl.views.volumes import views_for
 SCORED = 2048  # labelled images that the aligned score looks at; more buy little and cost an embedding each
 FEW_PATIENTS = 10  # of a class: they are all among those, for its score stands on each of them
 EMBED_BATCH = 512
-LIMITS: tuple[str, ...] = (
-    "One training seed stands behind these weights unless replicates are listed.",
-    "Found for the data set named here; other scanners, stains or populations need a new evaluation.",
-    "For research; not a medical device.",
-)
-STARTED = "What the given weights were trained on is not known here; if on images of the test part, scores flatter."
 
 
 @dataclass
