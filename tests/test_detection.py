@@ -298,6 +298,6 @@ def test_a_study_ends_with_a_model_that_finds_objects(study: Study) -> None:
     page = study.folder.report.read_text()
     assert "AP50" in page
     assert "with boxes of what is true" in page
-    assert 'aria-label="figure: curves"' in page
+    assert "false positives" in page
     assert "data:image/png" in page
     assert "could not be drawn" not in page

@@ -103,7 +103,7 @@ def test_studies_side_by_side(folder: Path, tmp_path: Path) -> None:
         assert [arm["name"] for arm in one["arms"] if arm["delivered"]] == ["winner, fine-tuned"]
     page = tmp_path / "both.html"
     assert CliRunner().invoke(main, ["compare", *both, "-o", str(page)]).exit_code == 0
-    assert "<svg" in page.read_text()
+    assert "denoising" in page.read_text()
     assert "script" not in page.read_text()
     assert CliRunner().invoke(main, ["compare", str(folder), str(tmp_path / "nothing")]).exit_code == 2
 

@@ -15,6 +15,7 @@ from autossl.model.model import Model
 from autossl.nn.encoder import Encoder
 from autossl.pretext import METHODS
 from autossl.pretext.batch import Batch
+from autossl.record.offered import chosen_methods
 from autossl.trials.space import read_space
 from autossl.views.images import Views
 from autossl.views.presets import preset
@@ -66,9 +67,9 @@ def test_an_encoder_is_judged_by_scikit_learn_and_by_a_proxy_of_ones_own(place: 
 
 
 def test_a_proxy_of_ones_own_is_larger_where_classes_lie_apart() -> None:
-    rng, y = np.random.default_rng(0), np.arange(40) % 4
+    rng, y = np.random.default_rng(0), np.arange(60) % 4
     margin, noise = example("own_proxy").margin, rng.normal(size=(40, 8))
-    assert margin(noise + 5 * np.eye(8)[y], y, np.arange(40)) > 0.5 > margin(noise, y, np.arange(40))
+    assert margin(noise + 5 * np.eye(8)[y], y, np.arange(60)) > 0.5 > margin(noise, y, np.arange(60))
 
 
 def test_data_of_ones_own_become_an_archive(place: Path) -> None:
@@ -83,19 +84,20 @@ def test_a_method_of_ones_own_learns_and_its_space_is_read(tmp_path: Path, monke
     monkeypatch.setitem(METHODS, "flipped_half", module.FlippedHalf)
     (tmp_path / "space.toml").write_text(module.SPACE)
     assert list(read_space(str(tmp_path / "space.toml"))) == ["flipped_half"]
+    assert chosen_methods("flipped_half") == ("flipped_half",)
     torch.manual_seed(0)
     encoder = Encoder("test_resnet", 1, 20)
-    method = module.FlippedHalf(encoder, Views(preset("auto", 1), (0.4,), (0.2,)))
+    method = module.FlippedHalf(encoder, Views(preset("auto", 1), (0.4,), (0.2,), crop_min=0.9, jitter=0.1))
     x, _ = glyphs(128, 0)
-    optimiser = torch.optim.AdamW(method.parameters(), lr=1e-2)
+    optimiser = torch.optim.AdamW(method.parameters(), lr=4e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(60):
         loss = method.loss(Batch(x))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
 def test_volumes_are_segmented_with_monai(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Targets and methods as tables of facts: what is told of them, and refused, before torch has been imported."""
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,15 +104,20 @@ def check_metric(name: str, metrics: tuple[str, ...], metric: str) -> None:
         )
 
 
+def method_names() -> tuple[str, ...]:
+    """Methods by name: those of the table, and what a caller of this process has added to `autossl.pretext.METHODS`."""
+    added = getattr(sys.modules.get("autossl.pretext"), "METHODS", {})
+    return tuple(dict.fromkeys((*methods(), *added)))
+
+
 def chosen_methods(names: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """Methods by name ("all", "simclr,byol" or a list); UserError for an unknown one."""
     if names == "all":
-        return tuple(methods())
+        return method_names()
     listed = names.split(",") if isinstance(names, str) else names
     chosen = tuple(dict.fromkeys(name.strip() for name in listed))
+    known = method_names()
     for name in chosen:
-        if name not in methods():
-            raise UserError(
-                f"a method was wanted ({', '.join(methods())}), found --methods {name!r}; choose from these"
-            )
+        if name not in known:
+            raise UserError(f"a method was wanted ({', '.join(known)}), found --methods {name!r}; choose from these")
     return chosen

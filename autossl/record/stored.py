@@ -127,6 +127,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
                 "order",
                 "weights_licence",
                 "degradation",
+                "windows",
             ),
             TEXT,
         ),
@@ -137,6 +138,7 @@ TYPES: dict[str, dict[str, Kind]] = {  # by file, of the keys that may be there
         "given": _all(_with(**GIVEN)),
         **dict.fromkeys(("image_size", "upsample", "workers", "max_labels", "max_candidates"), counted(1)),
         "seed": counted(0, 2**32),
+        "no_images": FLAG,
         "time_limit": _either(number(0, open_low=True), one_of("none")),
     },
     "state.json": {

@@ -207,8 +207,9 @@ class Judged(Target):
         return adaptation != "frozen"
 
 
-def compared(labels: int, groups: Ints | None, most: int = COMPARED) -> Ints:
+def compared(labels: int, groups: Ints | None, most: int | None = None) -> Ints:
     """Places of the labels on which something is compared: all, or whole groups by lot until they hold `most`."""
+    most = COMPARED if most is None else most
     owner = np.arange(labels) if groups is None else np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(owner)
     drawn = np.random.default_rng(0).permutation(len(sizes))

@@ -9,7 +9,7 @@ from typing import Any, Self
 from autossl.errors import UserError
 
 MOVES = ("hflip", "vflip", "turns", "rotate")  # of whole images, whatever the jitter
-NO_VIEWS = ("quantitative", "first_jitter", "blur_share", "lacks", "methods")  # fields that move and change nothing
+NO_VIEWS = ("about", "quantitative", "first_jitter", "blur_share", "lacks", "methods")  # what moves and changes nothing
 
 
 @dataclass(frozen=True)
