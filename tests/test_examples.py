@@ -67,9 +67,9 @@ def test_an_encoder_is_judged_by_scikit_learn_and_by_a_proxy_of_ones_own(place: 
 
 
 def test_a_proxy_of_ones_own_is_larger_where_classes_lie_apart() -> None:
-    rng, y = np.random.default_rng(0), np.arange(60) % 4
+    rng, y = np.random.default_rng(0), np.arange(40) % 4
     margin, noise = example("own_proxy").margin, rng.normal(size=(40, 8))
-    assert margin(noise + 5 * np.eye(8)[y], y, np.arange(60)) > 0.5 > margin(noise, y, np.arange(60))
+    assert margin(noise + 5 * np.eye(8)[y], y, np.arange(40)) > 0.5 > margin(noise, y, np.arange(40))
 
 
 def test_data_of_ones_own_become_an_archive(place: Path) -> None:

@@ -21,6 +21,8 @@ class _SmallMaps:
     """What the two kinds of convolution share: small maps (b, c, *space) on the CPU take the other path."""
 
     def forward(self: Any, input: Tensor) -> Tensor:
+        if torch.jit.is_tracing():  # an export keeps convolutions
+            return super().forward(input)  # type: ignore[misc,no-any-return]
         after = positions_after(self, input.shape[2:])
         if input.device.type != "cpu" or input.shape[2:].numel() * after.numel() > BLOCKS:
             return super().forward(input)  # type: ignore[misc,no-any-return]
@@ -65,13 +67,13 @@ def as_product(conv: Any, maps: Tensor, after: torch.Size) -> Tensor:
     taps = [[_tap(conv, place, source) for source in sources] for place in product(*map(range, after))]
     met = {tap for row in taps for tap in row if tap is not None}
     if len(met) == 1 and after == maps.shape[2:]:  # every position sees itself alone
-        return F.linear(rows, filters[(slice(None), *met.pop())], conv.bias).movedim(len(after) + 1, 1)
+        return F.linear(rows, filters[(slice(None), *met.pop())], conv.bias).movedim(-1, 1)
     if torch.is_autocast_enabled("cpu"):  # before they are laid out: half the memory to write
         filters = filters.to(torch.get_autocast_dtype("cpu"))
     nothing = filters.new_zeros(len(filters), filters.shape[-1])
     blocks = [torch.cat([nothing if tap is None else filters[(slice(None), *tap)] for tap in row], 1) for row in taps]
     bias = None if conv.bias is None else conv.bias.repeat(len(taps))
-    return F.linear(rows.flatten(1), torch.cat(blocks), bias).view(len(maps), *after, -1).movedim(len(after) + 1, 1)
+    return F.linear(rows.flatten(1), torch.cat(blocks), bias).view(len(maps), *after, -1).movedim(-1, 1)
 
 
 def _tap(conv: Any, place: Place, source: Place) -> Place | None:
