@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place in (root / "classes" / "ab"[at % 2], root / "pairs" / "images", root / "pairs" / "masks"):
             place.mkdir(parents=True, exist_ok=True)
             image = Image.fromarray(RANDOM.integers(0, 200, (12, 12), dtype=np.uint8))
-            (image.point(lambda v: v > 99) if place.name == "masks" else image).save(place / f"{at}.png")
+            (image.point([0] * 100 + [1] * 156) if place.name == "masks" else image).save(place / f"{at}.png")
         lines.append(f"{'ab'[at % 2]}/{at}.png,{'xy'[at % 2]},p{at // 2}")
         (root / "volumes" / "ab"[at % 2]).mkdir(parents=True, exist_ok=True)
         form = nib.Nifti2Image if at % 3 else nib.Nifti1Image

@@ -113,7 +113,7 @@ def test_an_onnx_file_gives_what_the_model_gives_from_stored_values(tmp_path: Pa
 def test_the_header_of_a_card_is_what_hubs_read(tmp_path: Path) -> None:
     model = Model(Encoder("test_resnet", 1, 20).eval(), Preprocessing(20, 255.0, (0.4,), (0.2,)))
     export.write(model, tmp_path / "encoder", {**outcome(GOOD), "data": {"name": "a [name]: *"}})
-    told = ModelCard.load(tmp_path / "encoder" / "README.md").data
+    told: Any = ModelCard.load(tmp_path / "encoder" / "README.md").data
     assert (told.library_name, told.pipeline_tag) == ("timm", "image-feature-extraction")
     first = next(iter(told.eval_results or ()))
     assert (first.metric_type, first.metric_value) == ("balanced_accuracy", 0.8)

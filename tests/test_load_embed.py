@@ -223,7 +223,7 @@ def test_the_card_says_every_step_in_words(tmp_path: Path) -> None:
 def test_a_step_of_a_pipeline_of_scikit_learn(eight_bit: Model, tmp_path: Path) -> None:
     export.write(eight_bit, tmp_path / "encoder", {"data": {"name": "toy"}})
     images = shapes(8, 40, 44, 1, 255)
-    step = clone(autossl.Embedder(tmp_path / "encoder", batch=4))
+    step: Any = clone(autossl.Embedder(tmp_path / "encoder", batch=4))
     assert step.get_params() == {"path": tmp_path / "encoder", "batch": 4}
     z = step.transform(images)
     assert np.allclose(z, eight_bit.embed(images), atol=1e-5)

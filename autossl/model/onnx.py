@@ -2,12 +2,12 @@
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autossl.errors import UserError
@@ -83,7 +83,7 @@ def _export(whole: Whole, images: Tensor, place: Path, names: list[str]) -> None
         )  # fmt: skip
 
 
-def _check(whole: Whole, images: Tensor, found: list[NDArray[Any]]) -> None:
+def _check(whole: Whole, images: Tensor, found: Sequence[Any]) -> None:
     with torch.inference_mode():
         wanted = whole(images)
     for own, other in zip(wanted if isinstance(wanted, tuple) else (wanted,), found, strict=True):

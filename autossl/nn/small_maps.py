@@ -21,7 +21,7 @@ class _SmallMaps:
     """What the two kinds of convolution share: small maps (b, c, *space) on the CPU take the other path."""
 
     def forward(self: Any, input: Tensor) -> Tensor:
-        if torch.jit.is_tracing():  # an export keeps convolutions
+        if torch.onnx.is_in_onnx_export():  # an export keeps convolutions
             return super().forward(input)  # type: ignore[misc,no-any-return]
         after = positions_after(self, input.shape[2:])
         if input.device.type != "cpu" or input.shape[2:].numel() * after.numel() > BLOCKS:

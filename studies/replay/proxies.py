@@ -12,7 +12,8 @@ def seen(cell: Cell, rung: int, draw: int) -> dict[str, Array]:
     """Every proxy of all candidates at a rung, and the mean of standardised ones."""
     names = cell.candidates[0].proxies
     found = {name: np.array([c.proxies[name][rung, draw] for c in cell.candidates]) for name in names}
-    found.pop("collapsed", None), found.pop("se", None)
+    for name in ("collapsed", "se"):
+        found.pop(name, None)
     mixed = [found[name] for name in MIXED if name in found]
     found["mixture"] = np.mean([(x - x.mean()) / (x.std() or 1.0) for x in mixed], axis=0)
     return found

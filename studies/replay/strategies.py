@@ -97,10 +97,8 @@ def grid(now: Play) -> Iterator[Step]:
 def halving(now: Play) -> Iterator[Step]:
     """Synchronous halving of as many candidates, in any order, as the time allows."""
     drawn = [int(at) for at in now.random.permutation(len(now.cell.candidates))]
-    for number in range(len(drawn), 0, -1):
-        if _schedule(now, number) <= now.limit:
-            break
-    here = drawn[:number]
+    affordable = (number for number in range(len(drawn), 0, -1) if _schedule(now, number) <= now.limit)
+    here = drawn[: next(affordable, 1)]
     for rung in range(top(now) + 1):
         yield from ((at, rung) for at in here)
         here = sorted(here, key=now.score, reverse=True)[: max(1, len(here) // KEPT)]

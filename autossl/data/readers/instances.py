@@ -63,7 +63,7 @@ def of_picture(path: Path, attributes: tuple[str, ...] = ()) -> Instance:
     if header is None:
         images.decode(path)  # says why
         raise Unreadable("it changes while it is read")
-    none = dict.fromkeys(KEYS, "")
+    none: dict[str, str] = {key: "" for key in KEYS}
     return Instance(path, "", none, "", "", header, 1, 0, (None,), False, dict.fromkeys(attributes, ""), True)
 
 
