@@ -145,12 +145,17 @@ def alternatives(result: dict[str, Any]) -> str:
     if not choice or not test or "chosen" not in test:
         return ""
     metric, gaps = measure(test), test["chosen_differences"]
+    control = ENTRANTS[choice["arm"]].role == "control"  # the verdict names it then, and what ours would have given
     given = []
-    for name in (name for name in choice["arms"] if name in gaps):
+    for name in choice["arms"]:
+        if name not in gaps or (control and ENTRANTS[name].role == "winner"):
+            continue
         gap = f" ({_signed(metric, _turned(gaps[name]))})" if "low" in gaps[name] else ""
         given.append(f"{NAMES[name]} {metric.text(test['entrants'][name][metric.name])}{gap}")
     return _sentence(
-        f"model/ holds {NAMES[choice['arm']]}, chosen before the test: {choice['why']}",
+        f"It was chosen because {choice['why']}"
+        if control
+        else f"model/ holds {NAMES[choice['arm']]}, chosen before the test: {choice['why']}",
         f"the others would have given, on the test part, {joined(given)}" if given else "",
     )
 
