@@ -43,8 +43,9 @@ def command(cell: str, data: Path, out: Path, weights: str, seed: int, limit: st
     """What a user types."""
     name, *options = CELLS[cell]
     if cell == "hippocampus-all":
-        place = str(out.parent / "hippocampus.csv")
-        write_hippocampi(data / name, Path(place))
+        table = out.parent / "hippocampus.csv"
+        write_hippocampi(data / name, table)
+        place = f"{table}::{data / name}"  # the folder that its images may lie in
     else:
         place = name if name.startswith("sample:") else str(data / name)
     asked = ["--weights", weights, "--seed", str(seed), "--time-limit", limit, "--out", str(out)]

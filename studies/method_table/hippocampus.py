@@ -1,7 +1,7 @@
 """Writes a manifest of the hippocampi of the Medical Segmentation Decathlon (Task04) for classification by size.
 
     python -m studies.method_table.hippocampus FOLDER hippocampus.csv
-    python -m studies.method_table.run hippocampus.csv --images 2048 --modality mr
+    python -m studies.method_table.run hippocampus.csv::FOLDER --images 2048 --modality mr
 
 The label is the third (small, medium, large) in which the hippocampus lies by its mask's volume, thirds of the training
 part. Which volumes are of one patient is not published, so each counts as a patient. FOLDER holds `manifest.csv` with

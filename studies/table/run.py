@@ -62,7 +62,7 @@ def place(name: str, data: Path, work: Path) -> str:
         return str(manifest if manifest.is_file() else marks.write(work / name, grey=name == "marks_grey"))
     if name in MANIFESTS:
         write_manifest(name, data / found, work / f"{name}.csv")
-        return str(work / f"{name}.csv")
+        return f"{work / name}.csv::{data / found}"  # the folder that its images lie in
     return found if found.startswith("sample:") else str(data / found)
 
 

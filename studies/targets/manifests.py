@@ -4,9 +4,9 @@
     python -m studies.targets.manifests nuclei FOLDER nuclei.csv     # foreground: the share of pixels inside a nucleus
     python -m studies.method_table.hippocampus FOLDER sizes.csv      # label: small, medium, large (ordinal)
 
-    autossl search bccd.csv --task regression --label-column cells
-    autossl search nuclei.csv --task regression --label-column foreground
-    autossl search sizes.csv --task ordinal --order small,medium,large --modality mr
+    autossl search bccd.csv::FOLDER --task regression --label-column cells
+    autossl search nuclei.csv::FOLDER --task regression --label-column foreground
+    autossl search sizes.csv::FOLDER --task ordinal --order small,medium,large --modality mr
 
 Splits are those of the sets. Boxes without area are no cells (two in BCCD).
 """
